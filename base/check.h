@@ -37,9 +37,9 @@ struct CheckVoidify {
 
 }  // namespace ebb::base
 
-#define CHECK(condition)                     \
-  (condition) ? static_cast<void>(0)         \
-              : ::ebb::base::CheckVoidify()& \
+#define CHECK(condition)                      \
+  (condition) ? static_cast<void>(0)          \
+              : ::ebb::base::CheckVoidify() & \
                     ::ebb::base::CheckFailure(__FILE__, __LINE__, #condition).stream()
 
 #define EBB_CHECK_OP(a, op, b) CHECK((a)op(b)) << "(" << (a) << " vs " << (b) << ") "
@@ -50,9 +50,10 @@ struct CheckVoidify {
 #define CHECK_GT(a, b) EBB_CHECK_OP(a, >, b)
 #define CHECK_GE(a, b) EBB_CHECK_OP(a, >=, b)
 
-// REQUIRES: `status_expression` gives an absl::Status. For statuses that only our bug could make bad.
-#define CHECK_OK(status_expression)                    \
-  do {                                                 \
-    const auto& ebb_status = (status_expression);      \
-    CHECK(ebb_status.ok()) << ebb_status.ToString();   \
+// REQUIRES: `status_expression` gives an absl::Status. For statuses that only our bug could make
+// bad.
+#define CHECK_OK(status_expression)                  \
+  do {                                               \
+    const auto& ebb_status = (status_expression);    \
+    CHECK(ebb_status.ok()) << ebb_status.ToString(); \
   } while (false)

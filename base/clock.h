@@ -10,7 +10,8 @@ namespace ebb::base {
 class Clock {
  public:
   virtual ~Clock() = default;
-  // Never goes backwards; its distance to wall time is fixed but unknown. For durations and deadlines.
+  // Never goes backwards; its distance to wall time is fixed but unknown. For durations and
+  // deadlines.
   virtual absl::Time Now() const = 0;
 };
 

@@ -1,6 +1,7 @@
 // Mutex, MutexLock and CondVar: std::mutex with clang's thread-safety annotations.
 //
-// Not absl::Mutex: with Debian's uninstrumented absl, the thread sanitizer reports false races on it.
+// Not absl::Mutex: with Debian's uninstrumented absl, the thread sanitizer reports false races on
+// it.
 #pragma once
 
 #include <chrono>

@@ -9,10 +9,9 @@
 #define EBB_CONCAT_INNER(a, b) a##b
 #define EBB_CONCAT(a, b) EBB_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expression)                              \
-  do {                                                           \
-    if (absl::Status ebb_status = (expression); !ebb_status.ok()) \
-      return ebb_status;                                         \
+#define RETURN_IF_ERROR(expression)                                                  \
+  do {                                                                               \
+    if (absl::Status ebb_status = (expression); !ebb_status.ok()) return ebb_status; \
   } while (false)
 
 // ASSIGN_OR_RETURN(auto x, F()); F gives an absl::StatusOr.

@@ -15,9 +15,9 @@ namespace ebb::engine {
 
 // The answer to a new memory limit.
 struct LimitAnswer {
-  bool applied = false;     // False: deferred, `held_bytes` is still above the limit.
-  int64_t limit_bytes = 0;  // The limit now in force.
-  int64_t held_bytes = 0;   // KV pages and workspace, mapped or prepared.
+  bool applied = false;        // False: deferred, `held_bytes` is still above the limit.
+  int64_t limit_bytes = 0;     // The limit now in force.
+  int64_t held_bytes = 0;      // KV pages and workspace, mapped or prepared.
   int64_t deferred_bytes = 0;  // held_bytes - limit_bytes while deferred.
 };
 

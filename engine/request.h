@@ -9,23 +9,14 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "model/sampling_params.h"
 
 namespace ebb::engine {
 
 // Given by the engine at Submit; never used twice in a process.
 using RequestId = uint64_t;
 
-struct SamplingParams {
-  double temperature = 1.0;  // 0 takes the most likely token.
-  double top_p = 1.0;        // In (0, 1].
-  int32_t top_k = 0;         // 0 is off.
-  double min_p = 0.0;        // In [0, 1].
-  uint64_t seed = 0;         // Token i of a sequence is drawn with (seed, i).
-  // Log-probabilities of the chosen token and this many alternatives; -1 is off. They are those of
-  // the model, before temperature and truncation.
-  int32_t logprobs = -1;
-  int32_t prompt_logprobs = -1;  // Likewise for prompt tokens after the first.
-};
+using model::SamplingParams;
 
 struct StoppingParams {
   int32_t max_tokens = 0;  // At least 1.
@@ -52,8 +43,8 @@ struct TokenLogprob {
 // One generated token.
 struct Token {
   int32_t id = 0;
-  int32_t index = 0;          // From 0.
-  float logprob = 0;          // Valid when logprobs were asked for.
+  int32_t index = 0;              // From 0.
+  float logprob = 0;              // Valid when logprobs were asked for.
   std::vector<TokenLogprob> top;  // Most likely first.
 };
 
@@ -75,12 +66,12 @@ enum class FinishReason {
 // How a request ended, and what it cost.
 struct Finish {
   FinishReason reason = FinishReason::kStop;
-  absl::Status status;             // OK for kStop and kLength, else what the client is told.
-  int32_t stop_token_id = -1;      // The id that ended it, or -1. It is not counted or emitted.
+  absl::Status status;         // OK for kStop and kLength, else what the client is told.
+  int32_t stop_token_id = -1;  // The id that ended it, or -1. It is not counted or emitted.
   int32_t prompt_tokens = 0;
   int32_t completion_tokens = 0;
   int32_t preemptions = 0;
-  absl::Duration queue_time;        // Until the first prefill step; until the end if there was none.
+  absl::Duration queue_time;  // Until the first prefill step; until the end if there was none.
   absl::Duration first_token_time;  // From submission; infinite if there was none.
   absl::Duration total_time;
 };

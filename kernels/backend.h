@@ -26,7 +26,7 @@ enum class Lane { kPrefill, kDecode };
 // A weight matrix as a file holds it. `bytes` is only read during LoadMatrix.
 struct MatrixSource {
   DType dtype = DType::kF32;
-  int64_t rows = 0;  // Outputs.
+  int64_t rows = 0;     // Outputs.
   int64_t columns = 0;  // Inputs; a multiple of the format's block.
   absl::Span<const uint8_t> bytes;
 };
@@ -64,9 +64,9 @@ struct Rope {
 struct BatchRows {
   int32_t row_count = 0;
   int32_t sequence_count = 0;
-  const int32_t* positions = nullptr;          // [row_count]
-  const int32_t* sequence_of_row = nullptr;    // [row_count], an index into tables.
-  const int32_t* const* tables = nullptr;      // [sequence_count], each a list of PagedKv indices.
+  const int32_t* positions = nullptr;        // [row_count]
+  const int32_t* sequence_of_row = nullptr;  // [row_count], an index into tables.
+  const int32_t* const* tables = nullptr;    // [sequence_count], each a list of PagedKv indices.
 };
 
 // What every operation is given beside its operands.

@@ -1,12 +1,13 @@
-// PagedKv: where the keys and values of every block lie. A plain struct, handed to kernels by value.
+// PagedKv: where the keys and values of every block lie. A plain struct, handed to kernels by
+// value.
 //
 //   base
 //   |<------------------ page_bytes ------------------>|<--- next page ...
 //   [ layer 0: block 0 .. B-1 ][ layer 1: block 0 .. B-1 ] ... [ layer L-1 ][ padding ]
 //
-// One page holds B = blocks_per_page blocks of all layers, dense by layer. A block table stores, for
-// block b, idx = (b / B) * (page_bytes / layer_block_bytes) + b % B, so that one multiply finds any
-// layer's part: the stride between table indices is layer_block_bytes everywhere.
+// One page holds B = blocks_per_page blocks of all layers, dense by layer. A block table stores,
+// for block b, idx = (b / B) * (page_bytes / layer_block_bytes) + b % B, so that one multiply finds
+// any layer's part: the stride between table indices is layer_block_bytes everywhere.
 //
 // Inside a layer's part of a block, keys come first, then values. Both hold block_tokens tokens:
 //   keys    [kv_heads, head_dim, block_tokens]   (a token's key is a column: scores of 16 tokens
