@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Set-up shared by ./run and ./test: Debian packages and the model. To be sourced, from bash.
 #
 # Everything that is installed comes from Debian's packages and PyPI, by name; the model is checked
