@@ -1,0 +1,279 @@
+// FakeEngine: answers each request with a script, for tests of what stands above the engine.
+//
+//   FakeEngine engine;
+//   engine.SetScript([](const Request& request) { return FakeEngine::Script{{5, 6, 7}, {}}; });
+//   server.Start(&engine);
+//
+// A script runs on a thread of its own kind: requests are played one after the other, in order of
+// submission, by one player thread, so that sink calls come from another thread as they do in
+// life. With `hold_after` a request waits, after so many tokens, until it is cancelled, drained or
+// released.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "engine/engine.h"
+
+namespace ebb::engine {
+
+// Thread-safe.
+class FakeEngine final : public Engine {
+ public:
+  struct Script {
+    std::vector<int32_t> tokens;  // Emitted in order, at most max_tokens of them.
+    // How it ends when it runs to its end. kLength is given by itself when max_tokens cuts it.
+    FinishReason reason = FinishReason::kStop;
+    absl::Status status = absl::OkStatus();
+    int32_t stop_token_id = -1;
+    // Waits after this many tokens for Cancel, ReleaseHeld, Drain or the request's deadline
+    // (taken as passed when FakeEngine::ExpireDeadlines is called). Negative: never.
+    int32_t hold_after = -1;
+    // Logprob of every token and its alternatives, when the request asked for logprobs.
+    float logprob = -0.5f;
+    std::vector<PromptLogprob> prompt_logprobs;
+  };
+  using ScriptFor = std::function<Script(const Request&)>;
+
+  FakeEngine() : player_([this] { Play(); }) {}
+  ~FakeEngine() override {
+    {
+      base::MutexLock lock(&mutex_);
+      closing_ = true;
+      changed_.SignalAll();
+    }
+    player_.join();
+  }
+  FakeEngine(const FakeEngine&) = delete;
+  FakeEngine& operator=(const FakeEngine&) = delete;
+
+  // Without a script a request gets its own prompt back.
+  void SetScript(ScriptFor script) {
+    base::MutexLock lock(&mutex_);
+    script_ = std::move(script);
+  }
+  // Every Submit answers this until it is OK again.
+  void SetSubmitStatus(absl::Status status) {
+    base::MutexLock lock(&mutex_);
+    submit_status_ = std::move(status);
+  }
+  // The one held request, and those held later, go on.
+  void ReleaseHeld() {
+    base::MutexLock lock(&mutex_);
+    holding_ = false;
+    changed_.SignalAll();
+  }
+  // Requests with a finite deadline end with kDeadline from now on.
+  void ExpireDeadlines() {
+    base::MutexLock lock(&mutex_);
+    deadlines_passed_ = true;
+    changed_.SignalAll();
+  }
+  void SetMemoryView(const MemoryView& view) {
+    base::MutexLock lock(&mutex_);
+    memory_ = view;
+  }
+  void SetLimitAnswer(absl::StatusOr<LimitAnswer> answer) {
+    base::MutexLock lock(&mutex_);
+    limit_answer_ = std::move(answer);
+  }
+  // Every request submitted so far, in order, those refused too.
+  std::vector<Request> requests() const {
+    base::MutexLock lock(&mutex_);
+    return requests_;
+  }
+  int64_t cancel_count() const {
+    base::MutexLock lock(&mutex_);
+    return cancel_count_;
+  }
+
+  absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<RequestSink> sink) override {
+    base::MutexLock lock(&mutex_);
+    requests_.push_back(request);
+    if (draining_) return absl::UnavailableError("the engine is draining");
+    if (!submit_status_.ok()) return submit_status_;
+    const RequestId id = next_id_++;
+    Playing playing;
+    playing.script = script_ ? script_(request) : Script{request.prompt};
+    playing.request = std::move(request);
+    playing.sink = std::move(sink);
+    waiting_.push_back(id);
+    live_.emplace(id, std::move(playing));
+    changed_.SignalAll();
+    return id;
+  }
+
+  void Cancel(RequestId id) override {
+    base::MutexLock lock(&mutex_);
+    ++cancel_count_;
+    const auto it = live_.find(id);
+    if (it == live_.end()) return;
+    it->second.cancelled = true;
+    changed_.SignalAll();
+  }
+
+  // Without SetLimitAnswer: applied, whatever the bytes.
+  absl::StatusOr<LimitAnswer> SetMemoryLimit(int64_t bytes, absl::Duration) override {
+    base::MutexLock lock(&mutex_);
+    if (limit_answer_.ok() && limit_answer_->limit_bytes == 0) {
+      memory_.limit_bytes = bytes;
+      return LimitAnswer{true, bytes, memory_.held_bytes, 0};
+    }
+    return limit_answer_;
+  }
+
+  MemoryView Memory() const override {
+    base::MutexLock lock(&mutex_);
+    return memory_;
+  }
+
+  LoadView Load() const override {
+    base::MutexLock lock(&mutex_);
+    LoadView view;
+    view.waiting_requests = static_cast<int64_t>(waiting_.size());
+    view.running_requests = static_cast<int64_t>(live_.size() - waiting_.size());
+    view.finished_total = finished_count_;
+    return view;
+  }
+
+  // Held requests end at once when `grace` is zero; else they are waited for.
+  void Drain(absl::Duration grace) override {
+    base::MutexLock lock(&mutex_);
+    draining_ = true;
+    if (grace <= absl::ZeroDuration()) hurry_ = true;
+    changed_.SignalAll();
+    while (!live_.empty()) changed_.Wait(&mutex_);
+  }
+
+ private:
+  struct Playing {
+    Request request;
+    Script script;
+    std::shared_ptr<RequestSink> sink;
+    bool cancelled = false;
+  };
+
+  // Whether the request must end early, and how.
+  bool EndsEarly(const Playing& playing, Finish* finish) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (playing.cancelled) {
+      finish->reason = FinishReason::kCancelled;
+      finish->status = absl::CancelledError("the client cancelled");
+      return true;
+    }
+    if (deadlines_passed_ && playing.request.deadline != absl::InfiniteFuture()) {
+      finish->reason = FinishReason::kDeadline;
+      finish->status = absl::DeadlineExceededError("the deadline passed");
+      return true;
+    }
+    if (hurry_ || closing_) {
+      finish->reason = FinishReason::kError;
+      finish->status = absl::UnavailableError("the engine is draining");
+      return true;
+    }
+    return false;
+  }
+
+  void Play() {
+    for (;;) {
+      RequestId id = 0;
+      Playing* playing = nullptr;
+      {
+        base::MutexLock lock(&mutex_);
+        while (waiting_.empty() && !closing_) changed_.Wait(&mutex_);
+        if (waiting_.empty()) return;
+        id = waiting_.front();
+        waiting_.pop_front();
+        playing = &live_.at(id);  // Stable: only this thread erases.
+      }
+      const Finish finish = PlayOne(playing);
+      const std::shared_ptr<RequestSink> sink = playing->sink;
+      {
+        base::MutexLock lock(&mutex_);
+        ++finished_count_;
+      }
+      sink->OnFinish(finish);
+      base::MutexLock lock(&mutex_);
+      live_.erase(id);
+      changed_.SignalAll();
+    }
+  }
+
+  // True when the request may go on past a hold; false with *finish set when it ended there.
+  bool MayGoOn(const Playing& playing, bool hold, Finish* finish) {
+    base::MutexLock lock(&mutex_);
+    while (hold && holding_ && !EndsEarly(playing, finish)) changed_.Wait(&mutex_);
+    return !EndsEarly(playing, finish);
+  }
+
+  Finish PlayOne(Playing* playing) {
+    const Script& script = playing->script;
+    const Request& request = playing->request;
+    Finish finish;
+    finish.reason = script.reason;
+    finish.status = script.status;
+    finish.stop_token_id = script.stop_token_id;
+    finish.prompt_tokens = static_cast<int32_t>(request.prompt.size());
+    finish.first_token_time = absl::InfiniteDuration();
+    if (request.sampling.prompt_logprobs >= 0) {
+      playing->sink->OnPromptLogprobs(script.prompt_logprobs);
+    }
+    for (size_t i = 0; i <= script.tokens.size(); ++i) {
+      const bool hold = script.hold_after >= 0 && static_cast<size_t>(script.hold_after) == i;
+      if (!MayGoOn(*playing, hold, &finish)) return finish;
+      if (i == script.tokens.size()) break;
+      Token token;
+      token.id = script.tokens[i];
+      token.index = static_cast<int32_t>(i);
+      if (request.sampling.logprobs >= 0) {
+        token.logprob = script.logprob;
+        for (int32_t n = 0; n < request.sampling.logprobs; ++n) {
+          token.top.push_back({token.id + n, script.logprob - static_cast<float>(n)});
+        }
+      }
+      finish.first_token_time = absl::ZeroDuration();
+      ++finish.completion_tokens;
+      if (playing->sink->OnToken(token) == SinkAnswer::kStop) {
+        finish.reason = FinishReason::kStop;
+        finish.status = absl::OkStatus();
+        return finish;
+      }
+      if (finish.completion_tokens == request.stopping.max_tokens) {
+        finish.reason = FinishReason::kLength;
+        finish.status = absl::OkStatus();
+        return finish;
+      }
+    }
+    return finish;
+  }
+
+  mutable base::Mutex mutex_;
+  base::CondVar changed_;
+  ScriptFor script_ ABSL_GUARDED_BY(mutex_);
+  absl::Status submit_status_ ABSL_GUARDED_BY(mutex_) = absl::OkStatus();
+  absl::StatusOr<LimitAnswer> limit_answer_ ABSL_GUARDED_BY(mutex_) = LimitAnswer{};
+  MemoryView memory_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);
+  std::deque<RequestId> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::map<RequestId, Playing> live_ ABSL_GUARDED_BY(mutex_);
+  RequestId next_id_ ABSL_GUARDED_BY(mutex_) = 1;
+  int64_t cancel_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t finished_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool holding_ ABSL_GUARDED_BY(mutex_) = true;
+  bool deadlines_passed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool hurry_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread player_;  // Must be the last member: it uses the others.
+};
+
+}  // namespace ebb::engine

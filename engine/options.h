@@ -1,0 +1,96 @@
+// LocalEngineOptions: every setting of the engine, with its default. config/ fills it from JSON.
+//
+// A plain value, copied into the engine when it is made; nothing here changes afterwards except the
+// memory limit, through Engine::SetMemoryLimit.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace ebb::engine {
+
+// Who waits, who runs.
+struct QueueOptions {
+  // Requests that wait for their first prefill step, at most. Submit answers RESOURCE_EXHAUSTED
+  // past it.
+  int32_t queue_requests_max = 256;
+  // Sequences that hold blocks, in both loops together, at most.
+  int32_t running_sequences_max = 64;
+  // A waiting request moves up one priority level each time it has waited this long.
+  absl::Duration ageing = absl::Seconds(10);
+  // A sequence that was preempted is not chosen again before it has made this many new tokens.
+  int32_t resume_immunity_tokens = 16;
+  // A request is expected to make min(max_tokens, this) tokens while nothing better is known.
+  int32_t growth_prior_tokens = 256;
+};
+
+// The shape of a step.
+struct StepOptions {
+  // Prompt tokens in one prefill step, over all its sequences, at most.
+  int32_t chunk_tokens_max = 512;
+  // While prompts are being prefilled, the time between two tokens of a decoding sequence is kept
+  // under this (as far as one decode step allows).
+  absl::Duration max_gap = absl::Milliseconds(200);
+};
+
+// The windows for which memory is planned.
+struct WindowOptions {
+  // A prefill window lasts as long as the executing prompts are predicted to need, within these.
+  absl::Duration prefill_min = absl::Milliseconds(50);
+  absl::Duration prefill_max = absl::Seconds(2);
+  // A decode window ends by step count; its predicted length is kept within these by making fewer
+  // or more steps of it.
+  int32_t decode_steps = 32;
+  absl::Duration decode_min = absl::Milliseconds(50);
+  absl::Duration decode_max = absl::Seconds(2);
+};
+
+// How the static part of a window's demand is estimated.
+enum class StaticEstimator {
+  kByTokens,  // Token counts times bytes per token, rounded up to blocks.
+  kByUsage,   // What the accounts show.
+};
+
+// The KV memory.
+struct MemoryOptions {
+  // KV pages and workspaces held, at most; Engine::SetMemoryLimit changes it.
+  int64_t limit_bytes = int64_t{1} << 30;
+  // Address space reserved once for KV pages: the limit can never be raised above it.
+  int64_t ceiling_bytes = int64_t{4} << 30;
+  // Left free on the device for others.
+  int64_t headroom_bytes = int64_t{256} << 20;
+  // Tokens in a block: a power of two, or 0 for 16.
+  int32_t block_tokens = 0;
+  // Pages granted to a window beyond what it needs.
+  int32_t slack_pages = 1;
+  // Pages made ready ahead of a boundary, counted as held.
+  int32_t prepared_pages = 1;
+  // Nothing running for this long: every page is unmapped.
+  absl::Duration idle = absl::Seconds(5);
+  // Shrinking goes down to the largest demand of the last `shrink_windows` windows, at most
+  // `shrink_pages_max` pages at a time.
+  int32_t shrink_windows = 8;
+  int32_t shrink_pages_max = 16;
+  StaticEstimator static_estimator = StaticEstimator::kByTokens;
+};
+
+// Which events are logged. State changes and refusals always are.
+struct LogOptions {
+  bool windows = true;
+  bool requests = true;
+};
+
+struct LocalEngineOptions {
+  QueueOptions queue;
+  StepOptions step;
+  WindowOptions window;
+  MemoryOptions memory;
+  LogOptions log;
+};
+
+// INVALID_ARGUMENT naming the first field that is out of range, and the range.
+absl::Status Validate(const LocalEngineOptions& options);
+
+}  // namespace ebb::engine
