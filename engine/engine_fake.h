@@ -1,13 +1,12 @@
 // FakeEngine: answers each request with a script, for tests of what stands above the engine.
 //
 //   FakeEngine engine;
-//   engine.SetScript([](const Request& request) { return FakeEngine::Script{{5, 6, 7}, {}}; });
+//   engine.SetScript([](const Request&) { FakeEngine::Script s; s.tokens = {5, 6, 7}; return s; });
 //   server.Start(&engine);
 //
-// A script runs on a thread of its own kind: requests are played one after the other, in order of
-// submission, by one player thread, so that sink calls come from another thread as they do in
-// life. With `hold_after` a request waits, after so many tokens, until it is cancelled, drained or
-// released.
+// Requests are played one after the other, in order of submission, by one thread of the fake's
+// own, so that sink calls come from another thread as they do in life. With `hold_after` a request
+// waits, after so many tokens, until it is cancelled, drained or released.
 #pragma once
 
 #include <cstdint>
@@ -103,7 +102,11 @@ class FakeEngine final : public Engine {
     if (!submit_status_.ok()) return submit_status_;
     const RequestId id = next_id_++;
     Playing playing;
-    playing.script = script_ ? script_(request) : Script{request.prompt};
+    if (script_) {
+      playing.script = script_(request);
+    } else {
+      playing.script.tokens = request.prompt;
+    }
     playing.request = std::move(request);
     playing.sink = std::move(sink);
     waiting_.push_back(id);
