@@ -1,0 +1,78 @@
+// StepPolicy: what goes into the next steps, and when. Declared here, decided in scheduler/.
+//
+// Pure: numbers in, a decision out; the engine carries it out. All lists are in the one order over
+// unfinished requests, first first.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/step_runner.h"
+
+namespace ebb::engine {
+
+// A prompt that is being prefilled.
+struct PromptView {
+  int32_t remaining_tokens = 0;  // Not yet computed; at least 1.
+  int32_t room_tokens = 0;       // Of these, how many its blocks and the grant have room for.
+  bool prompt_logprobs = false;  // Each of its rows needs logits.
+};
+
+// A request before or behind others, for admission.
+struct DemandView {
+  bool holds_blocks = false;    // It runs already.
+  int64_t held_blocks = 0;      // Charged to it now.
+  int64_t expected_blocks = 0;  // What it is expected to hold when it ends.
+  bool immune = false;          // It may not be preempted now: counted wherever it stands.
+};
+
+struct AdmissionInput {
+  int64_t capacity_blocks = 0;    // What the limit and the device allow, held blocks included.
+  int32_t running_sequences = 0;  // Those that hold blocks.
+  std::vector<DemandView> order;  // All unfinished requests.
+};
+
+// When the decode loop may take its next step.
+struct DecodeTiming {
+  bool prefill_in_flight = false;
+  absl::Time last_step_ended = absl::InfinitePast();  // InfinitePast: none since it was idle.
+  absl::Duration predicted_step;
+};
+
+// A request that has just arrived.
+struct ArrivalView {
+  int64_t prompt_tokens = 0;
+  int64_t max_tokens = 0;
+  int64_t waiting_requests = 0;
+  int64_t limit_blocks = 0;  // Blocks that the memory limit has room for, nothing else running.
+};
+
+// Thread-compatible; the engine calls it under its mutex.
+class StepPolicy {
+ public:
+  virtual ~StepPolicy() = default;
+
+  // RESOURCE_EXHAUSTED when the queue is full or the request could never fit; INVALID_ARGUMENT when
+  // the model's context is too short for it. The message holds both numbers.
+  virtual absl::Status Accept(const ArrivalView& arrival) const = 0;
+
+  // For each prompt, how many tokens of it go into the next prefill step; 0: none.
+  virtual std::vector<int32_t> PlanChunk(const std::vector<PromptView>& prompts) const = 0;
+
+  // Indices into input.order of those that start or resume now.
+  virtual std::vector<size_t> Admit(const AdmissionInput& input) const = 0;
+
+  // Decode's next step starts at this time, or earlier when prefill has nothing in flight.
+  virtual absl::Time NextDecodeStart(const DecodeTiming& timing) const = 0;
+
+  // Tokens that a request is expected to make in all, given that it has made `generated`.
+  virtual int64_t ExpectedTokens(int64_t max_tokens, int64_t generated) const = 0;
+
+  // A step of this shape took this long; later predictions follow.
+  virtual void Observe(Lane lane, const StepShape& shape, absl::Duration duration) = 0;
+  virtual absl::Duration PredictStep(Lane lane, const StepShape& shape) const = 0;
+};
+
+}  // namespace ebb::engine

@@ -1,0 +1,54 @@
+// LocalPolicy: the StepPolicy of one engine: admission, chunks, and the pace of decode.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/step_policy.h"
+#include "scheduler/admission.h"
+#include "scheduler/step_time_model.h"
+
+namespace ebb::scheduler {
+
+struct LocalPolicyOptions {
+  AdmissionLimits admission;
+  int32_t chunk_tokens_max = 512;
+  // Prompt rows whose logits a step computes, at most: prompt log-probabilities make chunks
+  // smaller, for a row of logits is as large as the vocabulary.
+  int32_t logits_rows_max = 64;
+  absl::Duration max_gap = absl::Milliseconds(200);
+  int32_t growth_prior_tokens = 256;
+};
+
+// Thread-compatible.
+class LocalPolicy final : public engine::StepPolicy {
+ public:
+  explicit LocalPolicy(const LocalPolicyOptions& options) : options_(options) {}
+
+  absl::Status Accept(const engine::ArrivalView& arrival) const override;
+
+  // Fills the chunk in order, several prompts to a chunk.
+  std::vector<int32_t> PlanChunk(const std::vector<engine::PromptView>& prompts) const override;
+
+  std::vector<size_t> Admit(const engine::AdmissionInput& input) const override;
+
+  // A step under way keeps prefill from the cores, so between steps decode waits, as long as
+  // max_gap allows: the step must have ended before the gap is over.
+  absl::Time NextDecodeStart(const engine::DecodeTiming& timing) const override;
+
+  // min(max_tokens, prior), and never less than is already made. (Cold start's answer; a predictor
+  // that learns from finished requests takes its place behind the same call.)
+  int64_t ExpectedTokens(int64_t max_tokens, int64_t generated) const override;
+
+  void Observe(engine::Lane lane, const engine::StepShape& shape, absl::Duration duration) override;
+  absl::Duration PredictStep(engine::Lane lane, const engine::StepShape& shape) const override;
+
+ private:
+  const LocalPolicyOptions options_;
+  StepTimeModel prefill_time_;
+  StepTimeModel decode_time_;
+};
+
+}  // namespace ebb::scheduler
