@@ -1,0 +1,59 @@
+#include "scheduler/local_policy.h"
+
+#include "gtest/gtest.h"
+
+namespace ebb::scheduler {
+namespace {
+
+using engine::PromptView;
+
+LocalPolicyOptions Options() {
+  LocalPolicyOptions options;
+  options.chunk_tokens_max = 100;
+  options.logits_rows_max = 10;
+  options.max_gap = absl::Milliseconds(200);
+  options.growth_prior_tokens = 50;
+  return options;
+}
+
+PromptView Prompt(int32_t remaining, int32_t room, bool logprobs = false) {
+  PromptView view;
+  view.remaining_tokens = remaining;
+  view.room_tokens = room;
+  view.prompt_logprobs = logprobs;
+  return view;
+}
+
+TEST(LocalPolicyTest, AChunkHoldsSeveralPromptsInOrder) {
+  const LocalPolicy policy(Options());
+  EXPECT_EQ(policy.PlanChunk({Prompt(30, 1000), Prompt(60, 16), Prompt(80, 80), Prompt(5, 5)}),
+            (std::vector<int32_t>{30, 16, 54, 0}));
+}
+
+TEST(LocalPolicyTest, PromptLogprobsMakeChunksSmaller) {
+  const LocalPolicy policy(Options());
+  EXPECT_EQ(policy.PlanChunk({Prompt(8, 8, true), Prompt(60, 60, true), Prompt(90, 90)}),
+            (std::vector<int32_t>{8, 2, 90}));
+}
+
+TEST(LocalPolicyTest, DecodeWaitsForPrefillOnlyWithinTheGap) {
+  const LocalPolicy policy(Options());
+  engine::DecodeTiming timing;
+  timing.last_step_ended = absl::FromUnixSeconds(100);
+  timing.predicted_step = absl::Milliseconds(15);
+  EXPECT_EQ(policy.NextDecodeStart(timing), absl::InfinitePast());
+  timing.prefill_in_flight = true;
+  EXPECT_EQ(policy.NextDecodeStart(timing), absl::FromUnixSeconds(100) + absl::Milliseconds(185));
+  timing.last_step_ended = absl::InfinitePast();
+  EXPECT_EQ(policy.NextDecodeStart(timing), absl::InfinitePast());
+}
+
+TEST(LocalPolicyTest, ExpectsThePriorUntilItIsPassed) {
+  const LocalPolicy policy(Options());
+  EXPECT_EQ(policy.ExpectedTokens(1000, 0), 50);
+  EXPECT_EQ(policy.ExpectedTokens(20, 0), 20);
+  EXPECT_EQ(policy.ExpectedTokens(1000, 70), 70);
+}
+
+}  // namespace
+}  // namespace ebb::scheduler
