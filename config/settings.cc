@@ -1,0 +1,300 @@
+#include "config/settings.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/check.h"
+#include "nlohmann/json.hpp"
+
+namespace ebb::config {
+namespace {
+
+constexpr int64_t kInt32Max = std::numeric_limits<int32_t>::max();
+// Large enough for any machine, small enough that sums of a few never overflow.
+constexpr int64_t kBytesMax = int64_t{1} << 50;
+constexpr int64_t kDayMs = 24 * 3600 * 1000;
+constexpr int64_t kPathBytesMax = 4095;
+
+constexpr absl::string_view kKernelPathNames[] = {"auto", "reference", "avx2", "avx512", "amx"};
+constexpr absl::string_view kKvDtypeNames[] = {"f16", "bf16", "f32"};
+constexpr absl::string_view kStaticEstimatorNames[] = {"by_tokens", "by_usage"};
+
+// A Member<T> for `field`, an expression on the config `c`.
+#define EBB_MEMBER(type, field)                      \
+  Member<type> {                                     \
+    [](ServerConfig& c) -> type& { return c.field; } \
+  }
+
+// An EnumMember for `field`, whose names are `field_names`.
+#define EBB_ENUM(field, field_names)                                                \
+  EnumMember {                                                                      \
+    field_names, [](const ServerConfig& c) { return static_cast<int>(c.field); },   \
+        [](ServerConfig& c, int value) {                                            \
+          c.field = static_cast<std::remove_reference_t<decltype(c.field)>>(value); \
+        }                                                                           \
+  }
+
+const Section kSections[] = {
+    {"model", "What is served."},
+    {"server", "The gRPC server."},
+    {"kernels", "How the model is computed."},
+    {"kv", "How keys and values are stored."},
+    {"memory", "The KV memory: how much of it may be held, and when it is given back."},
+    {"prefill_window", "The time for which the prefill queue's memory is planned."},
+    {"decode_window", "The time for which the decode queue's memory is planned."},
+    {"scheduler", "Who waits, who runs, and how large a step is."},
+    {"requests", "What one request may ask for; more is refused with INVALID_ARGUMENT."},
+    {"log", "The JSON lines on standard output."},
+};
+
+const Setting kSettings[] = {
+    {"model.path", "The GGUF file. Empty: `--model FILE` must give it.",
+     EBB_MEMBER(std::string, model.path), 0, kPathBytesMax},
+    {"model.name", "The name that clients see. Empty: the file's name without `.gguf`.",
+     EBB_MEMBER(std::string, model.name), 0, 128},
+
+    {"server.listen",
+     "`ADDRESS:PORT` to listen on; port 0 takes a free one, which the `ready` line tells.",
+     EBB_MEMBER(std::string, server.listen), 3, 256},
+    {"server.drain_grace_ms",
+     "After SIGTERM, running requests get this long; those still unfinished end with UNAVAILABLE.",
+     EBB_MEMBER(absl::Duration, server.drain_grace), 0, kDayMs},
+    {"server.message_bytes_max", "The largest request that is read.",
+     EBB_MEMBER(int64_t, server.message_bytes_max), 1024, kInt32Max},
+
+    {"kernels.path",
+     "Which kernels compute: `auto` takes the fastest that this processor can run; one that it "
+     "cannot run is an error. `reference` is slow and exact.",
+     EBB_ENUM(kernels.path, kKernelPathNames)},
+    {"kernels.threads", "Threads that compute. 0: one for each processor this process may use.",
+     EBB_MEMBER(int32_t, kernels.threads), 0, 1024},
+
+    {"kv.dtype", "The type of stored keys and values.", EBB_ENUM(kv.dtype, kKvDtypeNames)},
+    {"kv.block_tokens",
+     "Tokens in one block, a power of two. 0: chosen by the server, see docs/ARCHITECTURE.md.",
+     EBB_MEMBER(int32_t, kv.block_tokens), 0, 1024},
+
+    {"memory.limit_bytes",
+     "KV pages and workspaces held, at most. `ebb memory --set-limit` changes it at run time.",
+     EBB_MEMBER(int64_t, memory.limit_bytes), 1, kBytesMax},
+    {"memory.ceiling_bytes",
+     "Address range reserved at the start, which costs no memory; the limit never rises above it.",
+     EBB_MEMBER(int64_t, memory.ceiling_bytes), 1, kBytesMax},
+    {"memory.headroom_bytes",
+     "Free memory left to others: growth stops before what the system or the cgroup still allows "
+     "falls below it.",
+     EBB_MEMBER(int64_t, memory.headroom_bytes), 0, kBytesMax},
+    {"memory.idle_ms", "With nothing running for this long, every KV page is given back.",
+     EBB_MEMBER(absl::Duration, memory.idle), 1, kDayMs},
+    {"memory.slack_pages", "Pages granted to a window beyond its predicted demand.",
+     EBB_MEMBER(int32_t, memory.slack_pages), 0, 4096},
+    {"memory.prepared_pages",
+     "Pages made ready ahead of a window's boundary, so that growth does not wait; they count as "
+     "held.",
+     EBB_MEMBER(int32_t, memory.prepared_pages), 0, 4096},
+    {"memory.shrink_windows",
+     "Shrinking goes no lower than the largest demand of so many last windows.",
+     EBB_MEMBER(int32_t, memory.shrink_windows), 1, 4096},
+    {"memory.shrink_pages_max", "Pages given back at a time, at most, while requests run.",
+     EBB_MEMBER(int32_t, memory.shrink_pages_max), 1, kInt32Max},
+    {"memory.static_estimator",
+     "How a window's static demand is estimated: from token counts, or from what the accounts "
+     "show.",
+     EBB_ENUM(memory.static_estimator, kStaticEstimatorNames)},
+
+    {"prefill_window.min_ms", "The shortest window.",
+     EBB_MEMBER(absl::Duration, prefill_window.min), 1, kDayMs},
+    {"prefill_window.max_ms",
+     "The longest window; between the two it lasts as long as the prompts being prefilled are "
+     "predicted to need.",
+     EBB_MEMBER(absl::Duration, prefill_window.max), 1, kDayMs},
+
+    {"decode_window.steps", "Decode steps in one window.", EBB_MEMBER(int32_t, decode_window.steps),
+     1, 65536},
+    {"decode_window.min_ms", "The shortest window: more steps are taken to fill it.",
+     EBB_MEMBER(absl::Duration, decode_window.min), 1, kDayMs},
+    {"decode_window.max_ms", "The longest window: fewer steps are taken to stay within it.",
+     EBB_MEMBER(absl::Duration, decode_window.max), 1, kDayMs},
+
+    {"scheduler.queue_requests_max",
+     "Requests that wait to start, at most; the next one is refused with RESOURCE_EXHAUSTED.",
+     EBB_MEMBER(int32_t, scheduler.queue_requests_max), 1, 1000000},
+    {"scheduler.running_sequences_max", "Sequences that hold KV memory, at most.",
+     EBB_MEMBER(int32_t, scheduler.running_sequences_max), 1, 65536},
+    {"scheduler.chunk_tokens_max", "Prompt tokens prefilled in one step, at most.",
+     EBB_MEMBER(int32_t, scheduler.chunk_tokens_max), 1, 65536},
+    {"scheduler.max_gap_ms",
+     "While prompts are prefilled, the gap between two tokens of a running answer is kept under "
+     "this.",
+     EBB_MEMBER(absl::Duration, scheduler.max_gap), 1, kDayMs},
+    {"scheduler.ageing_ms", "A waiting request rises one priority level each time this passes.",
+     EBB_MEMBER(absl::Duration, scheduler.ageing), 1, kDayMs},
+    {"scheduler.resume_immunity_tokens",
+     "A preempted sequence makes so many new tokens before it can be preempted again.",
+     EBB_MEMBER(int32_t, scheduler.resume_immunity_tokens), 0, 1000000},
+    {"scheduler.growth_prior_tokens",
+     "A new request is expected to make this many tokens, or its max_tokens if that is less.",
+     EBB_MEMBER(int32_t, scheduler.growth_prior_tokens), 1, 1000000},
+
+    {"requests.max_tokens_default", "max_tokens of a request that does not set it.",
+     EBB_MEMBER(int32_t, requests.max_tokens_default), 1, kInt32Max},
+    {"requests.logprobs_max", "Alternatives in logprobs and prompt_logprobs.",
+     EBB_MEMBER(int32_t, requests.logprobs_max), 0, 1000},
+    {"requests.stop_strings_max", "Stop strings.", EBB_MEMBER(int32_t, requests.stop_strings_max),
+     0, 1000},
+    {"requests.stop_string_bytes_max", "Bytes of one stop string.",
+     EBB_MEMBER(int32_t, requests.stop_string_bytes_max), 1, 65536},
+    {"requests.stop_token_ids_max", "Stop token ids.",
+     EBB_MEMBER(int32_t, requests.stop_token_ids_max), 0, 65536},
+
+    {"log.windows", "One line for each window.", EBB_MEMBER(bool, log.windows)},
+    {"log.requests", "One line for each finished request.", EBB_MEMBER(bool, log.requests)},
+    {"log.queue_lines_max",
+     "Lines that wait to be written, at most; more are dropped, and the number of them is logged.",
+     EBB_MEMBER(int32_t, log.queue_lines_max), 1, 1000000},
+};
+
+#undef EBB_MEMBER
+#undef EBB_ENUM
+
+// The range of a number with its unit, for messages.
+std::string DescribeRange(const Setting& setting) {
+  return absl::StrCat(setting.min, " to ", setting.max);
+}
+
+int64_t EditDistance(absl::string_view a, absl::string_view b) {
+  std::vector<int64_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int64_t>(j);
+  for (size_t i = 1; i <= a.size(); ++i) {
+    int64_t diagonal = row[0];
+    row[0] = static_cast<int64_t>(i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const int64_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+bool HasControlCharacter(absl::string_view text) {
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
+bool IsUtf8(const std::string& text) {
+  try {
+    nlohmann::json(text).dump();
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
+absl::Span<const Setting> AllSettings() { return kSettings; }
+absl::Span<const Section> AllSections() { return kSections; }
+
+const Setting* FindSetting(absl::string_view key) {
+  for (const Setting& setting : kSettings) {
+    if (setting.key == key) return &setting;
+  }
+  return nullptr;
+}
+
+const Section* FindSection(absl::string_view name) {
+  for (const Section& section : kSections) {
+    if (section.name == name) return &section;
+  }
+  return nullptr;
+}
+
+std::string DescribeValues(const Setting& setting) {
+  struct Visitor {
+    const Setting& setting;
+    std::string operator()(Member<bool>) const { return "true or false"; }
+    std::string operator()(Member<int32_t>) const { return Whole(); }
+    std::string operator()(Member<int64_t>) const { return Whole(); }
+    std::string operator()(Member<absl::Duration>) const { return Whole(); }
+    std::string operator()(Member<std::string>) const {
+      return absl::StrCat("a string of ", DescribeRange(setting), " bytes");
+    }
+    std::string operator()(const EnumMember& member) const {
+      return absl::StrCat("one of ", absl::StrJoin(member.names, ", "));
+    }
+    std::string Whole() const { return absl::StrCat("a whole number, ", DescribeRange(setting)); }
+  };
+  return std::visit(Visitor{setting}, setting.member);
+}
+
+std::string ValueText(const Setting& setting, const ServerConfig& config) {
+  ServerConfig copy = config;  // Members give references for writing.
+  struct Visitor {
+    ServerConfig& c;
+    std::string operator()(Member<bool> m) const { return m(c) ? "true" : "false"; }
+    std::string operator()(Member<int32_t> m) const { return absl::StrCat(m(c)); }
+    std::string operator()(Member<int64_t> m) const { return absl::StrCat(m(c)); }
+    std::string operator()(Member<absl::Duration> m) const {
+      return absl::StrCat(absl::ToInt64Milliseconds(m(c)));
+    }
+    std::string operator()(Member<std::string> m) const { return m(c); }
+    std::string operator()(const EnumMember& m) const {
+      const int index = m.get(c);
+      CHECK(index >= 0 && index < static_cast<int>(m.names.size()));
+      return std::string(m.names[static_cast<size_t>(index)]);
+    }
+  };
+  return std::visit(Visitor{copy}, setting.member);
+}
+
+std::string RangeProblem(const Setting& setting, const ServerConfig& config) {
+  ServerConfig copy = config;
+  struct Visitor {
+    const Setting& setting;
+    ServerConfig& c;
+    std::string operator()(Member<bool>) const { return ""; }
+    std::string operator()(Member<int32_t> m) const { return Check(m(c)); }
+    std::string operator()(Member<int64_t> m) const { return Check(m(c)); }
+    std::string operator()(Member<absl::Duration> m) const {
+      return Check(absl::ToInt64Milliseconds(m(c)));
+    }
+    std::string operator()(Member<std::string> m) const {
+      const std::string& text = m(c);
+      if (HasControlCharacter(text)) return "holds a control character; remove it";
+      if (!IsUtf8(text)) return "is not UTF-8, which JSON cannot hold";
+      const auto size = static_cast<int64_t>(text.size());
+      if (size >= setting.min && size <= setting.max) return "";
+      return absl::StrCat("is ", size, " bytes long; must be ", DescribeRange(setting));
+    }
+    std::string operator()(const EnumMember&) const { return ""; }
+    std::string Check(int64_t value) const {
+      if (value >= setting.min && value <= setting.max) return "";
+      return absl::StrCat(value, " is out of range; must be ", DescribeRange(setting));
+    }
+  };
+  return std::visit(Visitor{setting, copy}, setting.member);
+}
+
+absl::string_view Nearest(absl::string_view word, const std::vector<absl::string_view>& known) {
+  constexpr size_t kWordBytesMax = 64;
+  absl::string_view nearest;
+  if (word.size() > kWordBytesMax) return nearest;
+  // A third of the letters may be wrong, two in short words, but never all.
+  const auto size = static_cast<int64_t>(word.size());
+  int64_t best = std::min(std::max<int64_t>(2, size / 3) + 1, size);
+  for (absl::string_view candidate : known) {
+    // Half a name is no slip, but it is clear what is meant.
+    const bool begins = size >= 3 && candidate.substr(0, word.size()) == word;
+    const int64_t distance = begins ? 1 : EditDistance(word, candidate);
+    if (distance < best) {
+      best = distance;
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
+}  // namespace ebb::config

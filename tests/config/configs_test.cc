@@ -1,0 +1,47 @@
+// Each file in configs/ loads, and its README tells every setting as the table has it.
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "config/server_config.h"
+#include "gtest/gtest.h"
+
+namespace ebb::config {
+namespace {
+
+std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  EXPECT_TRUE(in.good()) << path;
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+TEST(ConfigsTest, EachLoads) {
+  int loaded = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("configs")) {
+    if (entry.path().extension() != ".json") continue;
+    const absl::StatusOr<ServerConfig> config = Load(entry.path().string());
+    EXPECT_TRUE(config.ok()) << config.status();
+    ++loaded;
+  }
+  EXPECT_GE(loaded, 1);
+}
+
+TEST(ConfigsTest, CpuListensOnLoopbackAndGivesMemoryBackAfterFiveSeconds) {
+  const absl::StatusOr<ServerConfig> config = Load("configs/cpu.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->server.listen, "127.0.0.1:50051");
+  EXPECT_EQ(config->memory.idle, absl::Seconds(5));
+  EXPECT_EQ(config->kv.dtype, KvDtype::kF16);
+}
+
+TEST(ConfigsTest, ReadmeTellsEverySettingAsTheTableHasIt) {
+  const std::string readme = ReadFile("configs/README.md");
+  EXPECT_NE(readme.find(Document()), std::string::npos)
+      << "configs/README.md is out of date: replace what follows its heading \"Settings\" by the "
+         "output of `bazel run //config:print_document`.";
+}
+
+}  // namespace
+}  // namespace ebb::config
