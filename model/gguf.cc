@@ -1,5 +1,6 @@
 #include "model/gguf.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -49,6 +50,14 @@ absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::Read(std::unique_ptr<ByteSou
 absl::Status GgufFile::Error(absl::StatusCode code, absl::string_view reason,
                              absl::string_view message) const {
   return LoadError(code, name(), reason, kNoOffset, message);
+}
+
+std::vector<absl::string_view> GgufFile::Keys() const {
+  std::vector<absl::string_view> keys;
+  keys.reserve(values_.size());
+  for (const auto& [key, value] : values_) keys.push_back(key);
+  std::sort(keys.begin(), keys.end());
+  return keys;
 }
 
 absl::StatusOr<const GgufFile::Value*> GgufFile::Find(absl::string_view key) const {

@@ -98,6 +98,8 @@ class GgufFile {
   const std::vector<std::string>& warnings() const { return warnings_; }
 
   bool Has(absl::string_view key) const { return values_.contains(key); }
+  // All keys of the metadata, sorted.
+  std::vector<absl::string_view> Keys() const;
 
   // Each getter answers NOT_FOUND (reason=missing_key) when the key is absent and INVALID_ARGUMENT
   // (reason=type) when the value has another type or does not fit; both name the key.
