@@ -1,0 +1,63 @@
+// BlockTable: the blocks of one sequence, in the order of its tokens.
+//
+// Token t lies in block t / block_tokens of the table, at offset t % block_tokens. indices() is
+// what kernels read (see kernels/paged_kv.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "memory/accounts.h"
+#include "memory/kv_geometry.h"
+
+namespace ebb::memory {
+
+// Blocks of one page, as release plans count them.
+struct PageBlocks {
+  PageId page = 0;
+  int32_t blocks = 0;
+};
+
+// Thread-compatible: guarded by the engine's mutex, owned by its sequence. Move-only; a moved-from
+// table is empty. The accounts outlive it.
+class BlockTable {
+ public:
+  BlockTable(const KvGeometry& geometry, Accounts* accounts, AccountId account);
+  // CHECKs that the blocks were given back: that needs the engine's mutex, which a destructor
+  // cannot see.
+  ~BlockTable();
+  BlockTable(BlockTable&& other) noexcept;
+  BlockTable& operator=(BlockTable&& other) noexcept;  // REQUIRES: this table is empty.
+
+  AccountId account() const { return account_; }
+  int64_t block_count() const { return static_cast<int64_t>(blocks_.size()); }
+  // Tokens that fit into the blocks that are there.
+  int64_t capacity_tokens() const { return block_count() * geometry_.block_tokens(); }
+  // Blocks still missing for `tokens` tokens, at least 0.
+  int64_t MissingBlocks(int64_t tokens) const;
+
+  // Takes the blocks that `tokens` tokens lack. False, and nothing changes, when the account's
+  // grant does not cover them.
+  [[nodiscard]] bool TryExtendTo(int64_t tokens);
+  // Gives blocks back from the end, keeping those that `tokens` tokens need (0: all go).
+  // REQUIRES: no submitted work touches the blocks that go.
+  void ShrinkTo(int64_t tokens);
+  // Every later charge goes to `to`; see Accounts::HandOver.
+  void HandOver(AccountId to, int64_t growth_blocks);
+
+  // One PagedKv index for each block. Valid until the table changes: a submitted step holds a copy.
+  absl::Span<const int32_t> indices() const { return indices_; }
+  absl::Span<const BlockId> blocks() const { return blocks_; }
+  // How many of the blocks lie in each page, by page.
+  std::vector<PageBlocks> BlocksByPage() const;
+
+ private:
+  KvGeometry geometry_;
+  Accounts* accounts_;
+  AccountId account_;
+  std::vector<BlockId> blocks_;
+  std::vector<int32_t> indices_;
+};
+
+}  // namespace ebb::memory

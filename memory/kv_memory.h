@@ -1,0 +1,180 @@
+// KvMemory: everything about one device's elastic memory behind one object, and its policy: how
+// many pages are wanted, which drain, when idle memory goes, which limit is in force.
+//
+//   PrefillLoop --+                 +-- Accounts -- BlockPool
+//                 +--> KvMemory ----+-- PagePool "kv" ------+
+//   DecodeLoop ---+                 +-- Workspaces ---------+--> PageKeeper --> Vmm
+//                                   +-- MemoryBudget, Readers
+//
+// A loop's boundary:
+//
+//   memory.OnBoundary();
+//   plan = manager.PlanDecode(sequences, memory.WindowMemoryOf(AccountId::kDecode, now), ...);
+//   while (!plan.fits()) preempt by PlanRelease, and plan again;
+//   memory.OpenWindow(AccountId::kDecode, plan);       // sets demand and grant
+//
+// and in each step: accounts().TopUp(id), then BlockTable::TryExtendTo. When a queue has nothing to
+// execute: CloseWindow(id). Whenever pages may be wanted or given up (after a boundary, a return of
+// blocks, a completion): wake the keeper; a pass without work is cheap.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "device/address_range.h"
+#include "device/vmm.h"
+#include "memory/accounts.h"
+#include "memory/block_pool.h"
+#include "memory/block_table.h"
+#include "memory/kv_geometry.h"
+#include "memory/memory_budget.h"
+#include "memory/page_pool.h"
+#include "memory/readers.h"
+#include "memory/shrink_policy.h"
+#include "memory/window_manager.h"
+#include "memory/workspace.h"
+
+namespace ebb::memory {
+
+// Why growth was refused, for planners and the log.
+struct Miss {
+  Bound bound = Bound::kFree;  // What the condition lacked; kFree when the device refused.
+  std::string pool;
+  int64_t missing_pages = 0;
+  absl::Status status;  // The device's answer, or RESOURCE_EXHAUSTED with the condition's terms.
+};
+
+// Where a limit stands. Applied: !pending && held_bytes <= limit_bytes.
+struct LimitState {
+  int64_t limit_bytes = 0;  // The last that was set.
+  int64_t held_bytes = 0;
+  bool pending = false;  // Lowered, and no boundary has come yet.
+
+  bool applied() const { return !pending && held_bytes <= limit_bytes; }
+  int64_t deferred_bytes() const { return held_bytes > limit_bytes ? held_bytes - limit_bytes : 0; }
+};
+
+// Thread-compatible: every method but the constructor runs under the engine's mutex.
+class KvMemory {
+ public:
+  struct WorkspaceOptions {
+    std::string name;  // "workspace.decode"
+    int64_t bytes_max = 0;
+  };
+  struct Options {
+    int64_t ceiling_bytes = 0;  // KV addresses to reserve: no limit can grow the KV beyond it.
+    int64_t limit_bytes = 0;    // Pages and workspaces together.
+    int64_t headroom_bytes = 0;
+    absl::Duration idle_after = absl::Seconds(5);  // Then every page goes.
+    ShrinkSettings shrink;
+    int32_t prepare_ahead_pages = 0;                       // Created beyond the demand, not mapped.
+    absl::Duration retry_after = absl::Milliseconds(100);  // After a miss, before asking again.
+    std::vector<WorkspaceOptions> workspaces;
+  };
+
+  // Reserves addresses; takes no memory. INVALID_ARGUMENT when the ceiling holds no page or the
+  // limit is negative. The Vmm outlives it.
+  static absl::StatusOr<std::unique_ptr<KvMemory>> Create(const KvGeometry& geometry,
+                                                          const Options& options, device::Vmm* vmm);
+  // REQUIRES: PageKeeper::Shutdown() has run, and every block is back.
+  ~KvMemory();
+  KvMemory(const KvMemory&) = delete;
+  KvMemory& operator=(const KvMemory&) = delete;
+
+  // ---- parts
+
+  const KvGeometry& geometry() const { return geometry_; }
+  uint8_t* base() const { return kv_range_.base(); }
+  Accounts& accounts() { return *accounts_; }
+  const BlockPool& blocks() const { return *blocks_; }
+  Readers& readers() { return readers_; }
+  const MemoryBudget& budget() const { return budget_; }
+  const PagePool& pages() const { return *pages_; }
+  // By position in Options::workspaces.
+  Workspace& workspace(int index) { return *workspaces_[index]; }
+  BlockTable NewTable(AccountId account) { return BlockTable(geometry_, accounts_.get(), account); }
+
+  // ---- windows
+
+  // A boundary of either queue: a lowered limit comes into force.
+  void OnBoundary();
+  // What WindowManager plans from. While a miss is fresh, nothing counts as growable.
+  WindowMemory WindowMemoryOf(AccountId account, absl::Time now) const;
+  // Carries a plan out: demand, grant, and pages wanted. Call it for each boundary.
+  void OpenWindow(AccountId account, const WindowPlan& plan);
+  // The queue has nothing to execute: its demand is what it still uses.
+  void CloseWindow(AccountId account);
+  // A reading of Vmm::FreeBytes, made without the mutex. The keeper makes one before each growth;
+  // a loop may, before a boundary at which it would have to preempt.
+  void NoteFreeBytes(int64_t bytes) { budget_.SetFree(bytes); }
+
+  // ---- limit
+
+  // A raised limit counts at once, a lowered one from the next boundary (at once when no window is
+  // open). REQUIRES: bytes >= 0.
+  void SetLimit(int64_t bytes);
+  LimitState limit_state() const;
+
+  // ---- views
+
+  int64_t held_bytes() const { return budget_.held_bytes(); }
+  // The last refusal since it was last taken.
+  std::optional<Miss> TakeMiss();
+  int64_t miss_count() const { return miss_count_; }
+
+  // ---- the keeper's side
+
+  // Applies the policy as of now: targets, pages to drain, idle memory. Called at the start of each
+  // keeper pass.
+  void Tend(absl::Time now);
+  // Pools in the order in which they grow: workspaces first, for no step runs without one.
+  const std::vector<PagePool*>& pools() { return pools_; }
+  bool WantsGrowth(absl::Time now) const;
+  void NoteMiss(Miss miss, absl::Time now);
+  void NoteGrowth() { miss_until_ = absl::InfinitePast(); }
+  // When the keeper must run next though nobody wakes it.
+  absl::Time NextDeadline(absl::Time now) const;
+  // Lets everything go: the end of the process. REQUIRES: every block is back.
+  void BeginShutdown();
+
+ private:
+  KvMemory(const KvGeometry& geometry, const Options& options);
+
+  int64_t WantedPages() const;
+  bool OverLimit() const;
+  void TendIdle(absl::Time now);
+  void TakeBackDraining(int64_t wanted_pages);
+  void DrainEmpty(int64_t pages_max);
+
+  const KvGeometry geometry_;
+  const Options options_;
+  device::AddressRange kv_range_;
+  std::vector<device::AddressRange> workspace_ranges_;
+  MemoryBudget budget_;
+  Readers readers_;
+  std::unique_ptr<PagePool> pages_;
+  std::vector<std::unique_ptr<PagePool>> workspace_pools_;
+  std::vector<PagePool*> pools_;
+  std::unique_ptr<BlockPool> blocks_;
+  std::unique_ptr<Accounts> accounts_;
+  std::vector<std::unique_ptr<Workspace>> workspaces_;
+  ShrinkPolicy shrink_;
+
+  std::array<bool, kAccountCount> window_open_ = {};
+  std::optional<int64_t> pending_limit_;
+  std::optional<Miss> miss_;
+  int64_t miss_count_ = 0;
+  absl::Time miss_until_ = absl::InfinitePast();
+  absl::Time idle_since_ = absl::InfiniteFuture();  // Infinite: not idle.
+  int64_t taken_when_idle_ = 0;
+  bool idle_ = false;  // Idle long enough: nothing is kept.
+};
+
+}  // namespace ebb::memory
