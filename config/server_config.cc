@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "config/json_tree.h"
+#include "config/nearest.h"
 #include "config/settings.h"
 #include "nlohmann/json.hpp"
 

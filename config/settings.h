@@ -62,8 +62,4 @@ std::string ValueText(const Setting& setting, const ServerConfig& config);
 // The empty string if the value is within bounds, else what is wrong with it.
 std::string RangeProblem(const Setting& setting, const ServerConfig& config);
 
-// The word among `known` nearest to `word` by edit distance, if it is near enough to be a slip of
-// the hand; else empty.
-absl::string_view Nearest(absl::string_view word, const std::vector<absl::string_view>& known);
-
 }  // namespace ebb::config
