@@ -22,7 +22,7 @@ struct PromptView {
 
 // A request before or behind others, for admission.
 struct DemandView {
-  bool holds_blocks = false;    // It runs already.
+  bool running = false;         // It has started and was not preempted since.
   int64_t held_blocks = 0;      // Charged to it now.
   int64_t expected_blocks = 0;  // What it is expected to hold when it ends.
   bool immune = false;          // It may not be preempted now: counted wherever it stands.
@@ -30,7 +30,6 @@ struct DemandView {
 
 struct AdmissionInput {
   int64_t capacity_blocks = 0;    // What the limit and the device allow, held blocks included.
-  int32_t running_sequences = 0;  // Those that hold blocks.
   std::vector<DemandView> order;  // All unfinished requests.
 };
 
@@ -47,9 +46,11 @@ struct ArrivalView {
   int64_t max_tokens = 0;
   int64_t waiting_requests = 0;
   int64_t limit_blocks = 0;  // Blocks that the memory limit has room for, nothing else running.
+  int64_t context_tokens_max = 0;
+  int64_t block_tokens = 0;
 };
 
-// Thread-compatible; the engine calls it under its mutex.
+// Immutable; the engine calls it under its mutex.
 class StepPolicy {
  public:
   virtual ~StepPolicy() = default;
@@ -69,10 +70,6 @@ class StepPolicy {
 
   // Tokens that a request is expected to make in all, given that it has made `generated`.
   virtual int64_t ExpectedTokens(int64_t max_tokens, int64_t generated) const = 0;
-
-  // A step of this shape took this long; later predictions follow.
-  virtual void Observe(Lane lane, const StepShape& shape, absl::Duration duration) = 0;
-  virtual absl::Duration PredictStep(Lane lane, const StepShape& shape) const = 0;
 };
 
 }  // namespace ebb::engine

@@ -14,20 +14,20 @@ int64_t Need(const engine::DemandView& view) {
 }  // namespace
 
 absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& arrival) {
-  if (arrival.prompt_tokens >= limits.context_tokens_max) {
+  if (arrival.prompt_tokens >= arrival.context_tokens_max) {
     return absl::InvalidArgumentError(
         absl::StrCat("the prompt has ", arrival.prompt_tokens, " tokens; the model's context of ",
-                     limits.context_tokens_max, " has room for ", limits.context_tokens_max - 1,
+                     arrival.context_tokens_max, " has room for ", arrival.context_tokens_max - 1,
                      " and one answer token: send a shorter prompt"));
   }
   // Generation stops where the context ends, and the last token is never stored.
   const int64_t tokens =
-      std::min(arrival.prompt_tokens + arrival.max_tokens, limits.context_tokens_max);
-  const int64_t blocks = (tokens + limits.block_tokens - 1) / limits.block_tokens;
+      std::min(arrival.prompt_tokens + arrival.max_tokens, arrival.context_tokens_max);
+  const int64_t blocks = (tokens + arrival.block_tokens - 1) / arrival.block_tokens;
   if (blocks > arrival.limit_blocks) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "prompt and max_tokens together are ", tokens, " tokens; the memory limit has room for ",
-        arrival.limit_blocks * limits.block_tokens, ": lower max_tokens or raise the limit"));
+        arrival.limit_blocks * arrival.block_tokens, ": lower max_tokens or raise the limit"));
   }
   if (arrival.waiting_requests >= limits.queue_requests_max) {
     return absl::ResourceExhaustedError(
@@ -39,15 +39,17 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
 
 std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::AdmissionInput& input) {
   int64_t immune_below = 0;
+  int64_t running = 0;
   for (const engine::DemandView& view : input.order) {
-    if (view.holds_blocks && view.immune) immune_below += Need(view);
+    if (!view.running) continue;
+    ++running;
+    if (view.immune) immune_below += Need(view);
   }
   std::vector<size_t> admitted;
   int64_t counted = 0;
-  int64_t running = input.running_sequences;
   for (size_t i = 0; i < input.order.size(); ++i) {
     const engine::DemandView& view = input.order[i];
-    if (view.holds_blocks) {
+    if (view.running) {
       counted += Need(view);
       if (view.immune) immune_below -= Need(view);
       continue;

@@ -12,8 +12,6 @@ namespace ebb::scheduler {
 struct AdmissionLimits {
   int64_t queue_requests_max = 0;
   int64_t running_sequences_max = 0;
-  int64_t context_tokens_max = 0;
-  int64_t block_tokens = 0;
 };
 
 // RESOURCE_EXHAUSTED when the queue is full or prompt and max_tokens together need more blocks than
@@ -22,7 +20,7 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
 
 // Indices into input.order of those that start or resume now, in order.
 //
-// The walk goes down the one order. A request that holds blocks counts with what it is expected to
+// The walk goes down the one order. A running request counts with what it is expected to
 // hold at its end; so does one that starts. A waiting one starts if its whole expected need fits
 // beside those counted so far and beside those further down that may not be preempted. The walk
 // ends at the first that does not fit: nobody overtakes it, so it starts as soon as those before it

@@ -4,6 +4,16 @@
 
 namespace ebb::scheduler {
 
+LocalPolicyOptions LocalPolicy::OptionsFrom(const engine::LocalEngineOptions& options) {
+  LocalPolicyOptions mine;
+  mine.admission.queue_requests_max = options.queue.queue_requests_max;
+  mine.admission.running_sequences_max = options.queue.running_sequences_max;
+  mine.chunk_tokens_max = options.step.chunk_tokens_max;
+  mine.max_gap = options.step.max_gap;
+  mine.growth_prior_tokens = options.queue.growth_prior_tokens;
+  return mine;
+}
+
 absl::Status LocalPolicy::Accept(const engine::ArrivalView& arrival) const {
   return scheduler::Accept(options_.admission, arrival);
 }
@@ -35,17 +45,10 @@ absl::Time LocalPolicy::NextDecodeStart(const engine::DecodeTiming& timing) cons
 }
 
 int64_t LocalPolicy::ExpectedTokens(int64_t max_tokens, int64_t generated) const {
-  const int64_t prior = std::max<int64_t>(options_.growth_prior_tokens, generated);
-  return std::min(max_tokens, prior);
-}
-
-void LocalPolicy::Observe(engine::Lane lane, const engine::StepShape& shape,
-                          absl::Duration duration) {
-  (lane == engine::Lane::kPrefill ? prefill_time_ : decode_time_).Observe(shape, duration);
-}
-
-absl::Duration LocalPolicy::PredictStep(engine::Lane lane, const engine::StepShape& shape) const {
-  return (lane == engine::Lane::kPrefill ? prefill_time_ : decode_time_).Predict(shape);
+  constexpr int64_t kGrowthTokensMin = 32;
+  const int64_t by_growth =
+      generated == 0 ? 0 : generated + std::max(kGrowthTokensMin, generated / 2);
+  return std::min(max_tokens, std::max<int64_t>(options_.growth_prior_tokens, by_growth));
 }
 
 }  // namespace ebb::scheduler

@@ -6,9 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "engine/options.h"
 #include "engine/step_policy.h"
 #include "scheduler/admission.h"
-#include "scheduler/step_time_model.h"
 
 namespace ebb::scheduler {
 
@@ -22,9 +22,12 @@ struct LocalPolicyOptions {
   int32_t growth_prior_tokens = 256;
 };
 
-// Thread-compatible.
+// Immutable.
 class LocalPolicy final : public engine::StepPolicy {
  public:
+  // The options that an engine's own options give.
+  static LocalPolicyOptions OptionsFrom(const engine::LocalEngineOptions& options);
+
   explicit LocalPolicy(const LocalPolicyOptions& options) : options_(options) {}
 
   absl::Status Accept(const engine::ArrivalView& arrival) const override;
@@ -38,17 +41,13 @@ class LocalPolicy final : public engine::StepPolicy {
   // max_gap allows: the step must have ended before the gap is over.
   absl::Time NextDecodeStart(const engine::DecodeTiming& timing) const override;
 
-  // min(max_tokens, prior), and never less than is already made. (Cold start's answer; a predictor
-  // that learns from finished requests takes its place behind the same call.)
+  // min(max_tokens, prior); past the prior, half as many again as it has made and at least 32, for
+  // what has run long tends to run on. (Cold start's answer; a predictor that learns from finished
+  // requests takes its place behind the same call.)
   int64_t ExpectedTokens(int64_t max_tokens, int64_t generated) const override;
-
-  void Observe(engine::Lane lane, const engine::StepShape& shape, absl::Duration duration) override;
-  absl::Duration PredictStep(engine::Lane lane, const engine::StepShape& shape) const override;
 
  private:
   const LocalPolicyOptions options_;
-  StepTimeModel prefill_time_;
-  StepTimeModel decode_time_;
 };
 
 }  // namespace ebb::scheduler

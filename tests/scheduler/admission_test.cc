@@ -18,14 +18,19 @@ AdmissionLimits Limits() {
   AdmissionLimits limits;
   limits.queue_requests_max = 4;
   limits.running_sequences_max = 8;
-  limits.context_tokens_max = 1000;
-  limits.block_tokens = 16;
   return limits;
+}
+
+ArrivalView Arrival() {
+  ArrivalView arrival;
+  arrival.context_tokens_max = 1000;
+  arrival.block_tokens = 16;
+  return arrival;
 }
 
 DemandView Running(int64_t held, int64_t expected, bool immune = false) {
   DemandView view;
-  view.holds_blocks = true;
+  view.running = true;
   view.held_blocks = held;
   view.expected_blocks = expected;
   view.immune = immune;
@@ -39,7 +44,7 @@ DemandView Waiting(int64_t expected) {
 }
 
 TEST(AcceptTest, TellsBothNumbers) {
-  ArrivalView arrival;
+  ArrivalView arrival = Arrival();
   arrival.prompt_tokens = 100;
   arrival.max_tokens = 100;
   arrival.limit_blocks = 12;  // 192 tokens.
@@ -52,7 +57,7 @@ TEST(AcceptTest, TellsBothNumbers) {
 }
 
 TEST(AcceptTest, MaxTokensIsCutAtTheContextNotRefused) {
-  ArrivalView arrival;
+  ArrivalView arrival = Arrival();
   arrival.prompt_tokens = 999;
   arrival.max_tokens = 1 << 30;
   arrival.limit_blocks = 63;  // 1008 tokens.
@@ -62,7 +67,7 @@ TEST(AcceptTest, MaxTokensIsCutAtTheContextNotRefused) {
 }
 
 TEST(AcceptTest, AFullQueueRefuses) {
-  ArrivalView arrival;
+  ArrivalView arrival = Arrival();
   arrival.prompt_tokens = 1;
   arrival.max_tokens = 1;
   arrival.limit_blocks = 100;
@@ -75,7 +80,6 @@ TEST(AcceptTest, AFullQueueRefuses) {
 TEST(AdmitTest, NobodyOvertakesTheFirstThatDoesNotFit) {
   AdmissionInput input;
   input.capacity_blocks = 10;
-  input.running_sequences = 1;
   input.order = {Running(2, 6), Waiting(5), Waiting(1)};
   EXPECT_TRUE(Admit(Limits(), input).empty());
   input.capacity_blocks = 12;
@@ -85,7 +89,6 @@ TEST(AdmitTest, NobodyOvertakesTheFirstThatDoesNotFit) {
 TEST(AdmitTest, ThoseBehindCountOnlyWhenImmune) {
   AdmissionInput input;
   input.capacity_blocks = 10;
-  input.running_sequences = 1;
   input.order = {Waiting(8), Running(4, 4)};
   EXPECT_EQ(Admit(Limits(), input), (std::vector<size_t>{0}));
   input.order = {Waiting(8), Running(4, 4, true)};
@@ -95,9 +98,10 @@ TEST(AdmitTest, ThoseBehindCountOnlyWhenImmune) {
 TEST(AdmitTest, HoldsTheNumberOfRunningSequences) {
   AdmissionInput input;
   input.capacity_blocks = 1000;
-  input.running_sequences = 6;
-  input.order = {Waiting(1), Waiting(1), Waiting(1)};
-  EXPECT_EQ(Admit(Limits(), input), (std::vector<size_t>{0, 1}));
+  input.order = {Running(1, 1), Waiting(1), Waiting(1), Waiting(1)};
+  AdmissionLimits limits = Limits();
+  limits.running_sequences_max = 3;
+  EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{1, 2}));
 }
 
 // What is admitted, with all that stands before it, always fits; and the first of the order always
@@ -111,25 +115,26 @@ TEST(AdmitTest, RandomOrdersNeverPromiseTooMuch) {
     AdmissionInput input;
     input.capacity_blocks = rng.Between(0, 40);
     bool any_immune = false;
+    int64_t running = 0;
     for (int64_t n = rng.Between(0, 12); n > 0; --n) {
       if (rng.Chance(0.4)) {
         const int64_t held = rng.Between(1, 6);
         const bool immune = rng.Chance(0.2);
         any_immune |= immune;
         input.order.push_back(Running(held, held + rng.Between(-1, 6), immune));
-        ++input.running_sequences;
+        ++running;
       } else {
         input.order.push_back(Waiting(rng.Between(1, 20)));
       }
     }
     const std::vector<size_t> admitted = Admit(Limits(), input);
     ASSERT_LE(static_cast<int64_t>(admitted.size()),
-              std::max<int64_t>(0, Limits().running_sequences_max - input.running_sequences));
+              std::max<int64_t>(0, Limits().running_sequences_max - running));
     for (const size_t last : admitted) {
       int64_t promised = 0;
       for (size_t i = 0; i < input.order.size(); ++i) {
         const DemandView& view = input.order[i];
-        const bool counts = i <= last || (view.holds_blocks && view.immune);
+        const bool counts = i <= last || (view.running && view.immune);
         // Up to the last admitted, every waiting one is admitted: nobody is overtaken.
         if (counts) promised += std::max(view.held_blocks, view.expected_blocks);
       }
@@ -137,7 +142,7 @@ TEST(AdmitTest, RandomOrdersNeverPromiseTooMuch) {
     }
     if (!input.order.empty() && !input.order[0].holds_blocks && !any_immune &&
         input.order[0].expected_blocks <= input.capacity_blocks &&
-        input.running_sequences < Limits().running_sequences_max) {
+        running < Limits().running_sequences_max) {
       ASSERT_FALSE(admitted.empty());
       ASSERT_EQ(admitted[0], 0u);
     }

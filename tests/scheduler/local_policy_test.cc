@@ -52,7 +52,9 @@ TEST(LocalPolicyTest, ExpectsThePriorUntilItIsPassed) {
   const LocalPolicy policy(Options());
   EXPECT_EQ(policy.ExpectedTokens(1000, 0), 50);
   EXPECT_EQ(policy.ExpectedTokens(20, 0), 20);
-  EXPECT_EQ(policy.ExpectedTokens(1000, 70), 70);
+  EXPECT_EQ(policy.ExpectedTokens(1000, 40), 72);
+  EXPECT_EQ(policy.ExpectedTokens(1000, 100), 150);
+  EXPECT_EQ(policy.ExpectedTokens(1000, 900), 1000);
 }
 
 }  // namespace
