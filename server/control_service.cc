@@ -1,0 +1,144 @@
+#include "server/control_service.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "base/status_macros.h"
+#include "server/field_checks.h"
+#include "server/grpc_status.h"
+
+namespace ebb::server {
+namespace {
+
+constexpr size_t kLimitCallsMax = 16;
+// A window is much shorter; past this the engine is stuck, and the client is told.
+constexpr absl::Duration kLimitTimeout = absl::Seconds(10);
+constexpr int64_t kDrainGraceMsMax = 86'400'000;
+
+grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
+                                    const absl::Status& status) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+absl::Duration LimitTimeout(const grpc::CallbackServerContext& context) {
+  const std::chrono::system_clock::time_point deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return kLimitTimeout;
+  return std::clamp(absl::FromChrono(deadline - std::chrono::system_clock::now()),
+                    absl::ZeroDuration(), kLimitTimeout);
+}
+
+void FillLimitAnswer(const engine::LimitAnswer& answer, v1::SetMemoryLimitResponse* response) {
+  response->set_outcome(answer.applied ? v1::SetMemoryLimitResponse::OUTCOME_APPLIED
+                                       : v1::SetMemoryLimitResponse::OUTCOME_DEFERRED);
+  response->set_limit_bytes(answer.limit_bytes);
+  response->set_held_bytes(answer.held_bytes);
+  response->set_deferred_bytes(answer.deferred_bytes);
+}
+
+}  // namespace
+
+ControlService::ControlService(ControlOptions options, engine::Engine* engine,
+                               const base::Clock* clock)
+    : options_(std::move(options)),
+      engine_(engine),
+      clock_(clock),
+      start_time_(clock->Now()),
+      limit_calls_(kLimitCallsMax),
+      limit_thread_([this] {
+        while (std::optional<std::function<void()>> call = limit_calls_.Pop()) (*call)();
+      }) {}
+
+ControlService::~ControlService() {
+  limit_calls_.Close();
+  limit_thread_.join();
+}
+
+grpc::ServerUnaryReactor* ControlService::GetModelInfo(grpc::CallbackServerContext* context,
+                                                       const v1::GetModelInfoRequest*,
+                                                       v1::GetModelInfoResponse* response) {
+  *response = options_.model_info;
+  return FinishNow(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* ControlService::GetServerInfo(grpc::CallbackServerContext* context,
+                                                        const v1::GetServerInfoRequest*,
+                                                        v1::GetServerInfoResponse* response) {
+  const engine::LoadView load = engine_->Load();
+  response->set_version(options_.version);
+  response->set_config_hash(options_.config_hash);
+  response->set_uptime_seconds(absl::ToDoubleSeconds(clock_->Now() - start_time_));
+  response->set_state(options_.is_draining() ? v1::SERVER_STATE_DRAINING : v1::SERVER_STATE_READY);
+  response->set_waiting_requests(load.waiting_requests);
+  response->set_running_requests(load.running_requests);
+  response->set_finished_total(load.finished_total);
+  response->set_preemptions_total(load.preemptions_total);
+  return FinishNow(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext* context,
+                                                    const v1::GetMemoryRequest*,
+                                                    v1::GetMemoryResponse* response) {
+  const engine::MemoryView memory = engine_->Memory();
+  response->set_held_bytes(memory.held_bytes);
+  response->set_needed_bytes(memory.needed_bytes);
+  response->set_cached_bytes(memory.cached_bytes);
+  response->set_limit_bytes(memory.limit_bytes);
+  response->set_pages_mapped(memory.pages_mapped);
+  response->set_page_bytes(memory.page_bytes);
+  response->set_block_tokens(memory.block_tokens);
+  return FinishNow(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* ControlService::SetMemoryLimit(grpc::CallbackServerContext* context,
+                                                         const v1::SetMemoryLimitRequest* request,
+                                                         v1::SetMemoryLimitResponse* response) {
+  if (absl::Status status = CheckNoUnknownFields(*request); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  if (!request->has_limit_bytes()) {
+    return FinishNow(context, FieldError("limit_bytes", "is required"));
+  }
+  const absl::StatusOr<int64_t> bytes =
+      IntegerIn("limit_bytes", request->limit_bytes(), 0, options_.memory_ceiling_bytes);
+  if (!bytes.ok()) return FinishNow(context, bytes.status());
+
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const bool queued = limit_calls_.TryPush([this, context, reactor, response, bytes = *bytes] {
+    const absl::StatusOr<engine::LimitAnswer> answer =
+        engine_->SetMemoryLimit(bytes, LimitTimeout(*context));
+    if (answer.ok()) FillLimitAnswer(*answer, response);
+    reactor->Finish(ToGrpc(answer.status()));
+  });
+  if (!queued) {
+    reactor->Finish(ToGrpc(absl::ResourceExhaustedError("too many SetMemoryLimit calls wait")));
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ControlService::Drain(grpc::CallbackServerContext* context,
+                                                const v1::DrainRequest* request,
+                                                v1::DrainResponse* response) {
+  if (absl::Status status = CheckNoUnknownFields(*request); !status.ok()) {
+    return FinishNow(context, status);
+  }
+  absl::Duration grace = options_.drain_grace;
+  if (request->has_grace_ms()) {
+    const absl::StatusOr<int64_t> grace_ms =
+        IntegerIn("grace_ms", request->grace_ms(), 0, kDrainGraceMsMax);
+    if (!grace_ms.ok()) return FinishNow(context, grace_ms.status());
+    grace = absl::Milliseconds(*grace_ms);
+  }
+  const engine::LoadView load = engine_->Load();
+  response->set_waiting_requests(load.waiting_requests);
+  response->set_running_requests(load.running_requests);
+  options_.drain(grace);
+  return FinishNow(context, absl::OkStatus());
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,87 @@
+#include "server/grpc_server.h"
+
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+
+namespace ebb::server {
+namespace {
+
+constexpr int kStreamsPerConnectionMax = 1024;
+constexpr int kMetadataBytesMax = 16 << 10;
+// Reflection is the only service of gRPC's synchronous kind, which takes a thread for each open
+// call: a few are enough.
+constexpr int kSyncThreadsMax = 8;
+// What gRPC may buffer for all connections together before it slows them down.
+constexpr size_t kBufferBytesMax = size_t{512} << 20;
+
+void SetChannelArguments(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(static_cast<int>(options.message_bytes_max));
+  builder->SetMaxSendMessageSize(-1);  // Answers are bounded by the context and the field limits.
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
+  // Else a second server on the same port would silently take half of the connections.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // A gateway may ping every 10 s, also while nothing is asked.
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // A peer that vanished without a word is noticed after 30 + 20 s, and its requests cancelled.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
+  grpc::ResourceQuota quota("ebb");
+  quota.Resize(kBufferBytesMax).SetMaxThreads(kSyncThreadsMax);
+  builder->SetResourceQuota(quota);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
+    const GrpcServerOptions& options, const std::vector<grpc::Service*>& services) {
+  // gRPC's own switches, for every server of the process; both may be repeated.
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+
+  grpc::ServerBuilder builder;
+  SetChannelArguments(options, &builder);
+  int port = 0;
+  builder.AddListeningPort(options.listen.ToString(), grpc::InsecureServerCredentials(), &port);
+  for (grpc::Service* const service : services) builder.RegisterService(service);
+
+  std::unique_ptr<GrpcServer> server(new GrpcServer());
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || port == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options.listen.ToString(),
+                     ": the address is not this machine's, or another process listens there; "
+                     "choose another with --listen ADDR:PORT (port 0 takes a free one)"));
+  }
+  server->address_ = options.listen;
+  server->address_.port = port;
+  grpc::HealthCheckServiceInterface* const health = server->server_->GetHealthCheckService();
+  health->SetServingStatus("ebb.v1.Inference", true);
+  health->SetServingStatus("ebb.v1.Control", true);
+  health->SetServingStatus(true);
+  return server;
+}
+
+GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
+
+void GrpcServer::SetNotServing() {
+  if (server_ != nullptr) server_->GetHealthCheckService()->SetServingStatus(false);
+}
+
+void GrpcServer::Shutdown(absl::Duration flush) {
+  if (server_ == nullptr) return;
+  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(flush));
+  server_->Wait();
+  server_.reset();
+}
+
+}  // namespace ebb::server

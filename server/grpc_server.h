@@ -1,0 +1,48 @@
+// GrpcServer: our services, grpc.health.v1 and reflection behind one port.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/grpcpp.h"
+#include "server/listen_address.h"
+
+namespace ebb::server {
+
+struct GrpcServerOptions {
+  ListenAddress listen;
+  int64_t message_bytes_max = 4 << 20;  // Of a request; larger ones end with RESOURCE_EXHAUSTED.
+};
+
+// Thread-safe.
+class GrpcServer {
+ public:
+  // Listens and serves at once, health SERVING. `services` outlive the server. UNAVAILABLE when the
+  // address cannot be listened on, for example because another process does.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
+      const GrpcServerOptions& options, const std::vector<grpc::Service*>& services);
+  // Shuts down, if that has not been done.
+  ~GrpcServer();
+
+  // With the port that is really listened on.
+  const ListenAddress& address() const { return address_; }
+
+  // Health answers NOT_SERVING from now on, and tells those who watch.
+  void SetNotServing();
+
+  // No new connections and calls. Calls still open after `flush` are cancelled. Returns when none
+  // is left.
+  void Shutdown(absl::Duration flush);
+
+ private:
+  GrpcServer() = default;
+
+  ListenAddress address_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace ebb::server

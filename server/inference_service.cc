@@ -1,0 +1,48 @@
+#include "server/inference_service.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/grpc_status.h"
+
+namespace ebb::server {
+
+grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* context,
+                                                     const v1::GenerateRequest* request,
+                                                     v1::GenerateResponse* response) {
+  const auto call = std::make_shared<UnaryCall>(resources_, context, response);
+  call->Start(*request);
+  return call.get();  // Keeps itself until OnDone.
+}
+
+grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::GenerateStream(
+    grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
+  const auto call = std::make_shared<StreamCall>(resources_, context);
+  call->Start(*request);
+  return call.get();  // Keeps itself until OnDone.
+}
+
+grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
+                                                     const v1::TokenizeRequest* request,
+                                                     v1::TokenizeResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const absl::StatusOr<std::vector<int32_t>> ids = resources_->reader->ReadTokenize(*request);
+  if (ids.ok()) response->mutable_token_ids()->Add(ids->begin(), ids->end());
+  reactor->Finish(ToGrpc(ids.status()));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
+                                                       const v1::DetokenizeRequest* request,
+                                                       v1::DetokenizeResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  absl::StatusOr<std::string> text = resources_->reader->ReadDetokenize(*request);
+  if (text.ok()) response->set_text(*std::move(text));
+  reactor->Finish(ToGrpc(text.status()));
+  return reactor;
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,59 @@
+#include "server/live_calls.h"
+
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace ebb::server {
+
+LiveCalls::~LiveCalls() {
+  base::MutexLock lock(&mutex_);
+  CHECK(ids_.empty());
+}
+
+void LiveCalls::Ticket::Release() {
+  if (calls_ != nullptr) calls_->Leave(id_);
+  calls_ = nullptr;
+}
+
+absl::StatusOr<LiveCalls::Ticket> LiveCalls::Enter(const std::string& id) {
+  base::MutexLock lock(&mutex_);
+  if (closed_) return absl::UnavailableError("the server is draining; ask another one");
+  if (ids_.size() >= calls_max_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("too many calls: ", calls_max_, " are open; try again later"));
+  }
+  if (!ids_.insert(id).second) {
+    return absl::AlreadyExistsError("request_id: a request with this id is still running");
+  }
+  return Ticket(this, id);
+}
+
+void LiveCalls::Close() {
+  base::MutexLock lock(&mutex_);
+  closed_ = true;
+}
+
+bool LiveCalls::closed() const {
+  base::MutexLock lock(&mutex_);
+  return closed_;
+}
+
+bool LiveCalls::WaitUntilEmpty(absl::Duration timeout) {
+  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+  base::MutexLock lock(&mutex_);
+  while (!ids_.empty()) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero() || !left_.WaitFor(&mutex_, left)) return ids_.empty();
+  }
+  return true;
+}
+
+void LiveCalls::Leave(const std::string& id) {
+  base::MutexLock lock(&mutex_);
+  ids_.erase(id);
+  left_.SignalAll();
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,64 @@
+// LiveCalls: the Generate calls that are not over, by request id. It bounds their number, keeps ids
+// unique among them, turns newcomers away while the server drains, and lets the drain wait for the
+// last answer to be sent.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <unordered_set>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+
+namespace ebb::server {
+
+// Thread-safe. Outlives its tickets.
+class LiveCalls {
+ public:
+  // Holds a call's place until it is destroyed.
+  class Ticket {
+   public:
+    Ticket() = default;
+    Ticket(LiveCalls* calls, std::string id) : calls_(calls), id_(std::move(id)) {}
+    Ticket(Ticket&& other) noexcept { *this = std::move(other); }
+    Ticket& operator=(Ticket&& other) noexcept {
+      Release();
+      calls_ = std::exchange(other.calls_, nullptr);
+      id_ = std::move(other.id_);
+      return *this;
+    }
+    ~Ticket() { Release(); }
+
+   private:
+    void Release();
+    LiveCalls* calls_ = nullptr;
+    std::string id_;
+  };
+
+  explicit LiveCalls(size_t calls_max) : calls_max_(calls_max) {}
+  ~LiveCalls();
+
+  // UNAVAILABLE once closed, RESOURCE_EXHAUSTED when there are too many, ALREADY_EXISTS when the id
+  // is in use.
+  absl::StatusOr<Ticket> Enter(const std::string& id);
+
+  // No call enters any more.
+  void Close();
+  bool closed() const;
+
+  // Whether all calls were over within `timeout`.
+  bool WaitUntilEmpty(absl::Duration timeout);
+
+ private:
+  void Leave(const std::string& id);
+
+  const size_t calls_max_;
+  mutable base::Mutex mutex_;
+  base::CondVar left_;
+  std::unordered_set<std::string> ids_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace ebb::server

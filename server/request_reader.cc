@@ -1,0 +1,263 @@
+#include "server/request_reader.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "server/field_checks.h"
+
+namespace ebb::server {
+namespace {
+
+constexpr int32_t kInt32Max = std::numeric_limits<int32_t>::max();
+constexpr size_t kRequestIdBytesMax = 128;
+constexpr size_t kModelBytesMax = 256;
+constexpr int kMessagesMax = 1024;
+constexpr double kTemperatureMin = 0.001;
+constexpr double kTemperatureMax = 100;
+constexpr int64_t kPriorityMax = 100;
+
+// 64-bit ids of the wire as the engine's. `limit` is one past the highest.
+absl::StatusOr<std::vector<int32_t>> ReadTokenIds(
+    absl::string_view field, const google::protobuf::RepeatedField<int64_t>& ids, int32_t limit) {
+  std::vector<int32_t> out;
+  out.reserve(ids.size());
+  for (int i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= limit) {
+      return FieldError(absl::StrCat(field, "[", i, "]"),
+                        absl::StrCat("must be a token id from 0 to ", limit - 1, ", got ", ids[i]));
+    }
+    out.push_back(static_cast<int32_t>(ids[i]));
+  }
+  return out;
+}
+
+absl::Status CheckRequestId(absl::string_view id) {
+  if (id.empty() || id.size() > kRequestIdBytesMax) {
+    return FieldError("request_id", absl::StrCat("must have 1 to ", kRequestIdBytesMax,
+                                                 " characters, got ", id.size()));
+  }
+  for (const char c : id) {
+    if (c <= ' ' || c > '~') {
+      return FieldError("request_id", "must be printable ASCII without spaces");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+RequestReader::RequestReader(const RequestLimits& limits, const TextCodec* codec)
+    : limits_(limits), codec_(codec) {
+  CHECK_GE(limits_.context_tokens, 2);
+  CHECK_GE(limits_.vocabulary_tokens, 1);
+}
+
+absl::StatusOr<ReadRequest> RequestReader::Read(const v1::GenerateRequest& in,
+                                                uint64_t default_seed) const {
+  ReadRequest out;
+  RETURN_IF_ERROR(CheckNoUnknownFields(in));
+  if (in.has_request_id()) {
+    RETURN_IF_ERROR(CheckRequestId(in.request_id()));
+    out.request.label = in.request_id();
+  }
+  if (in.has_model() && in.model() != limits_.model_name) {
+    if (in.model().size() > kModelBytesMax) return FieldError("model", "is too long for a name");
+    return absl::NotFoundError(absl::StrCat("model: this server serves \"", limits_.model_name,
+                                            "\"; leave the field out or give that name"));
+  }
+  ASSIGN_OR_RETURN(
+      const int64_t priority,
+      IntegerIn("priority", in.has_priority() ? in.priority() : 0, -kPriorityMax, kPriorityMax));
+  out.request.priority = static_cast<int32_t>(priority);
+  RETURN_IF_ERROR(ReadSampling(in, default_seed, &out));
+  RETURN_IF_ERROR(ReadStopping(in.stopping(), &out));
+  RETURN_IF_ERROR(ReadOutput(in.output(), &out));
+
+  ASSIGN_OR_RETURN(out.request.prompt, ReadPrompt(in));
+  const int32_t room = limits_.context_tokens - static_cast<int32_t>(out.request.prompt.size());
+  engine::StoppingParams& stopping = out.request.stopping;
+  if (!in.stopping().has_max_tokens()) stopping.max_tokens = limits_.max_tokens_default;
+  // Not a clamp of what the client may see: an answer ends at the end of the context anyway.
+  stopping.max_tokens = std::min(stopping.max_tokens, room);
+  stopping.min_tokens = std::min(stopping.min_tokens, room);
+  out.answer.min_tokens = stopping.min_tokens;
+  return out;
+}
+
+absl::Status RequestReader::ReadSampling(const v1::GenerateRequest& in, uint64_t default_seed,
+                                         ReadRequest* out) const {
+  const v1::Sampling& sampling = in.sampling();
+  engine::SamplingParams& params = out->request.sampling;
+  if (sampling.has_temperature()) {
+    ASSIGN_OR_RETURN(params.temperature,
+                     NumberIn("sampling.temperature", sampling.temperature(), 0, kTemperatureMax));
+    if (params.temperature != 0 && params.temperature < kTemperatureMin) {
+      return FieldError("sampling.temperature",
+                        absl::StrCat("must be 0 (greedy) or at least ", kTemperatureMin, ", got ",
+                                     params.temperature));
+    }
+  }
+  if (sampling.has_top_p()) {
+    ASSIGN_OR_RETURN(params.top_p, NumberIn("sampling.top_p", sampling.top_p(), 0, 1));
+    if (params.top_p <= 0) return FieldError("sampling.top_p", "must be above 0, got 0");
+  }
+  if (sampling.has_top_k()) {
+    ASSIGN_OR_RETURN(const int64_t top_k,
+                     IntegerIn("sampling.top_k", sampling.top_k(), 0, kInt32Max));
+    params.top_k = static_cast<int32_t>(top_k);
+  }
+  if (sampling.has_min_p()) {
+    ASSIGN_OR_RETURN(params.min_p, NumberIn("sampling.min_p", sampling.min_p(), 0, 1));
+  }
+  params.seed = sampling.has_seed() ? sampling.seed() : default_seed;
+  return absl::OkStatus();
+}
+
+absl::Status RequestReader::ReadStopping(const v1::Stopping& in, ReadRequest* out) const {
+  engine::StoppingParams& stopping = out->request.stopping;
+  if (in.has_max_tokens()) {
+    ASSIGN_OR_RETURN(const int64_t max_tokens,
+                     IntegerIn("stopping.max_tokens", in.max_tokens(), 1, kInt32Max));
+    stopping.max_tokens = static_cast<int32_t>(max_tokens);
+  }
+  if (in.has_min_tokens()) {
+    ASSIGN_OR_RETURN(const int64_t min_tokens,
+                     IntegerIn("stopping.min_tokens", in.min_tokens(), 0, kInt32Max));
+    if (min_tokens > 0 && !in.has_max_tokens()) {
+      return FieldError("stopping.min_tokens", "needs stopping.max_tokens");
+    }
+    if (min_tokens > stopping.max_tokens) {
+      return FieldError("stopping.min_tokens",
+                        absl::StrCat("must be at most stopping.max_tokens, got ", min_tokens,
+                                     " and ", stopping.max_tokens));
+    }
+    stopping.min_tokens = static_cast<int32_t>(min_tokens);
+  }
+  RETURN_IF_ERROR(CountAtMost("stopping.stop", in.stop_size(), limits_.stop_strings_max));
+  for (int i = 0; i < in.stop_size(); ++i) {
+    const size_t bytes = in.stop(i).size();
+    if (bytes < 1 || bytes > static_cast<size_t>(limits_.stop_string_bytes_max)) {
+      return FieldError(
+          absl::StrCat("stopping.stop[", i, "]"),
+          absl::StrCat("must have 1 to ", limits_.stop_string_bytes_max, " bytes, got ", bytes));
+    }
+    out->answer.stop.push_back(in.stop(i));
+  }
+  RETURN_IF_ERROR(
+      CountAtMost("stopping.stop_token_ids", in.stop_token_ids_size(), limits_.stop_token_ids_max));
+  ASSIGN_OR_RETURN(
+      stopping.stop_token_ids,
+      ReadTokenIds("stopping.stop_token_ids", in.stop_token_ids(), limits_.vocabulary_tokens));
+  stopping.ignore_eos = in.ignore_eos();
+  return absl::OkStatus();
+}
+
+absl::Status RequestReader::ReadOutput(const v1::Output& in, ReadRequest* out) const {
+  if (in.has_return_text()) out->answer.return_text = in.return_text();
+  out->answer.return_token_ids = in.return_token_ids();
+  out->return_prompt_token_ids = in.return_prompt_token_ids();
+  if (in.has_logprobs()) {
+    ASSIGN_OR_RETURN(const int64_t count,
+                     IntegerIn("output.logprobs", in.logprobs(), 0, limits_.logprobs_max));
+    out->request.sampling.logprobs = static_cast<int32_t>(count);
+    out->answer.return_logprobs = true;
+  }
+  if (in.has_prompt_logprobs()) {
+    ASSIGN_OR_RETURN(const int64_t count, IntegerIn("output.prompt_logprobs", in.prompt_logprobs(),
+                                                    0, limits_.logprobs_max));
+    out->request.sampling.prompt_logprobs = static_cast<int32_t>(count);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<int32_t>> RequestReader::ReadPrompt(
+    const v1::GenerateRequest& in) const {
+  if (in.parse_special() && in.prompt_case() != v1::GenerateRequest::kText) {
+    return FieldError("parse_special", "is for a text prompt only");
+  }
+  switch (in.prompt_case()) {
+    case v1::GenerateRequest::kText:
+      return ReadText(in);
+    case v1::GenerateRequest::kTokenIds: {
+      const auto& ids = in.token_ids().ids();
+      if (ids.empty()) return FieldError("token_ids.ids", "must not be empty");
+      RETURN_IF_ERROR(CheckPromptFits("token_ids.ids", ids.size()));
+      return ReadTokenIds("token_ids.ids", ids, limits_.vocabulary_tokens);
+    }
+    case v1::GenerateRequest::kChat:
+      return ReadChat(in.chat());
+    case v1::GenerateRequest::PROMPT_NOT_SET:
+      break;
+  }
+  return FieldError("prompt", "is required: set text, token_ids or chat");
+}
+
+absl::StatusOr<std::vector<int32_t>> RequestReader::ReadText(const v1::GenerateRequest& in) const {
+  if (in.text().empty()) return FieldError("text", "must not be empty");
+  RETURN_IF_ERROR(CheckTextFits("text", in.text().size()));
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, codec_->Encode(in.text(), in.parse_special()));
+  if (codec_->prefix_token_id() >= 0) ids.insert(ids.begin(), codec_->prefix_token_id());
+  if (ids.empty()) return FieldError("text", "has no tokens");
+  RETURN_IF_ERROR(CheckPromptFits("text", ids.size()));
+  return ids;
+}
+
+absl::StatusOr<std::vector<int32_t>> RequestReader::ReadChat(const v1::Chat& chat) const {
+  if (chat.messages().empty()) return FieldError("chat.messages", "must not be empty");
+  RETURN_IF_ERROR(CountAtMost("chat.messages", chat.messages_size(), kMessagesMax));
+  std::vector<ChatTurn> turns;
+  size_t text_bytes = 0;
+  for (int i = 0; i < chat.messages_size(); ++i) {
+    const v1::ChatMessage& message = chat.messages(i);
+    const std::string field = absl::StrCat("chat.messages[", i, "]");
+    if (message.role() != "system" && message.role() != "user" && message.role() != "assistant") {
+      return FieldError(absl::StrCat(field, ".role"),
+                        "must be \"system\", \"user\" or \"assistant\"");
+    }
+    if (!message.has_content()) return FieldError(absl::StrCat(field, ".content"), "is required");
+    text_bytes += message.content().size();
+    RETURN_IF_ERROR(CheckTextFits("chat.messages", text_bytes));
+    turns.push_back({message.role(), message.content()});
+  }
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, codec_->EncodeChat(turns));
+  if (ids.empty()) return FieldError("chat.messages", "the chat template gave no tokens");
+  RETURN_IF_ERROR(CheckPromptFits("chat.messages", ids.size()));
+  return ids;
+}
+
+absl::Status RequestReader::CheckTextFits(absl::string_view field, size_t text_bytes) const {
+  const size_t tokens_at_least = text_bytes / codec_->token_bytes_max();
+  if (tokens_at_least < static_cast<size_t>(limits_.context_tokens)) return absl::OkStatus();
+  return FieldError(field, absl::StrCat("has ", text_bytes, " bytes, so at least ", tokens_at_least,
+                                        " tokens; the context holds ", limits_.context_tokens,
+                                        ", one of them for the answer"));
+}
+
+absl::Status RequestReader::CheckPromptFits(absl::string_view field, size_t token_count) const {
+  if (token_count < static_cast<size_t>(limits_.context_tokens)) return absl::OkStatus();
+  return FieldError(field, absl::StrCat("has ", token_count, " tokens; the context holds ",
+                                        limits_.context_tokens, ", one of them for the answer"));
+}
+
+absl::StatusOr<std::vector<int32_t>> RequestReader::ReadTokenize(
+    const v1::TokenizeRequest& in) const {
+  RETURN_IF_ERROR(CheckNoUnknownFields(in));
+  if (!in.has_text()) return FieldError("text", "is required");
+  return codec_->Encode(in.text(), in.parse_special());
+}
+
+absl::StatusOr<std::string> RequestReader::ReadDetokenize(const v1::DetokenizeRequest& in) const {
+  RETURN_IF_ERROR(CheckNoUnknownFields(in));
+  RETURN_IF_ERROR(CountAtMost("token_ids", in.token_ids_size(), limits_.detokenize_tokens_max));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                   ReadTokenIds("token_ids", in.token_ids(), limits_.vocabulary_tokens));
+  return codec_->Decode(ids, in.show_special());
+}
+
+}  // namespace ebb::server

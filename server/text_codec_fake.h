@@ -1,0 +1,97 @@
+// FakeTextCodec: token ids 0 to 255 are bytes; 256 is the control token "<|end|>", 257 "<|begin|>".
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/text_codec.h"
+
+namespace ebb::server {
+
+class FakeTextCodec final : public TextCodec {
+ public:
+  static constexpr int32_t kVocabularyTokens = 258;
+  static constexpr int32_t kEnd = 256;
+  static constexpr int32_t kBegin = 257;
+
+  absl::StatusOr<std::vector<int32_t>> Encode(absl::string_view text,
+                                              bool parse_special) const override {
+    std::vector<int32_t> ids;
+    while (!text.empty()) {
+      if (parse_special && absl::StartsWith(text, "<|end|>")) {
+        ids.push_back(kEnd);
+        text.remove_prefix(7);
+      } else {
+        ids.push_back(static_cast<uint8_t>(text[0]));
+        text.remove_prefix(1);
+      }
+    }
+    return ids;
+  }
+
+  // kBegin role ':' content kEnd for each turn, then kBegin.
+  absl::StatusOr<std::vector<int32_t>> EncodeChat(absl::Span<const ChatTurn> turns) const override {
+    if (!has_template) return absl::FailedPreconditionError("the model has no chat template");
+    std::vector<int32_t> ids;
+    for (const ChatTurn& turn : turns) {
+      ids.push_back(kBegin);
+      for (const char c : absl::StrCat(turn.role, ":", turn.content)) {
+        ids.push_back(static_cast<uint8_t>(c));
+      }
+      ids.push_back(kEnd);
+    }
+    ids.push_back(kBegin);
+    return ids;
+  }
+
+  std::string Decode(absl::Span<const int32_t> token_ids, bool show_special) const override {
+    std::string text;
+    for (const int32_t id : token_ids) {
+      if (id < kEnd) {
+        text.push_back(static_cast<char>(id));
+      } else if (show_special) {
+        text += id == kEnd ? "<|end|>" : "<|begin|>";
+      }
+    }
+    return text;
+  }
+
+  // Holds back the bytes of an unfinished character; the input is taken to be UTF-8.
+  class Decoder final : public TextDecoder {
+   public:
+    std::string Add(int32_t token_id) override {
+      if (token_id >= kEnd) return "";
+      const auto byte = static_cast<uint8_t>(token_id);
+      if ((byte & 0xC0) != 0x80) {
+        missing_ = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : byte >= 0xC0 ? 1 : 0;
+      } else if (missing_ > 0) {
+        --missing_;
+      }
+      bytes_.push_back(static_cast<char>(byte));
+      return missing_ == 0 ? std::exchange(bytes_, "") : "";
+    }
+    std::string Finish() override {
+      const bool cut = !bytes_.empty();
+      bytes_.clear();
+      return cut ? "\xEF\xBF\xBD" : "";
+    }
+
+   private:
+    std::string bytes_;
+    int missing_ = 0;
+  };
+  std::unique_ptr<TextDecoder> NewDecoder() const override { return std::make_unique<Decoder>(); }
+
+  bool has_chat_template() const override { return has_template; }
+  int32_t prefix_token_id() const override { return prefix_id; }
+  size_t token_bytes_max() const override { return 1; }
+
+  bool has_template = true;
+  int32_t prefix_id = -1;
+};
+
+}  // namespace ebb::server
