@@ -1,0 +1,79 @@
+#include "cli/connection.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace ebb::cli {
+namespace {
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  // Prompt log-probabilities of a long prompt pass gRPC's standard limit of 4 MiB.
+  arguments.SetMaxReceiveMessageSize(-1);
+  // A server that has just been started is found at once, not after a growing pause.
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  // The address is ours to judge, not a proxy's.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+}  // namespace
+
+Connection::Connection(std::string address)
+    : address_(std::move(address)),
+      channel_(MakeChannel(address_)),
+      inference_(v1::Inference::NewStub(channel_)),
+      control_(v1::Control::NewStub(channel_)) {}
+
+bool Connection::WaitUntilReachable(absl::Duration timeout) const {
+  return channel_->WaitForConnected(std::chrono::system_clock::now() +
+                                    absl::ToChronoMilliseconds(timeout));
+}
+
+bool Connection::IsUnreachable(const grpc::Status& status) const {
+  // The channel's own failures are told from a server's UNAVAILABLE by what gRPC calls them: the
+  // state of the channel may have changed since.
+  return status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+         (absl::StartsWith(status.error_message(), "failed to connect to all addresses") ||
+          absl::StartsWith(status.error_message(), "DNS resolution failed") ||
+          absl::StrContains(status.error_message(), "name resolution") ||
+          absl::StrContains(status.error_message(), "empty address list"));
+}
+
+std::string Connection::Explain(const grpc::Status& status) const {
+  if (IsUnreachable(status)) {
+    return absl::StrCat("no server answers at ", address_,
+                        "\n  start one with ./run, or name another with --address ADDR:PORT\n  (",
+                        status.error_message(), ")");
+  }
+  return absl::StrCat(StatusCodeName(status.error_code()), ": ", status.error_message());
+}
+
+absl::string_view StatusCodeName(grpc::StatusCode code) {
+  constexpr absl::string_view kNames[] = {"OK",
+                                          "CANCELLED",
+                                          "UNKNOWN",
+                                          "INVALID_ARGUMENT",
+                                          "DEADLINE_EXCEEDED",
+                                          "NOT_FOUND",
+                                          "ALREADY_EXISTS",
+                                          "PERMISSION_DENIED",
+                                          "RESOURCE_EXHAUSTED",
+                                          "FAILED_PRECONDITION",
+                                          "ABORTED",
+                                          "OUT_OF_RANGE",
+                                          "UNIMPLEMENTED",
+                                          "INTERNAL",
+                                          "UNAVAILABLE",
+                                          "DATA_LOSS",
+                                          "UNAUTHENTICATED"};
+  const auto index = static_cast<size_t>(code);
+  return index < std::size(kNames) ? kNames[index] : "UNKNOWN";
+}
+
+}  // namespace ebb::cli
