@@ -55,7 +55,7 @@ with_progress() {
     say "$text: done in $((SECONDS - start)) s        "
   else
     say "$text: failed after $((SECONDS - start)) s; the end of $log:"
-    tail -n 15 "$log" >&2
+    tail -n 6 "$log" >&2
   fi
   return "$status"
 }
@@ -95,11 +95,12 @@ install_packages() {
   fi
   need_disk /usr 1500 "installing packages"
   say "missing Debian packages: ${missing[*]}"
-  with_progress "reading the package lists" "$EBB_CACHE/apt-update.log" "${apt[@]}" apt-get update ||
-    die "apt-get update failed" "check the network and /etc/apt/sources.list"
+  with_progress "reading the package lists" "$EBB_CACHE/apt-update.log" "${apt[@]}" \
+    apt-get -o APT::Update::Error-Mode=any update ||
+    die "the Debian package lists could not be fetched" "check the network and /etc/apt/sources.list"
   with_progress "installing ${#missing[@]} packages and what they need" "$EBB_CACHE/apt-install.log" \
     "${apt[@]}" apt-get install -y --no-install-recommends "${missing[@]}" ||
-    die "apt-get could not install the packages" "read $EBB_CACHE/apt-install.log"
+    die "apt-get could not install the packages" "check the network and the free space; apt's words are in $EBB_CACHE/apt-install.log"
 }
 
 model_is_good() {
