@@ -3,6 +3,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -30,8 +33,9 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
   const absl::string_view port = text.substr(colon + 1);
   absl::string_view host = text.substr(0, colon);
   ListenAddress address;
-  if (port.empty() || port.size() > 5 || !absl::SimpleAtoi(port, &address.port) ||
-      address.port < 0 || address.port > 65535 || port[0] == '+' || port[0] == '-') {
+  if (port.empty() || port.size() > 5 ||
+      !std::all_of(port.begin(), port.end(), absl::ascii_isdigit) ||
+      !absl::SimpleAtoi(port, &address.port) || address.port > 65535) {
     return BadAddress(text);
   }
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';

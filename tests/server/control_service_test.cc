@@ -1,0 +1,97 @@
+#include "google/protobuf/descriptor.h"
+#include "tests/server/service_fixture.h"
+
+namespace ebb::server {
+namespace {
+
+TEST_F(ServiceTest, TellsAboutModelAndServer) {
+  grpc::ClientContext model_context;
+  v1::GetModelInfoResponse model;
+  ASSERT_TRUE(control_stub_->GetModelInfo(&model_context, {}, &model).ok());
+  EXPECT_EQ(model.name(), "fake");
+  grpc::ClientContext server_context;
+  v1::GetServerInfoResponse server;
+  ASSERT_TRUE(control_stub_->GetServerInfo(&server_context, {}, &server).ok());
+  EXPECT_EQ(server.version(), "test");
+  EXPECT_EQ(server.config_hash(), "0123");
+  EXPECT_EQ(server.state(), v1::SERVER_STATE_READY);
+  EXPECT_GE(server.uptime_seconds(), 0);
+  EXPECT_EQ(server.waiting_requests(), 0);
+}
+
+TEST_F(ServiceTest, ShowsMemory) {
+  engine_.SetMemoryView({10, 20, 30, 40, 50, 60, 70});
+  grpc::ClientContext context;
+  v1::GetMemoryResponse memory;
+  ASSERT_TRUE(control_stub_->GetMemory(&context, {}, &memory).ok());
+  EXPECT_EQ(memory.held_bytes(), 10);
+  EXPECT_EQ(memory.needed_bytes(), 20);
+  EXPECT_EQ(memory.cached_bytes(), 30);
+  EXPECT_EQ(memory.limit_bytes(), 40);
+  EXPECT_EQ(memory.page_bytes(), 50);
+  EXPECT_EQ(memory.pages_mapped(), 60);
+  EXPECT_EQ(memory.block_tokens(), 70);
+}
+
+TEST_F(ServiceTest, SetsTheMemoryLimit) {
+  const auto set = [this](absl::optional<int64_t> bytes, v1::SetMemoryLimitResponse* response) {
+    grpc::ClientContext context;
+    v1::SetMemoryLimitRequest request;
+    if (bytes.has_value()) request.set_limit_bytes(*bytes);
+    return control_stub_->SetMemoryLimit(&context, request, response).error_code();
+  };
+  v1::SetMemoryLimitResponse response;
+  EXPECT_EQ(set(5000, &response), grpc::StatusCode::OK);
+  EXPECT_EQ(response.outcome(), v1::SetMemoryLimitResponse::OUTCOME_APPLIED);
+  EXPECT_EQ(response.limit_bytes(), 5000);
+  engine_.SetLimitAnswer(engine::LimitAnswer{false, 6000, 9000, 3000});
+  EXPECT_EQ(set(6000, &response), grpc::StatusCode::OK);
+  EXPECT_EQ(response.outcome(), v1::SetMemoryLimitResponse::OUTCOME_DEFERRED);
+  EXPECT_EQ(response.held_bytes(), 9000);
+  EXPECT_EQ(response.deferred_bytes(), 3000);
+  engine_.SetLimitAnswer(absl::DeadlineExceededError("no boundary came"));
+  EXPECT_EQ(set(6000, &response), grpc::StatusCode::DEADLINE_EXCEEDED);
+  for (const int64_t bad : {int64_t{-1}, int64_t{1'000'001}, int64_t{1} << 62}) {
+    EXPECT_EQ(set(bad, &response), grpc::StatusCode::INVALID_ARGUMENT) << bad;
+  }
+  EXPECT_EQ(set(absl::nullopt, &response), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ServiceTest, DrainsByCall) {
+  const auto drain = [this](absl::optional<int64_t> grace_ms) {
+    grpc::ClientContext context;
+    v1::DrainRequest request;
+    if (grace_ms.has_value()) request.set_grace_ms(*grace_ms);
+    v1::DrainResponse response;
+    return control_stub_->Drain(&context, request, &response).error_code();
+  };
+  EXPECT_EQ(drain(-1), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(drain(86'400'001), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(drain(absl::nullopt), grpc::StatusCode::OK);
+  EXPECT_EQ(drain(0), grpc::StatusCode::OK);
+  base::MutexLock lock(&mutex_);
+  EXPECT_EQ(drain_graces_, (std::vector<absl::Duration>{absl::Seconds(3), absl::ZeroDuration()}));
+}
+
+TEST_F(ServiceTest, HealthAnswers) {
+  const auto health = grpc::health::v1::Health::NewStub(channel_);
+  const auto check = [&](const std::string& service) {
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    grpc::health::v1::HealthCheckResponse response;
+    const grpc::Status status = health->Check(&context, request, &response);
+    return status.ok() ? static_cast<int>(response.status())
+                       : -static_cast<int>(status.error_code());
+  };
+  EXPECT_EQ(check(""), grpc::health::v1::HealthCheckResponse::SERVING);
+  EXPECT_EQ(check("ebb.v1.Inference"), grpc::health::v1::HealthCheckResponse::SERVING);
+  EXPECT_EQ(check("ebb.v1.Control"), grpc::health::v1::HealthCheckResponse::SERVING);
+  EXPECT_EQ(check("nothing"), -static_cast<int>(grpc::StatusCode::NOT_FOUND));
+  server_->SetNotServing();
+  EXPECT_EQ(check(""), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(check("ebb.v1.Inference"), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
+}
+
+}  // namespace
+}  // namespace ebb::server

@@ -1,0 +1,134 @@
+// ServiceTest: the services on a real socket of the loopback, over a FakeEngine and byte tokens.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/engine_fake.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+#include "proto/ebb.grpc.pb.h"
+#include "proto/health.grpc.pb.h"
+#include "server/control_service.h"
+#include "server/grpc_server.h"
+#include "server/inference_service.h"
+#include "server/text_codec_fake.h"
+#include "tests/server/wait_until.h"
+
+namespace ebb::server {
+
+// Keeps what was written. Thread-safe.
+class KeepLog final : public base::Log {
+ public:
+  void Write(absl::string_view event, nlohmann::ordered_json fields) override {
+    base::MutexLock lock(&mutex_);
+    lines_.emplace_back(std::string(event), std::move(fields));
+  }
+  std::vector<nlohmann::ordered_json> Of(const std::string& event) const {
+    base::MutexLock lock(&mutex_);
+    std::vector<nlohmann::ordered_json> found;
+    for (const auto& [name, fields] : lines_) {
+      if (name == event) found.push_back(fields);
+    }
+    return found;
+  }
+
+ private:
+  mutable base::Mutex mutex_;
+  std::vector<std::pair<std::string, nlohmann::ordered_json>> lines_ ABSL_GUARDED_BY(mutex_);
+};
+
+class ServiceTest : public testing::Test {
+ protected:
+  static constexpr size_t kCallsMax = 40;
+  static constexpr int64_t kMessageBytesMax = 1 << 20;
+
+  ServiceTest() {
+    RequestLimits limits;
+    limits.model_name = "fake";
+    limits.context_tokens = 100'000;
+    limits.vocabulary_tokens = FakeTextCodec::kVocabularyTokens;
+    limits.max_tokens_default = 1000;
+    reader_ = std::make_unique<RequestReader>(limits, &codec_);
+    resources_.engine = &engine_;
+    resources_.reader = reader_.get();
+    resources_.codec = &codec_;
+    resources_.live_calls = &live_calls_;
+    resources_.pump = &pump_;
+    resources_.clock = &clock_;
+    resources_.log = &log_;
+    resources_.refusals = &refusals_;
+    resources_.process_seed = 42;
+
+    ControlOptions control;
+    control.model_info.set_name("fake");
+    control.version = "test";
+    control.config_hash = "0123";
+    control.memory_ceiling_bytes = 1'000'000;
+    control.drain_grace = absl::Seconds(3);
+    control.drain = [this](absl::Duration grace) {
+      base::MutexLock lock(&mutex_);
+      drain_graces_.push_back(grace);
+    };
+    control.is_draining = [this] { return live_calls_.closed(); };
+    control_ = std::make_unique<ControlService>(std::move(control), &engine_, &clock_);
+    inference_ = std::make_unique<InferenceService>(&resources_);
+    GrpcServerOptions options;
+    options.listen = *ParseListenAddress("127.0.0.1:0");
+    options.message_bytes_max = kMessageBytesMax;
+    server_ = *GrpcServer::Start(options, {inference_.get(), control_.get()});
+    channel_ = NewChannel();
+    stub_ = v1::Inference::NewStub(channel_);
+    control_stub_ = v1::Control::NewStub(channel_);
+  }
+  ~ServiceTest() override { server_->Shutdown(absl::Seconds(10)); }
+
+  std::shared_ptr<grpc::Channel> NewChannel() const {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // A connection of its own.
+    arguments.SetMaxReceiveMessageSize(-1);
+    return grpc::CreateCustomChannel(server_->address().ToString(),
+                                     grpc::InsecureChannelCredentials(), arguments);
+  }
+
+  // Answers `text`, byte by byte, and then as `script` says.
+  void Answers(const std::string& text, engine::FakeEngine::Script script = {}) {
+    for (const char c : text) script.tokens.push_back(static_cast<uint8_t>(c));
+    engine_.SetScript([script](const engine::Request&) { return script; });
+  }
+
+  grpc::Status Generate(const v1::GenerateRequest& request, v1::GenerateResponse* response) {
+    grpc::ClientContext context;
+    return stub_->Generate(&context, request, response);
+  }
+
+  static v1::GenerateRequest Ask(const std::string& text) {
+    v1::GenerateRequest request;
+    request.set_text(text);
+    return request;
+  }
+
+  engine::FakeEngine engine_;
+  FakeTextCodec codec_;
+  base::RealClock clock_;
+  KeepLog log_;
+  RefusalLog refusals_{&clock_, &log_};
+  LiveCalls live_calls_{kCallsMax};
+  CallPump pump_;
+  std::unique_ptr<RequestReader> reader_;
+  CallResources resources_;
+  base::Mutex mutex_;
+  std::vector<absl::Duration> drain_graces_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<ControlService> control_;
+  std::unique_ptr<InferenceService> inference_;
+  std::unique_ptr<GrpcServer> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Inference::Stub> stub_;
+  std::unique_ptr<v1::Control::Stub> control_stub_;
+};
+
+}  // namespace ebb::server
