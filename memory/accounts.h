@@ -72,6 +72,10 @@ class Accounts {
   void HandOver(absl::Span<const BlockId> blocks, int64_t growth_blocks, AccountId from,
                 AccountId to);
 
+  // Gives up demand and grant of `blocks` blocks before the boundary, as far as they are not used:
+  // a sequence was preempted or has ended, and others wait for what it would have grown into.
+  void Forgo(AccountId id, int64_t blocks);
+
   // Whether the grants are covered without `blocks` of the usable ones.
   bool CoveredWithout(int64_t blocks) const { return spare_blocks() >= blocks; }
 

@@ -48,7 +48,8 @@ struct Miss {
   Bound bound = Bound::kFree;  // What the condition lacked; kFree when the device refused.
   std::string pool;
   int64_t missing_pages = 0;
-  absl::Status status;  // The device's answer, or RESOURCE_EXHAUSTED with the condition's terms.
+  absl::Status status;     // The device's answer, or RESOURCE_EXHAUSTED with the condition's terms.
+  bool by_device = false;  // A call failed although the condition held.
 };
 
 // Where a limit stands. Applied: !pending && held_bytes <= limit_bytes.
@@ -105,7 +106,7 @@ class KvMemory {
 
   // A boundary of either queue: a lowered limit comes into force.
   void OnBoundary();
-  // What WindowManager plans from. While a miss is fresh, nothing counts as growable.
+  // What WindowManager plans from. While a device's refusal is fresh, nothing counts as growable.
   WindowMemory WindowMemoryOf(AccountId account, absl::Time now) const;
   // Carries a plan out: demand, grant, and pages wanted. Call it for each boundary.
   void OpenWindow(AccountId account, const WindowPlan& plan);
@@ -138,7 +139,6 @@ class KvMemory {
   const std::vector<PagePool*>& pools() { return pools_; }
   bool WantsGrowth(absl::Time now) const;
   void NoteMiss(Miss miss, absl::Time now);
-  void NoteGrowth() { miss_until_ = absl::InfinitePast(); }
   // When the keeper must run next though nobody wakes it.
   absl::Time NextDeadline(absl::Time now) const;
   // Lets everything go: the end of the process. REQUIRES: every block is back.
@@ -171,8 +171,9 @@ class KvMemory {
   std::optional<int64_t> pending_limit_;
   std::optional<Miss> miss_;
   int64_t miss_count_ = 0;
-  absl::Time miss_until_ = absl::InfinitePast();
-  absl::Time idle_since_ = absl::InfiniteFuture();  // Infinite: not idle.
+  absl::Time retry_at_ = absl::InfinitePast();       // No growth is tried before.
+  absl::Time refused_until_ = absl::InfinitePast();  // The device said no: planners grow nothing.
+  absl::Time idle_since_ = absl::InfiniteFuture();   // Infinite: not idle.
   int64_t taken_when_idle_ = 0;
   bool idle_ = false;  // Idle long enough: nothing is kept.
 };

@@ -50,18 +50,21 @@ class PageKeeper {
   bool GrowPhase(absl::Time now);
   bool PrepareBatch(PagePool* pool, absl::Time now);
   bool MapBatch(PagePool* pool, absl::Time now);
-  // Device calls; no lock is held.
+  // Device calls; no lock is held. They keep `handle` and `mapped` of each page up to date.
   absl::Status CreateAll(std::vector<PageWork>* batch, int64_t bytes);
-  absl::Status MapAll(const std::vector<PageWork>& batch, int64_t bytes, std::vector<bool>* mapped);
-  PageOutcome GiveBack(const PageWork& work, int64_t bytes);
-  void Miss(PagePool* pool, const absl::Status& status, absl::Time now);
+  absl::Status MapAll(std::vector<PageWork>* batch, int64_t bytes);
+  // Unmaps and releases what the page has: kUndone, or kStuck with `status` set.
+  PageOutcome GiveBack(PageWork* work, int64_t bytes, absl::Status* status);
+  // Hands a batch back after `status`: kDone for all, or everything given back and a miss noted.
+  void CommitBatch(PagePool* pool, std::vector<PageWork> batch, const absl::Status& status,
+                   absl::Time now);
 
   const Options options_;
   KvMemory* const memory_;
   device::Vmm* const vmm_;
   const base::Clock* const clock_;
   base::Mutex* const mutex_;
-  std::map<const PagePool*, int32_t> batch_pages_;  // Halved by a miss, restored by success.
+  std::map<const PagePool*, int32_t> batch_pages_;  // Halved by a miss, doubled by success.
 };
 
 }  // namespace ebb::memory

@@ -98,6 +98,8 @@ class PagePool {
   int32_t target_pages() const { return target_mapped_; }
   // Pages that the target lacks, not counting those on the way.
   int32_t missing_pages() const;
+  // Pages that target and stash together lack, as far as there are reserved ones.
+  int32_t unprepared_pages() const;
 
   // mapped -> draining, with the readers' tickets of this moment.
   // REQUIRES: nothing that is submitted from now on touches the page.
@@ -116,8 +118,9 @@ class PagePool {
   std::vector<PageWork> TakeMap(int32_t pages_max);
   // Draining pages whose readers have passed, and prepared pages beyond target and stash.
   std::vector<PageWork> TakeRelease();
-  // Everything that is mapped, draining or prepared, whatever the target: the end of the pool.
-  // REQUIRES: the owner uses nothing, and every reader has completed what it submitted.
+  // Everything that is held, whatever the target, quarantined pages too: the end of the pool.
+  // REQUIRES: the owner uses nothing, no page is in the keeper's hands, and every reader has
+  // completed what it submitted.
   std::vector<PageWork> TakeAll();
   void Commit(const PageWork& work, PageOutcome outcome);
 
@@ -128,11 +131,15 @@ class PagePool {
   struct Page {
     PageState state = PageState::kReserved;
     device::VmmHandle handle = 0;
+    bool has_mapping = false;  // At the device, as far as is known.
     Readers::Tickets tickets;  // While draining.
   };
 
   Page& At(PageId page);
   void Move(PageId page, PageState to);
+  // Pages that count against the target: mapped, mapping, prepared, preparing.
+  int32_t GrownPages() const;
+  PageWork Take(PageId page, PageState to);
   std::set<PageId>* IndexOf(PageState state);
 
   const Options options_;

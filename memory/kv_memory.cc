@@ -1,0 +1,244 @@
+#include "memory/kv_memory.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace ebb::memory {
+namespace {
+
+int64_t RoundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<KvMemory>> KvMemory::Create(const KvGeometry& geometry,
+                                                           const Options& options,
+                                                           device::Vmm* vmm) {
+  const int64_t page_count =
+      std::min(options.ceiling_bytes / geometry.page_bytes(), geometry.page_count_max());
+  if (page_count < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("a KV ceiling of ", options.ceiling_bytes,
+                                                   " bytes holds no page of ",
+                                                   geometry.page_bytes(), " bytes"));
+  }
+  if (options.limit_bytes < 0 || options.headroom_bytes < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("memory limit ", options.limit_bytes,
+                                                   " and headroom ", options.headroom_bytes,
+                                                   ": neither may be negative"));
+  }
+  std::unique_ptr<KvMemory> memory(new KvMemory(geometry, options));
+  ASSIGN_OR_RETURN(memory->kv_range_,
+                   device::AddressRange::Reserve(vmm, page_count * geometry.page_bytes()));
+  PagePool::Options kv{"kv", memory->kv_range_.base(), geometry.page_bytes(),
+                       static_cast<int32_t>(page_count)};
+  memory->pages_ = std::make_unique<PagePool>(kv, &memory->budget_, &memory->readers_);
+  for (const WorkspaceOptions& workspace : options.workspaces) {
+    const int64_t unit = vmm->granularity_bytes();
+    const int64_t bytes = RoundUp(std::max<int64_t>(1, workspace.bytes_max), unit);
+    ASSIGN_OR_RETURN(device::AddressRange range, device::AddressRange::Reserve(vmm, bytes));
+    PagePool::Options pool{workspace.name, range.base(), unit, static_cast<int32_t>(bytes / unit)};
+    memory->workspace_ranges_.push_back(std::move(range));
+    memory->workspace_pools_.push_back(
+        std::make_unique<PagePool>(pool, &memory->budget_, &memory->readers_));
+    memory->workspaces_.push_back(
+        std::make_unique<Workspace>(memory->workspace_pools_.back().get(), options.shrink));
+    memory->pools_.push_back(memory->workspace_pools_.back().get());
+  }
+  memory->pools_.push_back(memory->pages_.get());
+  memory->blocks_ = std::make_unique<BlockPool>(geometry.blocks_per_page(), page_count);
+  memory->accounts_ =
+      std::make_unique<Accounts>(memory->blocks_.get(), page_count * geometry.blocks_per_page());
+  memory->pages_->set_on_mapped(
+      [blocks = memory->blocks_.get()](PageId page) { blocks->AddPage(page); });
+  ASSIGN_OR_RETURN(const int64_t free_bytes, vmm->FreeBytes());
+  memory->budget_.SetFree(free_bytes);
+  return memory;
+}
+
+KvMemory::KvMemory(const KvGeometry& geometry, const Options& options)
+    : geometry_(geometry),
+      options_(options),
+      budget_(options.limit_bytes, options.headroom_bytes),
+      shrink_(options.shrink) {}
+
+KvMemory::~KvMemory() {
+  // Addresses with a mapping that the device would not undo must never be given to anyone else.
+  if (pages_ != nullptr && pages_->held_pages() > 0) kv_range_.Abandon();
+  for (size_t i = 0; i < workspace_pools_.size(); ++i) {
+    if (workspace_pools_[i]->held_pages() > 0) workspace_ranges_[i].Abandon();
+  }
+}
+
+void KvMemory::OnBoundary() {
+  if (!pending_limit_.has_value()) return;
+  budget_.SetLimit(*pending_limit_);
+  pending_limit_.reset();
+}
+
+WindowMemory KvMemory::WindowMemoryOf(AccountId account, absl::Time now) const {
+  WindowMemory memory;
+  const int32_t quarantined = pages_->count(PageState::kQuarantined);
+  memory.block_tokens = geometry_.block_tokens();
+  memory.blocks_per_page = geometry_.blocks_per_page();
+  memory.page_bytes = geometry_.page_bytes();
+  memory.page_count_max = pages_->page_count() - quarantined;
+  memory.mapped_pages = pages_->count(PageState::kMapped);
+  memory.coming_pages = pages_->coming_pages();
+  memory.held_pages = pages_->held_pages() - quarantined;
+  memory.empty_pages = blocks_->empty_pages();
+  memory.used_blocks = accounts_->used(account);
+  memory.granted_blocks = accounts_->granted(account);
+  memory.others_blocks =
+      accounts_->wanted_blocks() - std::max(accounts_->demand(account), accounts_->used(account));
+  memory.bounds = budget_.bounds();
+  for (const auto& workspace : workspaces_) {
+    memory.bounds.held_bytes += workspace->missing_bytes();
+    memory.bounds.free_bytes -= workspace->missing_bytes();
+  }
+  if (now < refused_until_) memory.bounds.free_bytes = 0;
+  return memory;
+}
+
+void KvMemory::OpenWindow(AccountId account, const WindowPlan& plan) {
+  window_open_[static_cast<int>(account)] = true;
+  accounts_->SetDemand(account, plan.grant_blocks);
+  shrink_.RecordDemand(WantedPages());
+}
+
+void KvMemory::CloseWindow(AccountId account) {
+  window_open_[static_cast<int>(account)] = false;
+  accounts_->SetDemand(account, accounts_->used(account));
+}
+
+void KvMemory::SetLimit(int64_t bytes) {
+  CHECK_GE(bytes, 0);
+  pending_limit_.reset();
+  const bool open = std::find(window_open_.begin(), window_open_.end(), true) != window_open_.end();
+  if (open && bytes < budget_.limit_bytes()) {
+    pending_limit_ = bytes;
+  } else {
+    budget_.SetLimit(bytes);
+  }
+}
+
+LimitState KvMemory::limit_state() const {
+  LimitState state;
+  state.pending = pending_limit_.has_value();
+  state.limit_bytes = pending_limit_.value_or(budget_.limit_bytes());
+  state.held_bytes = budget_.held_bytes();
+  return state;
+}
+
+std::optional<Miss> KvMemory::TakeMiss() { return std::exchange(miss_, std::nullopt); }
+
+void KvMemory::Tend(absl::Time now) {
+  const bool open = std::find(window_open_.begin(), window_open_.end(), true) != window_open_.end();
+  if (!open) OnBoundary();
+  TendIdle(now);
+  const bool over = OverLimit();
+  for (const auto& workspace : workspaces_) workspace->Tend(now, over || idle_);
+  const int64_t wanted = WantedPages();
+  if (!over) TakeBackDraining(wanted);
+  const int64_t mapped = pages_->count(PageState::kMapped);
+  // Over the limit what is prepared goes first, and nothing grows.
+  const int64_t target = over ? std::min(wanted, mapped) : wanted;
+  const int32_t stash = over || idle_ ? 0 : options_.prepare_ahead_pages;
+  pages_->SetTarget(static_cast<int32_t>(target), stash);
+  const int64_t draining = pages_->count(PageState::kDraining);
+  const int64_t shrinking = shrink_.PagesToShrink(now, mapped, wanted, draining);
+  if (idle_) {
+    DrainEmpty(mapped);
+  } else if (over) {
+    const int64_t excess_bytes =
+        budget_.held_bytes() - std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
+    const int64_t page_bytes = geometry_.page_bytes();
+    const int64_t leaving = draining + pages_->count(PageState::kPrepared);
+    DrainEmpty((excess_bytes + page_bytes - 1) / page_bytes - leaving);
+  } else {
+    DrainEmpty(shrinking);
+  }
+}
+
+bool KvMemory::WantsGrowth(absl::Time now) const {
+  if (now < retry_at_) return false;
+  return std::any_of(pools_.begin(), pools_.end(),
+                     [](const PagePool* pool) { return pool->unprepared_pages() > 0; });
+}
+
+void KvMemory::NoteMiss(Miss miss, absl::Time now) {
+  retry_at_ = now + options_.retry_after;
+  // What the condition lacks, planners see for themselves.
+  if (miss.by_device) refused_until_ = retry_at_;
+  miss_ = std::move(miss);
+  ++miss_count_;
+}
+
+absl::Time KvMemory::NextDeadline(absl::Time now) const {
+  absl::Time next = shrink_.next_change();
+  for (const auto& workspace : workspaces_) next = std::min(next, workspace->next_change());
+  if (!idle_ && idle_since_ != absl::InfiniteFuture()) {
+    next = std::min(next, idle_since_ + options_.idle_after);
+  }
+  if (now < retry_at_) next = std::min(next, retry_at_);
+  return next;
+}
+
+void KvMemory::BeginShutdown() {
+  CHECK_EQ(accounts_->used_total(), 0) << "blocks were not given back";
+  for (int i = 0; i < kAccountCount; ++i) CloseWindow(static_cast<AccountId>(i));
+  for (const auto& workspace : workspaces_) workspace->SetDemand(0);
+  for (PageId page = blocks_->HighestEmptyPage(); page >= 0; page = blocks_->HighestEmptyPage()) {
+    blocks_->RemovePage(page);
+  }
+  for (PagePool* pool : pools_) pool->SetTarget(0, 0);
+}
+
+int64_t KvMemory::WantedPages() const {
+  return std::min<int64_t>(geometry_.PagesFor(accounts_->wanted_blocks()), pages_->page_count());
+}
+
+bool KvMemory::OverLimit() const {
+  return budget_.held_bytes() > std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
+}
+
+void KvMemory::TendIdle(absl::Time now) {
+  const bool nothing_lives = accounts_->wanted_blocks() == 0;
+  const bool nothing_lived = accounts_->taken_total() == taken_when_idle_;
+  if (!nothing_lives || !nothing_lived) idle_ = false;
+  if (!nothing_lives) {
+    idle_since_ = absl::InfiniteFuture();
+    return;
+  }
+  if (idle_since_ == absl::InfiniteFuture() || !nothing_lived) {
+    idle_since_ = now;
+    taken_when_idle_ = accounts_->taken_total();
+  }
+  if (idle_ || now < idle_since_ + options_.idle_after) return;
+  idle_ = true;
+  shrink_.Forget();
+  for (const auto& workspace : workspaces_) workspace->SetDemand(0);
+}
+
+void KvMemory::TakeBackDraining(int64_t wanted_pages) {
+  while (pages_->count(PageState::kMapped) < wanted_pages && !pages_->draining().empty()) {
+    const PageId page = *pages_->draining().begin();
+    pages_->Undrain(page);
+    blocks_->AddPage(page);
+  }
+}
+
+void KvMemory::DrainEmpty(int64_t pages_max) {
+  for (int64_t i = 0; i < pages_max; ++i) {
+    const PageId page = blocks_->HighestEmptyPage();
+    if (page < 0 || !accounts_->CoveredWithout(geometry_.blocks_per_page())) return;
+    blocks_->RemovePage(page);
+    pages_->Drain(page);
+  }
+}
+
+}  // namespace ebb::memory

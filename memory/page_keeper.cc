@@ -1,0 +1,196 @@
+#include "memory/page_keeper.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace ebb::memory {
+
+PageKeeper::PageKeeper(const Options& options, KvMemory* memory, device::Vmm* vmm,
+                       const base::Clock* clock, base::Mutex* mutex)
+    : options_(options), memory_(memory), vmm_(vmm), clock_(clock), mutex_(mutex) {
+  CHECK_GE(options_.pages_at_once, 1);
+  for (const PagePool* pool : memory_->pools()) batch_pages_[pool] = options_.pages_at_once;
+}
+
+PageKeeper::Pass PageKeeper::RunOnce() {
+  const absl::Time now = clock_->Now();
+  {
+    base::MutexLock lock(mutex_);
+    memory_->Tend(now);
+  }
+  Pass pass;
+  pass.progressed = ReleasePhase();
+  pass.progressed |= GrowPhase(now);
+  base::MutexLock lock(mutex_);
+  pass.next_run = memory_->NextDeadline(now);
+  return pass;
+}
+
+absl::Status PageKeeper::Shutdown() {
+  {
+    base::MutexLock lock(mutex_);
+    memory_->BeginShutdown();
+  }
+  absl::Status status;
+  for (PagePool* pool : memory_->pools()) {
+    std::vector<PageWork> batch;
+    {
+      base::MutexLock lock(mutex_);
+      batch = pool->TakeAll();
+    }
+    for (PageWork& work : batch) {
+      const PageOutcome outcome = GiveBack(&work, pool->page_bytes(), &status);
+      base::MutexLock lock(mutex_);
+      pool->Commit(work, outcome);
+    }
+  }
+  return status;
+}
+
+bool PageKeeper::ReleasePhase() {
+  bool progressed = false;
+  for (PagePool* pool : memory_->pools()) {
+    std::vector<PageWork> batch;
+    {
+      base::MutexLock lock(mutex_);
+      batch = pool->TakeRelease();
+    }
+    if (batch.empty()) continue;
+    progressed = true;
+    std::vector<PageOutcome> outcomes;
+    absl::Status status;
+    for (PageWork& work : batch) outcomes.push_back(GiveBack(&work, pool->page_bytes(), &status));
+    base::MutexLock lock(mutex_);
+    for (size_t i = 0; i < batch.size(); ++i) pool->Commit(batch[i], outcomes[i]);
+  }
+  return progressed;
+}
+
+bool PageKeeper::GrowPhase(absl::Time now) {
+  bool wants_growth = false;
+  {
+    base::MutexLock lock(mutex_);
+    wants_growth = memory_->WantsGrowth(now);
+  }
+  bool progressed = false;
+  if (wants_growth) {
+    const absl::StatusOr<int64_t> free_bytes = vmm_->FreeBytes();
+    base::MutexLock lock(mutex_);
+    if (free_bytes.ok()) {
+      memory_->NoteFreeBytes(*free_bytes);
+    } else {
+      memory_->NoteMiss(Miss{Bound::kFree, "", 0, free_bytes.status(), true}, now);
+      wants_growth = false;
+    }
+  }
+  for (PagePool* pool : memory_->pools()) {
+    if (wants_growth) progressed |= PrepareBatch(pool, now);
+    progressed |= MapBatch(pool, now);
+  }
+  return progressed;
+}
+
+bool PageKeeper::PrepareBatch(PagePool* pool, absl::Time now) {
+  std::vector<PageWork> batch;
+  {
+    base::MutexLock lock(mutex_);
+    const int32_t missing = std::min(pool->missing_pages(), batch_pages_[pool]);
+    batch = pool->TakePrepare(batch_pages_[pool]);
+    if (static_cast<int32_t>(batch.size()) < missing) {
+      const GrowthBounds& bounds = memory_->budget().bounds();
+      memory_->NoteMiss(
+          Miss{bounds.TightestBound(), pool->name(), missing - static_cast<int32_t>(batch.size()),
+               absl::ResourceExhaustedError(absl::StrCat(
+                   "limit ", bounds.limit_bytes, ", held ", bounds.held_bytes, ", free ",
+                   bounds.free_bytes, ", headroom ", bounds.headroom_bytes, " bytes"))},
+          now);
+    }
+  }
+  if (batch.empty()) return false;
+  const absl::Status status = CreateAll(&batch, pool->page_bytes());
+  CommitBatch(pool, std::move(batch), status, now);
+  return true;
+}
+
+bool PageKeeper::MapBatch(PagePool* pool, absl::Time now) {
+  std::vector<PageWork> batch;
+  {
+    base::MutexLock lock(mutex_);
+    batch = pool->TakeMap(batch_pages_[pool]);
+  }
+  if (batch.empty()) return false;
+  const absl::Status status = MapAll(&batch, pool->page_bytes());
+  CommitBatch(pool, std::move(batch), status, now);
+  return true;
+}
+
+absl::Status PageKeeper::CreateAll(std::vector<PageWork>* batch, int64_t bytes) {
+  for (PageWork& work : *batch) {
+    absl::StatusOr<device::VmmHandle> handle = vmm_->Create(bytes);
+    if (!handle.ok()) return std::move(handle).status();
+    work.handle = *handle;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PageKeeper::MapAll(std::vector<PageWork>* batch, int64_t bytes) {
+  for (PageWork& work : *batch) {
+    const absl::Status status = vmm_->Map(work.address, bytes, work.handle);
+    if (!status.ok()) return status;
+    work.mapped = true;
+  }
+  // One call for each run of neighbours: the driver's cost is per call, not per byte.
+  for (size_t first = 0; first < batch->size();) {
+    size_t end = first + 1;
+    while (end < batch->size() && (*batch)[end].page == (*batch)[end - 1].page + 1) ++end;
+    const int64_t run_bytes = static_cast<int64_t>(end - first) * bytes;
+    const absl::Status status = vmm_->SetAccess((*batch)[first].address, run_bytes);
+    if (!status.ok()) return status;
+    first = end;
+  }
+  return absl::OkStatus();
+}
+
+PageOutcome PageKeeper::GiveBack(PageWork* work, int64_t bytes, absl::Status* status) {
+  if (work->mapped) {
+    if (absl::Status unmapped = vmm_->Unmap(work->address, bytes); !unmapped.ok()) {
+      *status = std::move(unmapped);
+      return PageOutcome::kStuck;
+    }
+    work->mapped = false;
+  }
+  if (work->handle != 0) {
+    if (absl::Status released = vmm_->Release(work->handle); !released.ok()) {
+      *status = std::move(released);
+      return PageOutcome::kStuck;
+    }
+    work->handle = 0;
+  }
+  return PageOutcome::kUndone;
+}
+
+void PageKeeper::CommitBatch(PagePool* pool, std::vector<PageWork> batch,
+                             const absl::Status& status, absl::Time now) {
+  std::vector<PageOutcome> outcomes(batch.size(), PageOutcome::kDone);
+  if (!status.ok()) {
+    absl::Status rollback;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      outcomes[i] = GiveBack(&batch[i], pool->page_bytes(), &rollback);
+    }
+  }
+  base::MutexLock lock(mutex_);
+  for (size_t i = 0; i < batch.size(); ++i) pool->Commit(batch[i], outcomes[i]);
+  int32_t& batch_pages = batch_pages_[pool];
+  if (status.ok()) {
+    batch_pages = std::min(options_.pages_at_once, batch_pages * 2);
+    return;
+  }
+  batch_pages = std::max(1, batch_pages / 2);
+  memory_->NoteMiss(
+      Miss{Bound::kFree, pool->name(), static_cast<int64_t>(batch.size()), status, true}, now);
+}
+
+}  // namespace ebb::memory
