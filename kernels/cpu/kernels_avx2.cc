@@ -1,0 +1,209 @@
+// The AVX2 kernels: AVX2, FMA and F16C, for processors without AVX-512 VNNI.
+//
+// As in kernels_avx512.cc, the target options cover only functions with internal linkage.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/kernel_table.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+
+namespace ebb::kernels::cpu {
+namespace {
+
+template <int kBytes>
+struct UnsignedOf;
+template <>
+struct UnsignedOf<2> {
+  using Type = uint16_t;
+};
+template <>
+struct UnsignedOf<4> {
+  using Type = uint32_t;
+};
+
+#include "kernels/cpu/vec_avx2.inc"
+// After the vectors.
+#include "kernels/cpu/row_ops.inc"
+// After the row operations.
+#include "kernels/cpu/attention.inc"
+
+// Writes outputs 8 * half .. 8 * half + 7 of one row, or as many of them as the last panel has.
+EBB_INLINE void StoreOutputs(const MatmulTile& tile, int32_t panel, int half, int32_t row,
+                             F32 sums) {
+  float* y = tile.y + row * tile.y_stride + panel * kPanelRows + half * kLanes;
+  const int left = panel + 1 < tile.panel_count ? kLanes : tile.last_outputs - half * kLanes;
+  if (left >= kLanes) {
+    Store(y, tile.accumulate ? Add(Load(y), sums) : sums);
+  } else if (left > 0) {
+    StoreN(y, tile.accumulate ? Add(LoadN(y, left), sums) : sums, left);
+  }
+}
+
+// After StoreOutputs.
+#include "kernels/cpu/plain_matmul.inc"
+
+void QuantizeRow(const PackRow& row, float scale) {
+  for (int64_t b = 0; b < row.columns / kBlockColumns; ++b) {
+    F32 parts[4];
+    for (int i = 0; i < 4; ++i) parts[i] = NormedAt(row, scale, b * kBlockColumns + i * kLanes);
+    const float largest =
+        ReduceMax(Max(Max(Abs(parts[0]), Abs(parts[1])), Max(Abs(parts[2]), Abs(parts[3]))));
+    const F32 unordered = Add(Add(parts[0], parts[1]), Add(parts[2], parts[3]));
+    const bool finite = largest < __builtin_inff() &&
+                        _mm256_movemask_ps(_mm256_cmp_ps(unordered, unordered, _CMP_UNORD_Q)) == 0;
+    alignas(32) int8_t q[kBlockColumns] = {};
+    if (!finite) {
+      StoreBlock(row, b, q, 0, __builtin_nanf(""));
+      continue;
+    }
+    if (largest < kSmallestMaximum) {
+      StoreBlock(row, b, q, 0, 0.0f);
+      continue;
+    }
+    const F32 inverse = Set1(127.0f / largest);
+    int32_t sum = 0;
+    for (int i = 0; i < 4; ++i) {
+      alignas(32) int32_t lanes[kLanes];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(lanes),
+                         _mm256_cvtps_epi32(Mul(parts[i], inverse)));
+      for (int j = 0; j < kLanes; ++j) {
+        q[i * kLanes + j] = static_cast<int8_t>(lanes[j]);
+        sum += lanes[j];
+      }
+    }
+    StoreBlock(row, b, q, sum, largest / 127.0f);
+  }
+}
+
+void Pack(const PackRow& row) {
+  const float scale =
+      row.norm_weight == nullptr ? 1.0f : NormScale(row.x, row.columns, row.epsilon);
+  if (row.quantized != nullptr) QuantizeRow(row, scale);
+  if (row.plain != nullptr) PackPlainRow(row, scale);
+}
+
+// Dot products of one block: 8 outputs, 32 columns, one row. 4-bit weights: a lane of 16 bits adds
+// up 8 quads of 2 products of at most 15 * 127, which is below 2^15. 8-bit ones: the product of the
+// weight's magnitude with the activation under the weight's sign, 2 of at most 128 * 127 in a lane.
+template <DType kDType>
+EBB_INLINE __m256i BlockDot(const __m256i (&weights)[8], const int32_t* quads, int32_t width) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  if constexpr (kDType == DType::kQ8_0) {
+    __m256i dot = _mm256_setzero_si256();
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) {
+      const __m256i x = _mm256_set1_epi32(quads[j * width]);
+      const __m256i products =
+          _mm256_maddubs_epi16(_mm256_abs_epi8(weights[j]), _mm256_sign_epi8(x, weights[j]));
+      dot = _mm256_add_epi32(dot, _mm256_madd_epi16(products, ones));
+    }
+    return dot;
+  } else {
+    __m256i dot = _mm256_setzero_si256();
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) {
+      dot = _mm256_add_epi16(dot,
+                             _mm256_maddubs_epi16(weights[j], _mm256_set1_epi32(quads[j * width])));
+    }
+    return _mm256_madd_epi16(dot, ones);
+  }
+}
+
+template <DType kDType>
+EBB_INLINE void LoadWeights(const uint8_t* quants, __m256i (&weights)[8]) {
+  if constexpr (kDType == DType::kQ8_0) {
+    const __m256i sign = _mm256_set1_epi8(-128);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) {
+      weights[j] = _mm256_xor_si256(
+          sign, _mm256_load_si256(reinterpret_cast<const __m256i*>(quants + 64 * j)));
+    }
+  } else {
+    const __m256i low = _mm256_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const __m256i pair = _mm256_load_si256(reinterpret_cast<const __m256i*>(quants + 64 * j));
+      weights[2 * j] = _mm256_and_si256(pair, low);
+      weights[2 * j + 1] = _mm256_and_si256(_mm256_srli_epi16(pair, 4), low);
+    }
+  }
+}
+
+// Half a panel (8 outputs) times kRows rows of a group, from `row` on.
+template <DType kDType, int kRows>
+EBB_INLINE void BlockHalf(const MatmulTile& tile, int32_t panel, int half, int32_t row) {
+  constexpr int64_t kQuantBytes = kDType == DType::kQ8_0 ? 512 : 256;
+  constexpr int64_t kScaleBytes = kDType == DType::kQ4_1 ? 64 : 32;
+  const int64_t width = tile.width;
+  const int64_t blocks = tile.columns / kBlockColumns;
+  const uint8_t* quants = tile.panels + panel * tile.panel_bytes + half * 32;
+  const uint8_t* scales = tile.panels + panel * tile.panel_bytes + blocks * kQuantBytes + half * 16;
+  const uint8_t* x = tile.x;
+  F32 sums[kRows];
+#pragma GCC unroll 4
+  for (int t = 0; t < kRows; ++t) sums[t] = Zero();
+  for (int64_t b = 0; b < blocks; ++b) {
+    __m256i weights[8];
+    LoadWeights<kDType>(quants, weights);
+    const F32 d = FromHalf(Load16Bit(scales));
+    F32 m = Zero();
+    if constexpr (kDType == DType::kQ4_1) m = FromHalf(Load16Bit(scales + 32));
+    const auto* quads = reinterpret_cast<const int32_t*>(x) + row;
+    const auto* row_d = reinterpret_cast<const float*>(x + 32 * width) + row;
+    const auto* row_s = reinterpret_cast<const float*>(x + 36 * width) + row;
+    const auto* row_negative_sum = reinterpret_cast<const int32_t*>(x + 40 * width) + row;
+#pragma GCC unroll 4
+    for (int t = 0; t < kRows; ++t) {
+      __m256i dot = BlockDot<kDType>(weights, quads + t, tile.width);
+      if constexpr (kDType == DType::kQ4_0) {
+        dot = _mm256_add_epi32(dot, _mm256_slli_epi32(_mm256_set1_epi32(row_negative_sum[t]), 3));
+      }
+      const F32 scale = Mul(d, Set1(row_d[t]));
+      if constexpr (kDType == DType::kQ4_1) {
+        const F32 offset = Mul(m, Set1(row_s[t]));
+        sums[t] = Add(sums[t], Fma(_mm256_cvtepi32_ps(dot), scale, offset));
+      } else {
+        sums[t] = Fma(_mm256_cvtepi32_ps(dot), scale, sums[t]);
+      }
+    }
+    quants += kQuantBytes;
+    scales += kScaleBytes;
+    x += kQuantizedBlockBytes * width;
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kRows; ++t) StoreOutputs(tile, panel, half, row + t, sums[t]);
+}
+
+template <DType kDType>
+void BlockMatmul(const MatmulTile& tile) {
+  for (int32_t panel = 0; panel < tile.panel_count; ++panel) {
+    for (int half = 0; half < kHalves; ++half) {
+      int32_t row = 0;
+      for (; row + 4 <= tile.width; row += 4) BlockHalf<kDType, 4>(tile, panel, half, row);
+      for (; row < tile.width; ++row) BlockHalf<kDType, 1>(tile, panel, half, row);
+    }
+  }
+}
+
+}  // namespace
+
+const KernelTable& Avx2Kernels() {
+  static constexpr KernelTable kTable = {
+      "avx2",
+      &Pack,
+      {&PlainMatmul<DType::kF32>, &PlainMatmul<DType::kF16>, &PlainMatmul<DType::kBF16>,
+       &BlockMatmul<DType::kQ8_0>, &BlockMatmul<DType::kQ4_0>, &BlockMatmul<DType::kQ4_1>},
+      &SiluTimesRow,
+      &RopeAndStoreRow,
+      &Attend,
+  };
+  return kTable;
+}
+
+}  // namespace ebb::kernels::cpu
+
+#pragma GCC pop_options

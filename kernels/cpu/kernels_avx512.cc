@@ -1,0 +1,182 @@
+// The AVX-512 kernels: F, BW, VL, DQ and VNNI.
+//
+// The target options cover only what stands between push_options and pop_options, all of it in an
+// anonymous namespace: no inline function of a header can come out of this file in AVX-512 form and
+// be picked by the linker for the rest of the program.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/kernel_table.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")
+
+namespace ebb::kernels::cpu {
+namespace {
+
+template <int kBytes>
+struct UnsignedOf;
+template <>
+struct UnsignedOf<2> {
+  using Type = uint16_t;
+};
+template <>
+struct UnsignedOf<4> {
+  using Type = uint32_t;
+};
+
+#include "kernels/cpu/vec_avx512.inc"
+// After the vectors.
+#include "kernels/cpu/row_ops.inc"
+// After the row operations.
+#include "kernels/cpu/attention.inc"
+
+// Writes 16 outputs of one row, or as many as the last panel has.
+EBB_INLINE void StoreOutputs(const MatmulTile& tile, int32_t panel, int, int32_t row, F32 sums) {
+  float* y = tile.y + row * tile.y_stride + panel * kPanelRows;
+  if (panel + 1 < tile.panel_count || tile.last_outputs == kPanelRows) {
+    Store(y, tile.accumulate ? Add(Load(y), sums) : sums);
+  } else {
+    const int n = tile.last_outputs;
+    StoreN(y, tile.accumulate ? Add(LoadN(y, n), sums) : sums, n);
+  }
+}
+
+// After StoreOutputs.
+#include "kernels/cpu/plain_matmul.inc"
+
+void QuantizeRow(const PackRow& row, float scale) {
+  for (int64_t b = 0; b < row.columns / kBlockColumns; ++b) {
+    const F32 low = NormedAt(row, scale, b * kBlockColumns);
+    const F32 high = NormedAt(row, scale, b * kBlockColumns + kLanes);
+    // A NaN stands second, where Max lets it through.
+    const float largest = ReduceMax(Max(Abs(low), Abs(high)));
+    const F32 unordered = Add(low, high);
+    const bool finite =
+        largest < __builtin_inff() && _mm512_cmp_ps_mask(unordered, unordered, _CMP_UNORD_Q) == 0;
+    alignas(32) int8_t q[kBlockColumns] = {};
+    if (!finite) {
+      StoreBlock(row, b, q, 0, __builtin_nanf(""));
+      continue;
+    }
+    if (largest < kSmallestMaximum) {
+      StoreBlock(row, b, q, 0, 0.0f);
+      continue;
+    }
+    const F32 inverse = Set1(127.0f / largest);
+    const __m512i low_q = _mm512_cvtps_epi32(Mul(low, inverse));
+    const __m512i high_q = _mm512_cvtps_epi32(Mul(high, inverse));
+    _mm_store_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtsepi32_epi8(low_q));
+    _mm_store_si128(reinterpret_cast<__m128i*>(q + kLanes), _mm512_cvtsepi32_epi8(high_q));
+    StoreBlock(row, b, q, _mm512_reduce_add_epi32(_mm512_add_epi32(low_q, high_q)),
+               largest / 127.0f);
+  }
+}
+
+void Pack(const PackRow& row) {
+  const float scale =
+      row.norm_weight == nullptr ? 1.0f : NormScale(row.x, row.columns, row.epsilon);
+  if (row.quantized != nullptr) QuantizeRow(row, scale);
+  if (row.plain != nullptr) PackPlainRow(row, scale);
+}
+
+// The 32 x 16 weights of one block as unsigned bytes: vector j holds quad j of 16 outputs.
+template <DType kDType>
+EBB_INLINE void LoadWeights(const uint8_t* quants, __m512i (&weights)[8]) {
+  if constexpr (kDType == DType::kQ8_0) {
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) weights[j] = _mm512_load_si512(quants + 64 * j);
+  } else {
+    const __m512i low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const __m512i pair = _mm512_load_si512(quants + 64 * j);
+      weights[2 * j] = _mm512_and_si512(pair, low);
+      weights[2 * j + 1] = _mm512_and_si512(_mm512_srli_epi16(pair, 4), low);
+    }
+  }
+}
+
+// One panel times a group of kRows rows.
+template <DType kDType, int kRows>
+EBB_INLINE void BlockPanel(const MatmulTile& tile, int32_t panel) {
+  constexpr int64_t kQuantBytes = kDType == DType::kQ8_0 ? 512 : 256;
+  constexpr int64_t kScaleBytes = kDType == DType::kQ4_1 ? 64 : 32;
+  // What an unsigned weight is above the signed one, as a shift of the activations' sum.
+  constexpr int kOffsetShift = kDType == DType::kQ8_0 ? 7 : 3;
+  const int64_t blocks = tile.columns / kBlockColumns;
+  const uint8_t* quants = tile.panels + panel * tile.panel_bytes;
+  const uint8_t* scales = quants + blocks * kQuantBytes;
+  const uint8_t* x = tile.x;
+  F32 sums[kRows];
+#pragma GCC unroll 16
+  for (int t = 0; t < kRows; ++t) sums[t] = Zero();
+  for (int64_t b = 0; b < blocks; ++b) {
+    __m512i weights[8];
+    LoadWeights<kDType>(quants, weights);
+    const F32 d = FromHalf(Load16Bit(scales));
+    F32 m = Zero();
+    if constexpr (kDType == DType::kQ4_1) m = FromHalf(Load16Bit(scales + 32));
+    const auto* quads = reinterpret_cast<const int32_t*>(x);
+    const auto* row_d = reinterpret_cast<const float*>(x + 32 * kRows);
+    const auto* row_s = reinterpret_cast<const float*>(x + 36 * kRows);
+    const auto* row_negative_sum = reinterpret_cast<const int32_t*>(x + 40 * kRows);
+#pragma GCC unroll 16
+    for (int t = 0; t < kRows; ++t) {
+      __m512i dot = _mm512_setzero_si512();
+      if constexpr (kDType != DType::kQ4_1) {
+        dot = _mm512_slli_epi32(_mm512_set1_epi32(row_negative_sum[t]), kOffsetShift);
+      }
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) {
+        dot = _mm512_dpbusd_epi32(dot, weights[j], _mm512_set1_epi32(quads[j * kRows + t]));
+      }
+      const F32 scale = Mul(d, Set1(row_d[t]));
+      if constexpr (kDType == DType::kQ4_1) {
+        const F32 offset = Mul(m, Set1(row_s[t]));
+        sums[t] = Add(sums[t], Fma(_mm512_cvtepi32_ps(dot), scale, offset));
+      } else {
+        sums[t] = Fma(_mm512_cvtepi32_ps(dot), scale, sums[t]);
+      }
+    }
+    quants += kQuantBytes;
+    scales += kScaleBytes;
+    x += kQuantizedBlockBytes * kRows;
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < kRows; ++t) StoreOutputs(tile, panel, 0, t, sums[t]);
+}
+
+template <DType kDType, int kRows>
+void BlockRows(const MatmulTile& tile) {
+  if constexpr (kRows > 1) {
+    if (tile.width != kRows) return BlockRows<kDType, kRows - 1>(tile);
+  }
+  for (int32_t panel = 0; panel < tile.panel_count; ++panel) BlockPanel<kDType, kRows>(tile, panel);
+}
+
+template <DType kDType>
+void BlockMatmul(const MatmulTile& tile) {
+  BlockRows<kDType, kGroupRows>(tile);
+}
+
+}  // namespace
+
+const KernelTable& Avx512Kernels() {
+  static constexpr KernelTable kTable = {
+      "avx512",
+      &Pack,
+      {&PlainMatmul<DType::kF32>, &PlainMatmul<DType::kF16>, &PlainMatmul<DType::kBF16>,
+       &BlockMatmul<DType::kQ8_0>, &BlockMatmul<DType::kQ4_0>, &BlockMatmul<DType::kQ4_1>},
+      &SiluTimesRow,
+      &RopeAndStoreRow,
+      &Attend,
+  };
+  return kTable;
+}
+
+}  // namespace ebb::kernels::cpu
+
+#pragma GCC pop_options

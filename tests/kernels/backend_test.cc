@@ -1,0 +1,487 @@
+// Every operation of every fast path that this host can run, against the reference.
+#include <cmath>
+#include <deque>
+
+#include "tests/kernels/kernel_test_util.h"
+
+namespace ebb::kernels {
+namespace {
+
+constexpr double kFloatEpsilon = 0x1p-24;
+
+class BackendTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  BackendTest() : backend_(MakeOrDie(GetParam(), 2)), reference_(MakeOrDie("reference", 1)) {}
+
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Backend> reference_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Paths, BackendTest, ::testing::ValuesIn(FastPaths()));
+
+// How far one output of a matrix product may be from the exact one.
+//
+// Block formats: an activation is rounded to a multiple of d = max/127 of its block, so by at most
+// max/254 (and a little, for d and its inverse are rounded): times the sum of the weights'
+// magnitudes. Both kinds: a chain of n float operations on terms of size t errs by at most
+// n * 2^-24 * sum(t).
+double MatmulBound(const TestMatrix& matrix, const double* x, int64_t output) {
+  const bool plain = TraitsOf(matrix.dtype).block_elements == 1;
+  double rounding = 0;
+  double terms = 0;
+  for (int64_t b = 0; b < matrix.columns; b += plain ? matrix.columns : 32) {
+    const int64_t end = plain ? matrix.columns : b + 32;
+    double largest = 0;
+    double weights = 0;
+    for (int64_t k = b; k < end; ++k) {
+      largest = std::max(largest, std::fabs(x[k]));
+      weights += std::fabs(matrix.values[output * matrix.columns + k]);
+      terms += std::fabs(x[k]) * matrix.term_sizes[output * matrix.columns + k];
+    }
+    rounding += largest / 254 * weights;
+  }
+  const double operations = plain ? static_cast<double>(matrix.columns) + 4
+                                  : static_cast<double>(matrix.columns) / 32 * 3 + 40;
+  return (plain ? 0 : rounding * 1.001) + operations * kFloatEpsilon * terms + 1e-30;
+}
+
+// The rows that the reference multiplies, as doubles. 4 more roundings for the norm.
+std::vector<double> Normed(const std::vector<float>& x, int64_t columns, const RmsNorm& norm) {
+  std::vector<double> out(x.begin(), x.end());
+  if (norm.weight == nullptr) return out;
+  for (size_t r = 0; r < out.size() / static_cast<size_t>(columns); ++r) {
+    double squares = 0;
+    double* row = out.data() + r * static_cast<size_t>(columns);
+    for (int64_t k = 0; k < columns; ++k) squares += row[k] * row[k];
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(columns) + norm.epsilon);
+    for (int64_t k = 0; k < columns; ++k) row[k] *= scale * norm.weight[k];
+  }
+  return out;
+}
+
+struct LinearCase {
+  int64_t outputs;
+  int64_t columns;
+  int32_t rows;
+};
+
+TEST_P(BackendTest, LinearAgreesWithTheReference) {
+  base::Rng rng(TestSeed(1));
+  const LinearCase cases[] = {{16, 32, 1},   {1, 32, 1},    {17, 64, 2},
+                              {33, 96, 5},   {64, 576, 16}, {100, 64, 17},
+                              {15, 160, 33}, {48, 32, 100}, {300, 256, 3}};
+  for (DType dtype : kAllDTypes) {
+    for (const LinearCase& shape : cases) {
+      // Plain formats take any column count.
+      const int64_t columns =
+          TraitsOf(dtype).block_elements == 1 ? shape.columns - 5 : shape.columns;
+      const TestMatrix matrix = RandomMatrix(&rng, dtype, shape.outputs, columns);
+      const auto weight = LoadOrDie(backend_.get(), matrix);
+      EXPECT_EQ(weight->rows(), shape.outputs);
+      EXPECT_EQ(weight->columns(), columns);
+      const std::vector<float> x =
+          RandomFloats(&rng, static_cast<size_t>(shape.rows * columns), 3.0f);
+      const std::vector<float> norm_weight = RandomFloats(&rng, static_cast<size_t>(columns), 2.0f);
+      for (const bool normed : {false, true}) {
+        for (const bool accumulate : {false, true}) {
+          SCOPED_TRACE(testing::Message()
+                       << TraitsOf(dtype).name << " " << shape.outputs << "x" << columns << " rows "
+                       << shape.rows << " norm " << normed << " accumulate " << accumulate);
+          const RmsNorm norm{normed ? norm_weight.data() : nullptr, 1e-5f};
+          Guarded<uint8_t> scratch(backend_->ScratchBytes(shape.rows, columns));
+          Guarded<float> y(static_cast<size_t>(shape.rows * shape.outputs));
+          if (accumulate) std::fill(y.data(), y.data() + y.size(), 0.5f);
+          const LinearOutput output{weight.get(), y.data(), accumulate};
+          backend_->Linear({Lane::kPrefill, scratch.span()}, x.data(), shape.rows, norm,
+                           {&output, 1});
+          const std::vector<double> rows = Normed(x, columns, norm);
+          for (int32_t r = 0; r < shape.rows; ++r) {
+            const double* row = rows.data() + r * columns;
+            for (int64_t o = 0; o < shape.outputs; ++o) {
+              double want = accumulate ? 0.5 : 0.0;
+              for (int64_t k = 0; k < columns; ++k) want += row[k] * matrix.values[o * columns + k];
+              ASSERT_NEAR(y[r * shape.outputs + o], want,
+                          MatmulBound(matrix, row, o) + (accumulate ? 1e-7 : 0))
+                  << "row " << r << " output " << o;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Activations that int8 holds exactly: a block's largest is 127, so that d is 1.
+TEST_P(BackendTest, BlockProductsAreTheExactIntegerSums) {
+  base::Rng rng(TestSeed(2));
+  constexpr int64_t kColumns = 96;
+  constexpr int64_t kOutputs = 48;
+  constexpr int32_t kRows = 19;
+  for (DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
+    for (int extreme = 0; extreme < 4; ++extreme) {
+      TestMatrix matrix{dtype, kOutputs, kColumns, {}, {}, {}};
+      for (int64_t b = 0; b < kOutputs * kColumns / 32; ++b) {
+        AppendHalf(&matrix.bytes, 1.0f);
+        if (dtype == DType::kQ4_1) {
+          AppendHalf(&matrix.bytes, static_cast<float>(rng.Between(-9, 9)));
+        }
+        for (int i = 0; i < (dtype == DType::kQ8_0 ? 32 : 16); ++i) {
+          // All largest, all most negative, mixed: 16-bit sums that saturate would show.
+          const uint8_t all[] = {static_cast<uint8_t>(dtype == DType::kQ8_0 ? 0x7F : 0xFF),
+                                 static_cast<uint8_t>(dtype == DType::kQ8_0 ? 0x80 : 0x00),
+                                 static_cast<uint8_t>(rng.Bits()),
+                                 static_cast<uint8_t>(rng.Bits())};
+          matrix.bytes.push_back(all[extreme]);
+        }
+      }
+      matrix.values.resize(kOutputs * kColumns);
+      Dequantize(dtype, matrix.bytes, absl::MakeSpan(matrix.values));
+      std::vector<float> x(kRows * kColumns);
+      for (size_t i = 0; i < x.size(); ++i) {
+        x[i] = static_cast<float>(extreme == 3 ? rng.Between(-127, 127) : 127);
+        if (extreme == 1 && rng.Chance(0.01)) x[i] = -127;
+        if (i % 32 == 7) x[i] = rng.Chance(0.5) && extreme == 3 ? -127.0f : 127.0f;
+      }
+      const auto weight = LoadOrDie(backend_.get(), matrix);
+      Guarded<uint8_t> scratch(backend_->ScratchBytes(kRows, kColumns));
+      Guarded<float> y(kRows * kOutputs);
+      const LinearOutput output{weight.get(), y.data(), false};
+      backend_->Linear({Lane::kDecode, scratch.span()}, x.data(), kRows, {}, {&output, 1});
+      for (int32_t r = 0; r < kRows; ++r) {
+        for (int64_t o = 0; o < kOutputs; ++o) {
+          int64_t want = 0;
+          for (int64_t k = 0; k < kColumns; ++k) {
+            want += static_cast<int64_t>(x[r * kColumns + k]) *
+                    static_cast<int64_t>(matrix.values[o * kColumns + k]);
+          }
+          ASSERT_EQ(y[r * kOutputs + o], static_cast<float>(want))
+              << TraitsOf(dtype).name << " pattern " << extreme << " row " << r << " output " << o;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(BackendTest, SeveralMatricesOfDifferentFormatsAtOnce) {
+  base::Rng rng(TestSeed(3));
+  constexpr int64_t kColumns = 64;
+  constexpr int32_t kRows = 21;
+  std::vector<TestMatrix> matrices;
+  for (DType dtype : kAllDTypes) {
+    matrices.push_back(RandomMatrix(&rng, dtype, rng.Between(1, 90), kColumns));
+  }
+  std::vector<std::unique_ptr<Matrix>> weights;
+  std::deque<Guarded<float>> together;
+  std::vector<LinearOutput> outputs;
+  for (const TestMatrix& matrix : matrices) {
+    weights.push_back(LoadOrDie(backend_.get(), matrix));
+    together.emplace_back(static_cast<size_t>(kRows * matrix.rows));
+    outputs.push_back({weights.back().get(), together.back().data(), false});
+  }
+  const std::vector<float> x = RandomFloats(&rng, kRows * kColumns, 1.0f);
+  Guarded<uint8_t> scratch(backend_->ScratchBytes(kRows, kColumns));
+  backend_->Linear({Lane::kPrefill, scratch.span()}, x.data(), kRows, {}, outputs);
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    Guarded<float> alone(together[i].size());
+    const LinearOutput output{weights[i].get(), alone.data(), false};
+    backend_->Linear({Lane::kPrefill, scratch.span()}, x.data(), kRows, {}, {&output, 1});
+    EXPECT_TRUE(SameBits(alone.data(), together[i].data(), alone.size()))
+        << TraitsOf(matrices[i].dtype).name;
+  }
+}
+
+TEST_P(BackendTest, SwiGluIsSiluOfGateTimesUp) {
+  base::Rng rng(TestSeed(4));
+  constexpr int64_t kColumns = 64;
+  for (DType dtype : kAllDTypes) {
+    for (const int64_t outputs : {1, 16, 50}) {
+      for (const int32_t row_count : {1, 18}) {
+        const TestMatrix gate = RandomMatrix(&rng, dtype, outputs, kColumns);
+        const TestMatrix up = RandomMatrix(&rng, dtype, outputs, kColumns);
+        const auto gate_weight = LoadOrDie(backend_.get(), gate);
+        const auto up_weight = LoadOrDie(backend_.get(), up);
+        const std::vector<float> x =
+            RandomFloats(&rng, static_cast<size_t>(row_count) * kColumns, 30.0f);
+        Guarded<uint8_t> scratch(backend_->ScratchBytes(row_count, kColumns));
+        const auto size = static_cast<size_t>(row_count * outputs);
+        Guarded<float> y(size);
+        Guarded<float> g(size);
+        Guarded<float> u(size);
+        const OpContext context{Lane::kDecode, scratch.span()};
+        backend_->SwiGlu(context, x.data(), row_count, {}, *gate_weight, *up_weight, y.data());
+        const LinearOutput parts[] = {{gate_weight.get(), g.data(), false},
+                                      {up_weight.get(), u.data(), false}};
+        backend_->Linear(context, x.data(), row_count, {}, parts);
+        // The products are Linear's own, bit for bit; exp errs by 3e-7, the quotient and the
+        // product by a rounding each. Where exp leaves the floats, what is left is below 1e-36.
+        for (size_t i = 0; i < size; ++i) {
+          const double exact = g[i] / (1 + std::exp(-static_cast<double>(g[i]))) * u[i];
+          ASSERT_NEAR(y[i], exact, std::fabs(exact) * 6e-7 + 1e-36 * std::fabs(g[i] * u[i]));
+        }
+      }
+    }
+  }
+}
+
+TEST_P(BackendTest, EmbedGivesTheFilesFloats) {
+  base::Rng rng(TestSeed(5));
+  for (DType dtype : kAllDTypes) {
+    const TestMatrix matrix = RandomMatrix(&rng, dtype, 37, 96);
+    const auto table = LoadOrDie(backend_.get(), matrix);
+    const std::vector<int32_t> ids = {0, 36, 16, 15, 17, 3, 36};
+    Guarded<float> out(ids.size() * 96);
+    backend_->Embed({Lane::kPrefill, {}}, *table, ids, out.data());
+    for (size_t r = 0; r < ids.size(); ++r) {
+      EXPECT_TRUE(SameBits(out.data() + r * 96, matrix.values.data() + ids[r] * 96, 96))
+          << TraitsOf(dtype).name;
+    }
+  }
+}
+
+struct KvCase {
+  TestKv::Shape shape;
+  int32_t heads;
+  int32_t pairs;
+};
+
+std::vector<KvCase> KvCases() {
+  std::vector<KvCase> cases;
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    cases.push_back({{dtype, 2, 3, 64, 16, 4, 16}, 9, 32});
+    cases.push_back({{dtype, 1, 1, 40, 8, 3, 30}, 5, 16});     // Odd head size, part of it turned.
+    cases.push_back({{dtype, 3, 2, 6, 24, 2, 24}, 2, 3});      // Blocks that are no whole vectors.
+    cases.push_back({{dtype, 1, 2, 128, 32, 2, 16}, 64, 64});  // More heads a key than a tile.
+  }
+  return cases;
+}
+
+TEST_P(BackendTest, RopeAndStoreAgreesWithTheReference) {
+  base::Rng rng(TestSeed(6));
+  for (const KvCase& test : KvCases()) {
+    const int32_t dims = test.shape.head_dim;
+    TestKv fast(test.shape);
+    TestKv exact(test.shape);
+    const std::vector<int32_t> table = fast.Table(&rng, 320);
+    TestRows batch;
+    // A far position only if its block is in the table: the angle is what matters.
+    batch.Add(table, 0, 1);
+    batch.Add(table, 290, 20);
+    const BatchRows rows = batch.rows();
+    std::vector<float> frequencies;
+    for (int32_t i = 0; i < test.pairs; ++i) {
+      frequencies.push_back(
+          static_cast<float>(std::pow(1e4, -static_cast<double>(i) / test.pairs)));
+    }
+    // As at position 290,000: the reduction of large angles.
+    frequencies[0] = 1000.0f;
+    const auto q_size = static_cast<size_t>(rows.row_count * test.heads * dims);
+    const auto k_size = static_cast<size_t>(rows.row_count * test.shape.kv_heads * dims);
+    const std::vector<float> q = RandomFloats(&rng, q_size, 4.0f);
+    const std::vector<float> k = RandomFloats(&rng, k_size, 4.0f);
+    const std::vector<float> v = RandomFloats(&rng, k_size, 4.0f);
+    std::vector<float> q1 = q, q2 = q, k1 = k, k2 = k;
+    const Rope rope{frequencies};
+    const int32_t layer = test.shape.layers - 1;
+    backend_->RopeAndStore({Lane::kPrefill, {}}, rows, rope, layer, test.heads, q1.data(),
+                           k1.data(), v.data(), fast.kv());
+    reference_->RopeAndStore({Lane::kPrefill, {}}, rows, rope, layer, test.heads, q2.data(),
+                             k2.data(), v.data(), exact.kv());
+    // cos and sin are rounded to float, then a product and a fused one: 4 * 2^-24 of |a| + |b|.
+    const double bound = 4 * kFloatEpsilon * 8;
+    for (size_t i = 0; i < q_size; ++i) ASSERT_NEAR(q1[i], q2[i], bound) << "q " << i;
+    for (size_t i = 0; i < k_size; ++i) ASSERT_NEAR(k1[i], k2[i], bound) << "k " << i;
+    // What is stored: the same places, and there the rounding of k1 and v. Elsewhere the poison.
+    TestKv want(test.shape);
+    const Rope still{absl::Span<const float>()};
+    std::vector<float> q3 = q1;
+    std::vector<float> k3 = k1;
+    reference_->RopeAndStore({Lane::kPrefill, {}}, rows, still, layer, test.heads, q3.data(),
+                             k3.data(), v.data(), want.kv());
+    EXPECT_EQ(fast.bytes(), want.bytes());
+  }
+}
+
+TEST_P(BackendTest, AttentionAgreesWithTheReference) {
+  base::Rng rng(TestSeed(7));
+  for (const KvCase& test : KvCases()) {
+    const int32_t dims = test.shape.head_dim;
+    const auto kv_size = static_cast<size_t>(test.shape.kv_heads * dims);
+    const auto q_size = static_cast<size_t>(test.heads * dims);
+    TestKv memory(test.shape);
+    const int32_t layer = test.shape.layers - 1;
+    // Lengths on both sides of a split, a block and a vector.
+    const int32_t lengths[] = {1, 16, 30, 257, 310};
+    std::vector<std::vector<int32_t>> tables;
+    TestRows batch;
+    for (size_t s = 0; s < 5; ++s) {
+      // The last one would not fit beside the others in the small shapes.
+      tables.push_back(memory.Table(&rng, lengths[s]));
+      TestRows fill;
+      fill.Add(tables.back(), 0, lengths[s]);
+      std::vector<float> q(q_size * lengths[s]);
+      std::vector<float> k = RandomFloats(&rng, kv_size * lengths[s], 1.0f);
+      const std::vector<float> v = RandomFloats(&rng, kv_size * lengths[s], 1.0f);
+      reference_->RopeAndStore({}, fill.rows(), {}, layer, test.heads, q.data(), k.data(), v.data(),
+                               memory.kv());
+    }
+    for (size_t s = 0; s < 5; ++s) {
+      const int32_t count = s == 4 ? 60 : s == 3 ? 5 : 1;
+      batch.Add(tables[s], lengths[s] - count, count);
+    }
+    const BatchRows rows = batch.rows();
+    const std::vector<float> q = RandomFloats(&rng, q_size * rows.row_count, 2.0f);
+    Guarded<uint8_t> scratch(backend_->ScratchBytes(rows.row_count, test.heads * dims));
+    Guarded<float> out(q.size());
+    Guarded<float> want(q.size());
+    backend_->Attention({Lane::kPrefill, scratch.span()}, rows, layer, test.heads, q.data(),
+                        memory.kv(), out.data());
+    reference_->Attention({}, rows, layer, test.heads, q.data(), memory.kv(), want.data());
+    // A score sums head_dim products of at most 2 * 1, then scaled: it errs by at most
+    // (head_dim + 2) * 2^-24 * 2 * sqrt(head_dim), which a weight does relatively, once in the
+    // weight and once in the total; exp by 3e-7 likewise, also in two merges; the values' chain has
+    // at most 256 + 2 steps over terms that sum to at most 1, and so has the total's.
+    const double score = (dims + 2) * kFloatEpsilon * 2 * std::sqrt(dims);
+    const double bound = 2 * score + 4 * 3e-7 + 2 * 260 * kFloatEpsilon;
+    for (size_t i = 0; i < q.size(); ++i) {
+      ASSERT_NEAR(out[i], want[i], bound)
+          << TraitsOf(test.shape.dtype).name << " dims " << dims << " element " << i;
+    }
+  }
+}
+
+// Huge scores: exp must neither overflow nor lose the largest.
+TEST_P(BackendTest, AttentionFollowsTheLargestScore) {
+  TestKv::Shape shape{DType::kF32, 1, 1, 32, 16, 4, 16};
+  TestKv memory(shape);
+  base::Rng rng(TestSeed(8));
+  const std::vector<int32_t> table = memory.Table(&rng, 600);
+  constexpr int32_t kPeaks[] = {0, 255, 256, 400, 599};
+  for (const int32_t peak : kPeaks) {
+    std::vector<float> k(600 * 32);
+    std::vector<float> v(600 * 32);
+    for (int32_t p = 0; p < 600; ++p) {
+      for (int32_t d = 0; d < 32; ++d) {
+        k[p * 32 + d] = p == peak ? 1e4f : -1e4f;
+        v[p * 32 + d] = static_cast<float>(p);
+      }
+    }
+    std::vector<float> q(600 * 32);
+    TestRows fill;
+    fill.Add(table, 0, 600);
+    backend_->RopeAndStore({}, fill.rows(), {}, 0, 1, q.data(), k.data(), v.data(), memory.kv());
+    std::vector<float> ones(32, 1e4f);
+    TestRows last;
+    last.Add(table, 599, 1);
+    Guarded<uint8_t> scratch(backend_->ScratchBytes(1, 32));
+    Guarded<float> out(32);
+    backend_->Attention({Lane::kDecode, scratch.span()}, last.rows(), 0, 1, ones.data(),
+                        memory.kv(), out.data());
+    // The others' weights are exp(-87.3) = 1.2e-38 at most: see kExpLow in vec_avx2.inc.
+    for (size_t d = 0; d < 32; ++d) EXPECT_NEAR(out[d], static_cast<float>(peak), 1e-30);
+  }
+}
+
+// What is not finite, or nearly not, stays in its own row.
+TEST_P(BackendTest, HostileActivationsStayInTheirRow) {
+  base::Rng rng(TestSeed(9));
+  constexpr int64_t kColumns = 64;
+  const float hostile[] = {NAN, INFINITY, -INFINITY, 1e37f, 1e-44f, 0.0f};
+  constexpr int32_t kRows = 12;
+  for (DType dtype : kAllDTypes) {
+    const TestMatrix matrix = RandomMatrix(&rng, dtype, 20, kColumns);
+    const auto weight = LoadOrDie(backend_.get(), matrix);
+    const std::vector<float> ones(kColumns, 1.0f);
+    const std::vector<float> clean = RandomFloats(&rng, kRows * kColumns, 1.0f);
+    std::vector<float> x = clean;
+    for (int i = 0; i < 6; ++i) {
+      // Every second row: one bad element among good ones, or for the small ones nothing else.
+      for (int64_t k = 0; k < kColumns; ++k) {
+        if (k == 5 || i >= 4) x[(2 * i) * kColumns + k] = hostile[i];
+      }
+    }
+    for (const bool normed : {false, true}) {
+      const RmsNorm norm{normed ? ones.data() : nullptr, 1e-5f};
+      Guarded<uint8_t> scratch(backend_->ScratchBytes(kRows, kColumns));
+      Guarded<float> y(kRows * 20);
+      Guarded<float> want(kRows * 20);
+      const LinearOutput dirty_output{weight.get(), y.data(), false};
+      const LinearOutput clean_output{weight.get(), want.data(), false};
+      const OpContext context{Lane::kDecode, scratch.span()};
+      backend_->Linear(context, x.data(), kRows, norm, {&dirty_output, 1});
+      backend_->Linear(context, clean.data(), kRows, norm, {&clean_output, 1});
+      for (int r = 0; r < kRows; ++r) {
+        SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << " row " << r);
+        if (r % 2 == 1) {
+          EXPECT_TRUE(SameBits(y.data() + r * 20, want.data() + r * 20, 20));
+          continue;
+        }
+        for (int o = 0; o < 20; ++o) {
+          const float value = y[r * 20 + o];
+          if (r == 0) {
+            EXPECT_TRUE(std::isnan(value));
+          } else if (r <= 4) {
+            // An infinity: infinite or NaN (with a norm, infinity times zero), never a number.
+            EXPECT_FALSE(std::isfinite(value) && !normed);
+          } else {
+            EXPECT_TRUE(std::isfinite(value));
+          }
+          if (r >= 10) {
+            EXPECT_EQ(value, 0.0f);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(BackendTest, RefusesScalesThatAreNotFinite) {
+  base::Rng rng(TestSeed(10));
+  for (DType dtype : kAllDTypes) {
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      TestMatrix matrix = RandomMatrix(&rng, dtype, 20, 64);
+      std::vector<uint8_t> bits;
+      if (dtype == DType::kF32) {
+        bits.resize(4);
+        std::memcpy(bits.data(), &bad, 4);
+      } else if (dtype == DType::kBF16) {
+        bits = {static_cast<uint8_t>(FloatToBf16(bad)),
+                static_cast<uint8_t>(FloatToBf16(bad) >> 8)};
+      } else {
+        AppendHalf(&bits, bad);
+      }
+      const auto block_bytes = static_cast<size_t>(TraitsOf(dtype).block_bytes);
+      std::vector<size_t> places = {matrix.bytes.size() - block_bytes};
+      if (dtype == DType::kQ4_1) places.push_back(places[0] + 2);  // Its offset.
+      for (const size_t place : places) {
+        TestMatrix broken = matrix;
+        std::copy(bits.begin(), bits.end(), broken.bytes.begin() + static_cast<long>(place));
+        const auto loaded = backend_->LoadMatrix(broken.source());
+        ASSERT_FALSE(loaded.ok()) << TraitsOf(dtype).name;
+        EXPECT_EQ(loaded.status().code(), absl::StatusCode::kInvalidArgument);
+        EXPECT_NE(loaded.status().message().find("row 19"), std::string::npos);
+      }
+      EXPECT_TRUE(backend_->LoadMatrix(matrix.source()).ok());
+    }
+  }
+}
+
+TEST_P(BackendTest, RefusesBytesThatDoNotFitTheShape) {
+  base::Rng rng(TestSeed(11));
+  TestMatrix matrix = RandomMatrix(&rng, DType::kQ4_1, 4, 64);
+  MatrixSource source = matrix.source();
+  source.bytes.remove_suffix(1);
+  EXPECT_FALSE(backend_->LoadMatrix(source).ok());
+  source = matrix.source();
+  source.columns = 33;
+  EXPECT_FALSE(backend_->LoadMatrix(source).ok());
+  source.columns = INT64_MAX / 32 * 32;
+  source.rows = INT64_MAX;
+  EXPECT_FALSE(backend_->LoadMatrix(source).ok());
+  source.rows = 0;
+  EXPECT_FALSE(backend_->LoadMatrix(source).ok());
+  source.rows = -4;
+  EXPECT_FALSE(backend_->LoadMatrix(source).ok());
+}
+
+}  // namespace
+}  // namespace ebb::kernels
