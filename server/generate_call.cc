@@ -20,21 +20,9 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const base::Cl
   return clock.Now() + absl::FromChrono(deadline - std::chrono::system_clock::now());
 }
 
-const char* ReasonName(engine::FinishReason reason) {
-  switch (reason) {
-    case engine::FinishReason::kStop:
-      return "stop";
-    case engine::FinishReason::kLength:
-      return "length";
-    case engine::FinishReason::kCancelled:
-      return "cancelled";
-    case engine::FinishReason::kDeadline:
-      return "deadline";
-    case engine::FinishReason::kError:
-      return "error";
-  }
-  return "unknown";
-}
+// gRPC cancels a call when its deadline passes; so does the engine, by the same clock or a few
+// milliseconds later. Within this time of the deadline it is the deadline that ended the request.
+constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 
 }  // namespace
 
@@ -109,38 +97,11 @@ engine::SinkAnswer GenerateCall::OnToken(const engine::Token& token) {
 }
 
 void GenerateCall::OnFinish(const engine::Finish& finish) {
-  engine::Finish shown = finish;
-  // gRPC itself cancels a call whose deadline passes, and may be faster than the engine.
-  if (shown.reason == engine::FinishReason::kCancelled && resources_->clock->Now() >= deadline_) {
-    shown.reason = engine::FinishReason::kDeadline;
-    shown.status = absl::DeadlineExceededError("the deadline passed");
-  }
-  if (resources_->log_requests) LogFinish(shown);
   {
     base::MutexLock lock(&mutex_);
-    answer_->End(shown);
+    answer_->End(finish);
   }
   Wake();
-}
-
-void GenerateCall::LogFinish(const engine::Finish& finish) {
-  nlohmann::ordered_json fields = {
-      {"request_id", request_id_},
-      {"status", absl::StatusCodeToString(finish.status.code())},
-      {"finish_reason", ReasonName(finish.reason)},
-      {"prompt_tokens", finish.prompt_tokens},
-      {"completion_tokens", finish.completion_tokens},
-      {"preemptions", finish.preemptions},
-      {"queue_seconds", absl::ToDoubleSeconds(finish.queue_time)},
-      {"total_seconds", absl::ToDoubleSeconds(finish.total_time)},
-  };
-  if (finish.first_token_time != absl::InfiniteDuration()) {
-    fields["first_token_seconds"] = absl::ToDoubleSeconds(finish.first_token_time);
-  }
-  if (finish.reason == engine::FinishReason::kError) {
-    fields["error"] = std::string(finish.status.message());
-  }
-  resources_->log->Write("request_finished", std::move(fields));
 }
 
 void GenerateCall::Wake() {
@@ -153,6 +114,8 @@ void GenerateCall::RunFromPump() {
 }
 
 void GenerateCall::CancelRequest() {
+  // Else it would be counted and logged as if the client had left.
+  if (resources_->clock->Now() >= deadline_ - kDeadlineSlack) return;
   engine::RequestId id = 0;
   {
     base::MutexLock lock(&mutex_);

@@ -19,7 +19,6 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mutex.h"
 #include "engine/engine.h"
 #include "grpcpp/grpcpp.h"
@@ -40,9 +39,7 @@ struct CallResources {
   LiveCalls* live_calls = nullptr;
   CallPump* pump = nullptr;
   const base::Clock* clock = nullptr;
-  base::Log* log = nullptr;
   RefusalLog* refusals = nullptr;
-  bool log_requests = true;
   uint64_t process_seed = 0;  // Random; seeds requests that set none, and names those without id.
   std::atomic<uint64_t> next_serial = 0;
 };
@@ -88,7 +85,6 @@ class GenerateCall : public engine::RequestSink,
  private:
   absl::Status Submit(const v1::GenerateRequest& in);
   void Wake();
-  void LogFinish(const engine::Finish& finish);
 
   CallResources* const resources_;
   grpc::CallbackServerContext* const context_;

@@ -60,7 +60,6 @@ class ServiceTest : public testing::Test {
     resources_.live_calls = &live_calls_;
     resources_.pump = &pump_;
     resources_.clock = &clock_;
-    resources_.log = &log_;
     resources_.refusals = &refusals_;
     resources_.process_seed = 42;
 
