@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -132,13 +133,12 @@ std::string DescribeOptions(const std::vector<Option>& options) {
     // The doc is wrapped to the column's width.
     for (absl::string_view word : absl::StrSplit(option.doc, ' ')) {
       if (line.size() + word.size() > kColumns) {
-        absl::StrAppend(&out, line, "\n");
+        absl::StrAppend(&out, absl::StripTrailingAsciiWhitespace(line), "\n");
         line = std::string(kDocColumn, ' ');
       }
       absl::StrAppend(&line, word, " ");
     }
-    while (!line.empty() && line.back() == ' ') line.pop_back();
-    absl::StrAppend(&out, line, "\n");
+    absl::StrAppend(&out, absl::StripTrailingAsciiWhitespace(line), "\n");
   }
   return out;
 }

@@ -43,8 +43,8 @@ class Interrupt {
   std::map<int, std::function<void()>> callbacks_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Turns SIGINT and SIGTERM into a trigger. If that cancels nothing, as while we wait for somebody to
-// type, and on a second signal, the process ends at once. Made by main before any other thread,
+// Turns SIGINT and SIGTERM into a trigger. If that cancels nothing, as while we wait for somebody
+// to type, and on a second signal, the process ends at once. Made by main before any other thread,
 // since threads inherit which signals they block.
 class SignalThread {
  public:

@@ -23,7 +23,7 @@ constexpr absl::string_view kExitCodes =
 
 std::string ProgramHelp() {
   std::string out =
-      "Usage: ebb [--address ADDR:PORT] COMMAND [OPTION]... \n\n"
+      "Usage: ebb [--address ADDR:PORT] COMMAND [OPTION]...\n\n"
       "Talks to an ebb server.\n\n"
       "Commands:\n";
   for (const Command& command : AllCommands()) {
@@ -91,9 +91,9 @@ ExitCode AwaitServer(const Args& args, const Connection& connection, Terminal* t
 }  // namespace
 
 const std::vector<Command>& AllCommands() {
-  static const auto& commands =
-      *new std::vector<Command>{GenerateCommand(),   ChatCommand(),   TokenizeCommand(),
-                                DetokenizeCommand(), MemoryCommand(), HealthCommand()};
+  static const auto& commands = *new std::vector<Command>{
+      GenerateCommand(), ChatCommand(),   TokenizeCommand(), DetokenizeCommand(),
+      MemoryCommand(),   HealthCommand(), BenchCommand()};
   return commands;
 }
 
