@@ -30,6 +30,9 @@ struct QueueOptions {
 struct StepOptions {
   // Prompt tokens in one prefill step, over all its sequences, at most.
   int32_t chunk_tokens_max = 512;
+  // Prompt rows whose logits one prefill step computes for prompt log-probabilities, at most: a row
+  // of logits is as large as the vocabulary.
+  int32_t logits_rows_max = 64;
   // While prompts are being prefilled, the time between two tokens of a decoding sequence is kept
   // under this (as far as one decode step allows).
   absl::Duration max_gap = absl::Milliseconds(200);
@@ -40,8 +43,8 @@ struct WindowOptions {
   // A prefill window lasts as long as the executing prompts are predicted to need, within these.
   absl::Duration prefill_min = absl::Milliseconds(50);
   absl::Duration prefill_max = absl::Seconds(2);
-  // A decode window ends by step count; its predicted length is kept within these by making fewer
-  // or more steps of it.
+  // A decode window ends by step count; not before decode_min when it closes early because somebody
+  // waits for its boundary, and no later than decode_max.
   int32_t decode_steps = 32;
   absl::Duration decode_min = absl::Milliseconds(50);
   absl::Duration decode_max = absl::Seconds(2);

@@ -10,11 +10,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "absl/types/optional.h"
 #include "engine/request.h"
 #include "kernels/backend.h"
 
@@ -49,7 +49,8 @@ struct Batch {
 
 // What a step says of one sequence, in the order of Batch::sequences.
 struct SequenceResult {
-  Token token;  // Valid when `sample` was set. Its index is the output index.
+  absl::Status status;  // Not OK: this sequence alone failed; nothing else here is valid.
+  Token token;          // Valid when `sample` was set. Its index is the output index.
   std::vector<PromptLogprob> prompt_logprobs;  // One for each target.
 };
 
@@ -85,7 +86,7 @@ class StepRunner {
   virtual void Submit(Batch batch) = 0;
 
   // The completed step's result, once; nothing while it runs or when none was submitted.
-  virtual absl::optional<StepResult> TakeResult(Lane lane) = 0;
+  virtual std::optional<StepResult> TakeResult(Lane lane) = 0;
 };
 
 // What the engine must know of the model.

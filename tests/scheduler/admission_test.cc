@@ -140,7 +140,7 @@ TEST(AdmitTest, RandomOrdersNeverPromiseTooMuch) {
       }
       ASSERT_LE(promised, input.capacity_blocks);
     }
-    if (!input.order.empty() && !input.order[0].holds_blocks && !any_immune &&
+    if (!input.order.empty() && !input.order[0].running && !any_immune &&
         input.order[0].expected_blocks <= input.capacity_blocks &&
         running < Limits().running_sequences_max) {
       ASSERT_FALSE(admitted.empty());

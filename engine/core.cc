@@ -1,0 +1,318 @@
+#include "engine/core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace ebb::engine {
+namespace {
+
+const char* ReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kError:
+      return "error";
+  }
+  return "?";
+}
+
+// Null where there was no such time.
+nlohmann::ordered_json Milliseconds(absl::Duration duration) {
+  if (duration == absl::InfiniteDuration()) return nullptr;
+  return absl::ToDoubleMilliseconds(duration);
+}
+
+nlohmann::ordered_json RequestLine(const Ending& ending) {
+  const Finish& finish = ending.finish;
+  return {{"id", ending.id},
+          {"label", ending.label},
+          {"status", absl::StatusCodeToString(finish.status.code())},
+          {"finish_reason", ReasonName(finish.reason)},
+          {"prompt_tokens", finish.prompt_tokens},
+          {"completion_tokens", finish.completion_tokens},
+          {"queue_ms", Milliseconds(finish.queue_time)},
+          {"first_token_ms", Milliseconds(finish.first_token_time)},
+          {"total_ms", Milliseconds(finish.total_time)},
+          {"preemptions", finish.preemptions}};
+}
+
+bool BelongsTo(Lane which, const Sequence& sequence) {
+  return (sequence.state() == SequenceState::kDecoding) == (which == Lane::kDecode);
+}
+
+}  // namespace
+
+StepShape LargestStep(const LocalEngineOptions& options, Lane lane) {
+  StepShape shape;
+  if (lane == Lane::kDecode) {
+    shape.row_count = options.queue.running_sequences_max;
+    shape.logits_row_count = options.queue.running_sequences_max;
+  } else {
+    shape.row_count = options.step.chunk_tokens_max;
+    // Each sequence samples at most one row; rows for prompt log-probabilities come on top.
+    shape.logits_row_count =
+        std::min(options.step.chunk_tokens_max,
+                 options.queue.running_sequences_max + options.step.logits_rows_max);
+  }
+  shape.sequence_count = std::min(shape.row_count, options.queue.running_sequences_max);
+  return shape;
+}
+
+EngineCore::EngineCore(const LocalEngineOptions& new_options, const EngineParts& new_parts)
+    : options(new_options), parts(new_parts) {
+  lane(Lane::kPrefill).reader = memory().readers().Add("prefill");
+  lane(Lane::kDecode).reader = memory().readers().Add("decode");
+}
+
+EngineCore::~EngineCore() { CHECK(sequences_.empty()) << "requests are left"; }
+
+// ---- requests come
+
+absl::Status EngineCore::Check(const Request& request) const {
+  if (request.prompt.empty()) return absl::InvalidArgumentError("the prompt is empty");
+  if (request.stopping.max_tokens < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_tokens is ", request.stopping.max_tokens, ": it must be at least 1"));
+  }
+  for (const int32_t id : request.prompt) {
+    if (id >= 0 && id < parts.limits.vocabulary_size) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "token id ", id, " is outside the vocabulary of ", parts.limits.vocabulary_size));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<RequestSink> sink) {
+  RETURN_IF_ERROR(Check(request));
+  RequestId id = 0;
+  {
+    base::MutexLock lock(&mutex);
+    if (draining_) return absl::UnavailableError("the server is draining and takes no new work");
+    ArrivalView arrival;
+    arrival.prompt_tokens = static_cast<int64_t>(request.prompt.size());
+    arrival.max_tokens = request.stopping.max_tokens;
+    arrival.waiting_requests = static_cast<int64_t>(order_.size()) - running_count();
+    arrival.limit_blocks = LimitBlocks();
+    arrival.context_tokens_max = parts.limits.context_tokens_max;
+    arrival.block_tokens = memory().geometry().block_tokens();
+    RETURN_IF_ERROR(parts.policy->Accept(arrival));
+    id = next_id_++;
+    auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(sink), Now(),
+                                               options.queue.ageing,
+                                               memory().NewTable(memory::AccountId::kPrefill));
+    order_.insert(sequence.get());
+    sequences_.emplace(id, std::move(sequence));
+  }
+  wakeups.Wake(Actor::kPrefill);
+  return id;
+}
+
+void EngineCore::Cancel(RequestId id) {
+  {
+    base::MutexLock lock(&mutex);
+    const auto it = sequences_.find(id);
+    if (it == sequences_.end()) return;
+    it->second->cancelled = true;
+  }
+  wakeups.Wake(Actor::kPrefill);
+  wakeups.Wake(Actor::kDecode);
+}
+
+void EngineCore::BeginDrain(absl::Duration grace) {
+  {
+    base::MutexLock lock(&mutex);
+    draining_ = true;
+    drain_until_ = std::min(drain_until_, Now() + grace);
+  }
+  wakeups.WakeAll();
+}
+
+void EngineCore::WaitUntilEmpty() {
+  base::MutexLock lock(&mutex);
+  while (!sequences_.empty() || undelivered_count_ > 0) emptied_.Wait(&mutex);
+}
+
+// ---- views
+
+MemoryView EngineCore::Memory() {
+  base::MutexLock lock(&mutex);
+  return MemoryLocked();
+}
+
+MemoryView EngineCore::MemoryLocked() {
+  MemoryView view;
+  int64_t live_tokens = 0;
+  for (const Sequence* sequence : order_) live_tokens += sequence->computed_tokens;
+  view.held_bytes = memory().held_bytes();
+  view.needed_bytes = live_tokens * memory().geometry().bytes_per_token();
+  view.limit_bytes = memory().limit_state().limit_bytes;
+  view.page_bytes = memory().geometry().page_bytes();
+  view.pages_mapped = memory().pages().count(memory::PageState::kMapped);
+  view.block_tokens = memory().geometry().block_tokens();
+  return view;
+}
+
+LoadView EngineCore::Load() {
+  base::MutexLock lock(&mutex);
+  LoadView view;
+  view.running_requests = running_count();
+  view.waiting_requests = static_cast<int64_t>(order_.size()) - view.running_requests;
+  view.preemptions_total = preemptions_total_;
+  view.finished_total = finished_total_;
+  return view;
+}
+
+std::vector<Sequence*> EngineCore::InState(SequenceState state) const {
+  std::vector<Sequence*> found;
+  for (Sequence* sequence : order_) {
+    if (sequence->state() == state) found.push_back(sequence);
+  }
+  return found;
+}
+
+int64_t EngineCore::running_count() const {
+  int64_t count = 0;
+  for (const Sequence* sequence : order_) count += sequence->running() ? 1 : 0;
+  return count;
+}
+
+int64_t EngineCore::WorkspaceBytesMax(Lane which) const {
+  const int64_t page_bytes = parts.memory->workspace(static_cast<int>(which)).pool()->page_bytes();
+  const int64_t bytes = parts.runner->WorkspaceBytes(which, LargestStep(options, which));
+  return (bytes + page_bytes - 1) / page_bytes * page_bytes;
+}
+
+int64_t EngineCore::LimitBlocks() const {
+  const memory::KvGeometry& geometry = parts.memory->geometry();
+  int64_t bytes = parts.memory->limit_state().limit_bytes - WorkspaceBytesMax(Lane::kPrefill) -
+                  WorkspaceBytesMax(Lane::kDecode);
+  for (const memory::PagePool* pool : parts.memory->pools()) {
+    bytes -= pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
+  }
+  const memory::PagePool& pages = parts.memory->pages();
+  const int64_t page_count =
+      std::min<int64_t>(std::max<int64_t>(bytes, 0) / geometry.page_bytes(),
+                        pages.page_count() - pages.count(memory::PageState::kQuarantined));
+  return page_count * geometry.blocks_per_page();
+}
+
+// ---- requests end
+
+std::optional<EarlyEnd> EngineCore::MustEnd(const Sequence& sequence, absl::Time now) const {
+  if (sequence.cancelled) {
+    return EarlyEnd{FinishReason::kCancelled, absl::CancelledError("the request was cancelled")};
+  }
+  if (now >= sequence.request.deadline) {
+    return EarlyEnd{FinishReason::kDeadline,
+                    absl::DeadlineExceededError("the request's deadline passed")};
+  }
+  if (now >= drain_until_) {
+    return EarlyEnd{FinishReason::kError,
+                    absl::UnavailableError("the server is shutting down: try another")};
+  }
+  return std::nullopt;
+}
+
+bool EngineCore::EndLeavers(Lane which, absl::Time now, Outbox* outbox) {
+  std::vector<std::pair<Sequence*, EarlyEnd>> leavers;
+  for (Sequence* sequence : order_) {
+    if (sequence->in_step || !BelongsTo(which, *sequence)) continue;
+    std::optional<EarlyEnd> end = MustEnd(*sequence, now);
+    if (end.has_value()) leavers.emplace_back(sequence, *std::move(end));
+  }
+  for (auto& [sequence, end] : leavers) {
+    End(sequence, end.reason, std::move(end.status), -1, now, outbox);
+  }
+  return !leavers.empty();
+}
+
+absl::Time EngineCore::NextLeaver(Lane which) const {
+  absl::Time next = absl::InfiniteFuture();
+  for (const Sequence* sequence : order_) {
+    if (sequence->in_step || !BelongsTo(which, *sequence)) continue;
+    next = std::min({next, sequence->request.deadline, drain_until_});
+  }
+  return next;
+}
+
+void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status status,
+                     int32_t stop_token_id, absl::Time now, Outbox* outbox) {
+  CHECK(!sequence->in_step);
+  sequence->table.ShrinkTo(0);
+  sequence->MoveTo(SequenceState::kFinished);
+  Ending ending;
+  ending.id = sequence->id;
+  ending.label = sequence->request.label;
+  ending.sink = sequence->sink;
+  Finish& finish = ending.finish;
+  finish.reason = reason;
+  finish.status = std::move(status);
+  finish.stop_token_id = stop_token_id;
+  finish.prompt_tokens = sequence->prompt_tokens();
+  finish.completion_tokens = sequence->generated_tokens();
+  finish.preemptions = sequence->preemptions;
+  finish.queue_time = std::min(sequence->started, now) - sequence->arrived;
+  finish.first_token_time = sequence->first_token - sequence->arrived;
+  finish.total_time = now - sequence->arrived;
+  outbox->endings.push_back(std::move(ending));
+  order_.erase(sequence);
+  const RequestId id = sequence->id;
+  sequences_.erase(id);
+  ++undelivered_count_;
+  ++finished_total_;
+  wakeups.WakeAll();  // Blocks are free: others may start, pages may go.
+}
+
+void EngineCore::Preempt(Sequence* sequence) {
+  CHECK(!sequence->in_step);
+  sequence->table.ShrinkTo(0);
+  sequence->table = memory().NewTable(memory::AccountId::kPrefill);
+  sequence->computed_tokens = 0;
+  sequence->made_since_resume = 0;
+  if (!sequence->prompt_logprobs_sent) sequence->prompt_logprobs.clear();
+  ++sequence->preemptions;
+  ++preemptions_total_;
+  sequence->MoveTo(SequenceState::kPreempted);
+  wakeups.WakeAll();
+}
+
+void EngineCore::HandOver(Sequence* sequence, int64_t growth_blocks) {
+  sequence->table.HandOver(memory::AccountId::kDecode, growth_blocks);
+  sequence->MoveTo(SequenceState::kDecoding);
+  wakeups.Wake(Actor::kDecode);
+}
+
+bool EngineCore::IsImmune(const Sequence& sequence) const {
+  return sequence.preemptions > 0 && sequence.running() &&
+         sequence.made_since_resume < options.queue.resume_immunity_tokens;
+}
+
+void EngineCore::Deliver(Outbox* outbox) {
+  for (Ending& ending : outbox->endings) {
+    if (options.log.requests) {
+      parts.log->Write("request_finished", RequestLine(ending));
+    }
+    ending.sink->OnFinish(ending.finish);
+    ending.sink.reset();
+  }
+  for (LogLine& line : outbox->lines) parts.log->Write(line.event, std::move(line.fields));
+  if (!outbox->endings.empty()) {
+    base::MutexLock lock(&mutex);
+    undelivered_count_ -= static_cast<int64_t>(outbox->endings.size());
+    if (sequences_.empty() && undelivered_count_ == 0) emptied_.SignalAll();
+  }
+  outbox->endings.clear();
+  outbox->lines.clear();
+}
+
+}  // namespace ebb::engine

@@ -1,0 +1,178 @@
+// EngineCore: what the loops share: all unfinished requests in their one order, the lanes, and the
+// one mutex that guards them and the memory.
+//
+//   server threads    Submit, Cancel          |
+//   prefill thread    PrefillLoop::RunOnce    |  take core->mutex to plan; never hold it over a
+//   decode thread     DecodeLoop::RunOnce     |  device call, a step or a sink call
+//   keeper thread     KeeperActor::RunOnce    |
+//
+// Owned by LocalEngine.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "device/vmm.h"
+#include "engine/engine.h"
+#include "engine/options.h"
+#include "engine/outbox.h"
+#include "engine/sequence.h"
+#include "engine/step_policy.h"
+#include "engine/step_runner.h"
+#include "engine/wakeups.h"
+#include "memory/kv_memory.h"
+#include "memory/step_time_model.h"
+#include "memory/window_manager.h"
+
+namespace ebb::engine {
+
+// What an engine is put together from. Everything outlives it.
+struct EngineParts {
+  const base::Clock* clock = nullptr;
+  base::Log* log = nullptr;
+  device::Vmm* vmm = nullptr;
+  // Its workspaces 0 and 1 are those of prefill and decode.
+  memory::KvMemory* memory = nullptr;
+  StepRunner* runner = nullptr;
+  const StepPolicy* policy = nullptr;
+  ModelLimits limits;
+};
+
+// A window that is open.
+struct OpenWindow {
+  memory::WindowPlan plan;
+  absl::Time opened;
+  int32_t steps = 0;     // Completed in it.
+  bool starved = false;  // A sequence of the queue could not get what its next step needs.
+};
+
+// One sequence's part in the step in flight.
+struct StagedRows {
+  Sequence* sequence = nullptr;
+  int32_t token_count = 0;
+  bool sample = false;
+};
+
+// One lane: the step in flight and the window. Guarded by EngineCore::mutex.
+struct LaneState {
+  memory::Readers::Id reader = 0;
+  uint64_t ticket = 0;
+  bool in_flight = false;         // From staging until the results are applied.
+  std::vector<StagedRows> batch;  // Of the step in flight, in the order of its rows.
+  StepShape shape;
+  bool other_busy = false;  // While it runs, the other lane has work.
+  absl::Time last_step_ended = absl::InfinitePast();
+  memory::StepTimeModel times;
+  std::optional<OpenWindow> window;
+  absl::Time free_read = absl::InfinitePast();  // When the device's free bytes were last read.
+};
+
+// How a request ends before its time.
+struct EarlyEnd {
+  FinishReason reason = FinishReason::kCancelled;
+  absl::Status status;
+};
+
+class EngineCore {
+ public:
+  struct ByOrder {
+    bool operator()(const Sequence* a, const Sequence* b) const { return a->key < b->key; }
+  };
+  using Order = std::set<Sequence*, ByOrder>;
+
+  EngineCore(const LocalEngineOptions& options, const EngineParts& parts);
+  // CHECKs that every request has ended.
+  ~EngineCore();
+  EngineCore(const EngineCore&) = delete;
+  EngineCore& operator=(const EngineCore&) = delete;
+
+  // ---- called without the mutex
+
+  absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<RequestSink> sink);
+  void Cancel(RequestId id);
+  // No new requests; those unfinished at now + grace end with UNAVAILABLE.
+  void BeginDrain(absl::Duration grace);
+  // Returns once every request has ended and its sink has been told.
+  void WaitUntilEmpty();
+  MemoryView Memory();
+  LoadView Load();
+
+  // Tells sinks and log. Empties the outbox.
+  void Deliver(Outbox* outbox);
+
+  // ---- the parts; immutable but for what they guard themselves
+
+  const LocalEngineOptions options;
+  const EngineParts parts;
+  base::Mutex mutex;
+  Wakeups wakeups;
+  base::CondVar limit_changed;  // Goes with the mutex: the memory limit's state may have changed.
+
+  // ---- under the mutex
+
+  absl::Time Now() const { return parts.clock->Now(); }
+  memory::KvMemory& memory() { return *parts.memory; }
+  LaneState& lane(Lane which) { return lanes_[static_cast<int>(which)]; }
+  memory::Workspace& workspace(Lane which) {
+    return parts.memory->workspace(static_cast<int>(which));
+  }
+  MemoryView MemoryLocked();
+  // A drain's grace is over: nothing starts any more.
+  bool draining_hard(absl::Time now) const { return now >= drain_until_; }
+  // All unfinished requests, first first.
+  const Order& order() const { return order_; }
+  std::vector<Sequence*> InState(SequenceState state) const;
+  int64_t running_count() const;
+
+  // Whether the request must end now, for its client, its deadline or a drain.
+  std::optional<EarlyEnd> MustEnd(const Sequence& sequence, absl::Time now) const;
+  // Ends what must end and has no step in flight: decoding ones for decode, the others for
+  // prefill. True when any did.
+  bool EndLeavers(Lane which, absl::Time now, Outbox* outbox);
+  // When EndLeavers must run next by time alone.
+  absl::Time NextLeaver(Lane which) const;
+
+  // Gives the blocks back and takes the sequence, which dies, out of the order.
+  // REQUIRES: !sequence->in_step.
+  void End(Sequence* sequence, FinishReason reason, absl::Status status, int32_t stop_token_id,
+           absl::Time now, Outbox* outbox);
+  // Gives the blocks back; the sequence waits to be resumed. REQUIRES: running, not in a step.
+  void Preempt(Sequence* sequence);
+  // The sequence's prefill is done: blocks and grant go over to decode.
+  void HandOver(Sequence* sequence, int64_t growth_blocks);
+  bool IsImmune(const Sequence& sequence) const;
+
+  // Blocks that the limit has room for beside both workspaces at their largest, nothing else held.
+  int64_t LimitBlocks() const;
+  // Bytes of a lane's workspace for the largest step that the options allow.
+  int64_t WorkspaceBytesMax(Lane which) const;
+
+ private:
+  absl::Status Check(const Request& request) const;
+
+  LaneState lanes_[2];
+  std::map<RequestId, std::unique_ptr<Sequence>> sequences_;
+  Order order_;
+  RequestId next_id_ = 1;
+  int64_t undelivered_count_ = 0;  // Ended, and the sink not yet told.
+  absl::Time drain_until_ = absl::InfiniteFuture();
+  bool draining_ = false;
+  int64_t preemptions_total_ = 0;
+  int64_t finished_total_ = 0;
+  base::CondVar emptied_;
+};
+
+// The largest step of a lane that these options allow, for sizing its workspace.
+StepShape LargestStep(const LocalEngineOptions& options, Lane lane);
+
+}  // namespace ebb::engine

@@ -1,0 +1,51 @@
+#include "engine/keeper_actor.h"
+
+#include <string>
+#include <utility>
+
+namespace ebb::engine {
+
+KeeperActor::KeeperActor(EngineCore* core)
+    : core_(core),
+      keeper_(memory::PageKeeper::Options(), core->parts.memory, core->parts.vmm, core->parts.clock,
+              &core->mutex) {}
+
+Pass KeeperActor::RunOnce() {
+  const memory::PageKeeper::Pass kept = keeper_.RunOnce();
+  Outbox outbox;
+  {
+    base::MutexLock lock(&core_->mutex);
+    memory::KvMemory& memory = core_->memory();
+    if (std::optional<memory::Miss> miss = memory.TakeMiss(); miss.has_value()) {
+      outbox.lines.push_back({"memory_refused",
+                              {{"bound", std::string(memory::BoundName(miss->bound))},
+                               {"pool", miss->pool},
+                               {"missing_pages", miss->missing_pages},
+                               {"reason", std::string(miss->status.message())}}});
+    }
+    if (kept.progressed) {
+      core_->limit_changed.SignalAll();
+      const bool windows_open = core_->lane(Lane::kPrefill).window.has_value() ||
+                                core_->lane(Lane::kDecode).window.has_value();
+      // Between windows, only the keeper changes what is held.
+      if (!windows_open && core_->options.log.windows) {
+        const MemoryView view = core_->MemoryLocked();
+        outbox.lines.push_back({"memory_idle",
+                                {{"held_bytes", view.held_bytes},
+                                 {"needed_bytes", view.needed_bytes},
+                                 {"limit_bytes", view.limit_bytes},
+                                 {"pages_mapped", view.pages_mapped}}});
+      }
+    }
+  }
+  if (kept.progressed) {
+    core_->wakeups.Wake(Actor::kPrefill);
+    core_->wakeups.Wake(Actor::kDecode);
+  }
+  core_->Deliver(&outbox);
+  return {kept.progressed, kept.next_run};
+}
+
+absl::Status KeeperActor::Shutdown() { return keeper_.Shutdown(); }
+
+}  // namespace ebb::engine

@@ -1,0 +1,27 @@
+// KeeperActor: memory's PageKeeper as the engine's third actor: it wakes the loops after each page
+// that changed, and logs refusals.
+//
+// Driven by one thread at a time: EngineThreads, or a test by hand.
+#pragma once
+
+#include "absl/status/status.h"
+#include "engine/core.h"
+#include "memory/page_keeper.h"
+
+namespace ebb::engine {
+
+class KeeperActor {
+ public:
+  explicit KeeperActor(EngineCore* core);
+
+  Pass RunOnce();
+
+  // Gives all memory back. REQUIRES: every request has ended, no step is in flight.
+  absl::Status Shutdown();
+
+ private:
+  EngineCore* const core_;
+  memory::PageKeeper keeper_;
+};
+
+}  // namespace ebb::engine

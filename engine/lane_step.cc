@@ -1,0 +1,212 @@
+#include "engine/lane_step.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace ebb::engine {
+namespace {
+
+constexpr absl::Duration kFreeReadingAge = absl::Milliseconds(20);
+
+// What a step came to for one sequence, between the mutex's two holdings.
+struct Outcome {
+  Sequence* sequence = nullptr;
+  bool sampled = false;
+  bool has_token = false;
+  Token token;
+  std::vector<PromptLogprob> prompt_logprobs;  // To be handed to the sink, when send_prompt.
+  bool send_prompt = false;
+  bool sink_stopped = false;
+  std::optional<FinishReason> end;
+  absl::Status status;
+  int32_t stop_token_id = -1;
+};
+
+// Applies the chosen token to the sequence: it ends the answer, or is appended.
+void TakeToken(EngineCore* core, Token token, absl::Time ended, Outcome* outcome) {
+  Sequence* sequence = outcome->sequence;
+  outcome->sampled = true;
+  if (sequence->wants_prompt_logprobs()) {
+    outcome->send_prompt = true;
+    outcome->prompt_logprobs = std::move(sequence->prompt_logprobs);
+    sequence->prompt_logprobs_sent = true;
+  }
+  if (sequence->IsStop(token.id, core->parts.limits.end_ids)) {
+    outcome->end = FinishReason::kStop;
+    outcome->stop_token_id = token.id;
+    return;
+  }
+  sequence->first_token = std::min(sequence->first_token, ended);
+  sequence->tokens.push_back(token.id);
+  ++sequence->made_since_resume;
+  outcome->has_token = true;
+  outcome->token = std::move(token);
+  if (sequence->may_make_tokens(core->parts.limits.context_tokens_max) == 0) {
+    outcome->end = FinishReason::kLength;
+  }
+}
+
+// REQUIRES: the mutex is held.
+std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result) {
+  LaneState& lane = core->lane(which);
+  core->memory().readers().Complete(lane.reader, lane.ticket);
+  lane.last_step_ended = result.ended;
+  if (lane.window.has_value()) ++lane.window->steps;
+  if (result.status.ok()) {
+    CHECK_EQ(result.sequences.size(), lane.batch.size());
+    lane.times.Observe({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy},
+                       result.ended - result.started);
+  }
+  std::vector<Outcome> outcomes;
+  for (size_t i = 0; i < lane.batch.size(); ++i) {
+    const StagedRows& rows = lane.batch[i];
+    Outcome outcome;
+    outcome.sequence = rows.sequence;
+    const absl::Status& status = result.status.ok() ? result.sequences[i].status : result.status;
+    if (!status.ok()) {
+      outcome.end = FinishReason::kError;
+      outcome.status = absl::InternalError(absl::StrCat("the step failed: ", status.message()));
+    } else {
+      SequenceResult& answer = result.sequences[i];
+      rows.sequence->computed_tokens += rows.token_count;
+      for (PromptLogprob& logprob : answer.prompt_logprobs) {
+        rows.sequence->prompt_logprobs.push_back(std::move(logprob));
+      }
+      if (rows.sample) TakeToken(core, std::move(answer.token), result.ended, &outcome);
+    }
+    outcomes.push_back(std::move(outcome));
+  }
+  return outcomes;
+}
+
+// REQUIRES: the mutex is not held. Nobody else touches these sequences: they are in a step.
+void TellSinks(std::vector<Outcome>* outcomes) {
+  for (Outcome& outcome : *outcomes) {
+    RequestSink* sink = outcome.sequence->sink.get();
+    if (outcome.send_prompt) sink->OnPromptLogprobs(std::move(outcome.prompt_logprobs));
+    if (outcome.has_token) {
+      outcome.sink_stopped = sink->OnToken(outcome.token) == SinkAnswer::kStop;
+    }
+  }
+}
+
+// REQUIRES: the mutex is held.
+void Settle(EngineCore* core, Windows* windows, Lane which, absl::Time now, Outcome* outcome,
+            Outbox* outbox) {
+  Sequence* sequence = outcome->sequence;
+  sequence->in_step = false;
+  if (outcome->sink_stopped) {
+    core->End(sequence, FinishReason::kStop, absl::OkStatus(), -1, now, outbox);
+  } else if (outcome->end.has_value()) {
+    core->End(sequence, *outcome->end, std::move(outcome->status), outcome->stop_token_id, now,
+              outbox);
+  } else if (std::optional<EarlyEnd> end = core->MustEnd(*sequence, now); end.has_value()) {
+    core->End(sequence, end->reason, std::move(end->status), -1, now, outbox);
+  } else if (which == Lane::kPrefill && outcome->sampled) {
+    core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));
+  }
+}
+
+bool AnythingDrains(EngineCore* core) {
+  for (const memory::PagePool* pool : core->memory().pools()) {
+    if (!pool->draining().empty()) return true;
+  }
+  return false;
+}
+
+// The tokens that follow rows first .. first + count - 1 in the prompt.
+std::vector<int32_t> TargetsOf(const Sequence& sequence, int32_t count) {
+  const int32_t first = sequence.computed_tokens + 1;
+  const int32_t end = std::min(first + count, sequence.prompt_tokens());
+  if (!sequence.wants_prompt_logprobs() || first >= end) return {};
+  return std::vector<int32_t>(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
+}
+
+}  // namespace
+
+void RefreshFreeBytes(EngineCore* core, const Windows& windows, Lane which) {
+  {
+    base::MutexLock lock(&core->mutex);
+    LaneState& lane = core->lane(which);
+    const absl::Time now = core->Now();
+    if (lane.in_flight || now < lane.free_read + kFreeReadingAge) return;
+    if (!windows.IsDue(which, now)) return;
+    lane.free_read = now;
+  }
+  const absl::StatusOr<int64_t> free_bytes = core->parts.vmm->FreeBytes();
+  if (!free_bytes.ok()) return;  // The last reading stands; the keeper reports the failure.
+  base::MutexLock lock(&core->mutex);
+  core->memory().NoteFreeBytes(*free_bytes);
+}
+
+void StageRows(EngineCore* core, Sequence* sequence, int32_t token_count, Batch* batch) {
+  const int32_t first = sequence->computed_tokens;
+  const int32_t end = first + token_count;
+  CHECK_GE(token_count, 1);
+  CHECK_LE(end, static_cast<int32_t>(sequence->tokens.size()));
+  CHECK_LE(end, sequence->table.capacity_tokens());
+  SequenceRows rows;
+  rows.id = sequence->id;
+  rows.first_position = first;
+  rows.tokens.assign(sequence->tokens.begin() + first, sequence->tokens.begin() + end);
+  const int64_t block_count = core->memory().geometry().BlocksFor(end);
+  const absl::Span<const int32_t> indices = sequence->table.indices();
+  rows.table.assign(indices.begin(), indices.begin() + block_count);
+  rows.sampling = sequence->request.sampling;
+  rows.targets = TargetsOf(*sequence, token_count);
+  rows.sample = end == static_cast<int32_t>(sequence->tokens.size());
+  if (rows.sample) {
+    rows.output_index = sequence->generated_tokens();
+    rows.banned_ids = sequence->BannedIds(core->parts.limits.end_ids);
+  }
+  CHECK(!sequence->in_step);
+  sequence->in_step = true;
+  core->lane(batch->lane).batch.push_back({sequence, token_count, rows.sample});
+  batch->sequences.push_back(std::move(rows));
+}
+
+void StageStep(EngineCore* core, const Batch& batch, absl::Time now) {
+  LaneState& lane = core->lane(batch.lane);
+  CHECK(!lane.in_flight);
+  CHECK(!batch.sequences.empty());
+  lane.in_flight = true;
+  lane.ticket = core->memory().readers().Submit(lane.reader);
+  lane.shape = ShapeOf(batch);
+  lane.other_busy = !core->InState(StateOf(OtherLane(batch.lane))).empty();
+  CHECK_LE(core->parts.runner->WorkspaceBytes(batch.lane, lane.shape),
+           core->workspace(batch.lane).usable_bytes());
+  for (const StagedRows& rows : lane.batch) {
+    rows.sequence->started = std::min(rows.sequence->started, now);
+  }
+}
+
+bool ReapStep(EngineCore* core, Windows* windows, Lane which) {
+  std::optional<StepResult> result = core->parts.runner->TakeResult(which);
+  if (!result.has_value()) return false;
+  std::vector<Outcome> outcomes;
+  {
+    base::MutexLock lock(&core->mutex);
+    CHECK(core->lane(which).in_flight);
+    outcomes = ApplyResult(core, which, *std::move(result));
+  }
+  TellSinks(&outcomes);
+  Outbox outbox;
+  {
+    base::MutexLock lock(&core->mutex);
+    const absl::Time now = core->Now();
+    for (Outcome& outcome : outcomes) Settle(core, windows, which, now, &outcome, &outbox);
+    LaneState& lane = core->lane(which);
+    lane.batch.clear();
+    lane.in_flight = false;
+    if (AnythingDrains(core)) core->wakeups.Wake(Actor::kKeeper);
+  }
+  // Decode may be waiting for prefill's share to be over, prefill for decode's boundary.
+  if (which == Lane::kPrefill) core->wakeups.Wake(Actor::kDecode);
+  core->Deliver(&outbox);
+  return true;
+}
+
+}  // namespace ebb::engine

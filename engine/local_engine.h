@@ -1,0 +1,65 @@
+// LocalEngine: the Engine that runs a model in this process: two loops and a page keeper.
+//
+//   Submit ──> EngineCore <── PrefillLoop ──┐
+//                  ^  ^────── DecodeLoop ───┼──> StepRunner ──> model
+//                  └───────── KeeperActor ──┼──> Vmm
+//                                           └──> sinks
+//
+// The actors do nothing by themselves: EngineThreads gives each a thread; a test drives them by
+// hand, in any interleaving.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/core.h"
+#include "engine/decode_loop.h"
+#include "engine/engine.h"
+#include "engine/keeper_actor.h"
+#include "engine/prefill_loop.h"
+#include "engine/windows.h"
+
+namespace ebb::engine {
+
+// Thread-safe as Engine is; each actor is driven by one thread at a time.
+class LocalEngine final : public Engine {
+ public:
+  // INVALID_ARGUMENT when an option is out of its range, or the limit has no room for the smallest
+  // request beside the workspaces. `parts` outlive the engine.
+  static absl::StatusOr<std::unique_ptr<LocalEngine>> Create(const LocalEngineOptions& options,
+                                                             const EngineParts& parts);
+  // REQUIRES: every request has ended and no actor runs. Call Shutdown first.
+  ~LocalEngine() override = default;
+
+  absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<RequestSink> sink) override;
+  void Cancel(RequestId id) override;
+  absl::StatusOr<LimitAnswer> SetMemoryLimit(int64_t bytes, absl::Duration timeout) override;
+  MemoryView Memory() const override;
+  LoadView Load() const override;
+  // REQUIRES: the actors are running, or nothing is left to end.
+  void Drain(absl::Duration grace) override;
+
+  // Drain's first half, for tests that drive the actors.
+  void BeginDrain(absl::Duration grace) { core_->BeginDrain(grace); }
+  // Gives all memory back. REQUIRES: drained, and no actor runs any more.
+  absl::Status Shutdown() { return keeper_.Shutdown(); }
+
+  PrefillLoop& prefill() { return prefill_; }
+  DecodeLoop& decode() { return decode_; }
+  KeeperActor& keeper() { return keeper_; }
+  EngineCore& core() { return *core_; }
+  Wakeups& wakeups() { return core_->wakeups; }
+
+ private:
+  LocalEngine(const LocalEngineOptions& options, const EngineParts& parts);
+
+  const std::unique_ptr<EngineCore> core_;
+  Windows windows_;
+  PrefillLoop prefill_;
+  DecodeLoop decode_;
+  KeeperActor keeper_;
+};
+
+}  // namespace ebb::engine

@@ -1,0 +1,32 @@
+// Outbox: what must be told outside once the engine's mutex is released: ends of requests and log
+// lines. Filled under the mutex, delivered by EngineCore::Deliver without it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/request.h"
+#include "nlohmann/json.hpp"
+
+namespace ebb::engine {
+
+struct Ending {
+  RequestId id = 0;
+  std::string label;
+  std::shared_ptr<RequestSink> sink;
+  Finish finish;
+};
+
+struct LogLine {
+  const char* event = "";
+  nlohmann::ordered_json fields;
+};
+
+struct Outbox {
+  std::vector<Ending> endings;
+  std::vector<LogLine> lines;
+};
+
+}  // namespace ebb::engine

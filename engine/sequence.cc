@@ -1,0 +1,72 @@
+#include "engine/sequence.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace ebb::engine {
+namespace {
+
+bool Contains(const std::vector<int32_t>& ids, int32_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+bool IsEdge(SequenceState from, SequenceState to) {
+  switch (from) {
+    case SequenceState::kWaiting:
+    case SequenceState::kPreempted:
+      return to == SequenceState::kPrefilling || to == SequenceState::kFinished;
+    case SequenceState::kPrefilling:
+      return to == SequenceState::kDecoding || to == SequenceState::kPreempted ||
+             to == SequenceState::kFinished;
+    case SequenceState::kDecoding:
+      return to == SequenceState::kPreempted || to == SequenceState::kFinished;
+    case SequenceState::kFinished:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+Sequence::Sequence(RequestId new_id, Request new_request, std::shared_ptr<RequestSink> new_sink,
+                   absl::Time now, absl::Duration ageing, memory::BlockTable new_table)
+    : id(new_id),
+      request(std::move(new_request)),
+      sink(std::move(new_sink)),
+      key{now + request.priority * ageing, new_id},
+      tokens(request.prompt),
+      table(std::move(new_table)),
+      arrived(now) {}
+
+void Sequence::MoveTo(SequenceState to) {
+  CHECK(IsEdge(state_, to)) << "request " << id << ": state " << static_cast<int>(state_) << " to "
+                            << static_cast<int>(to);
+  state_ = to;
+}
+
+int32_t Sequence::may_make_tokens(int32_t context_tokens_max) const {
+  const int32_t by_request = request.stopping.max_tokens - generated_tokens();
+  const int32_t by_context = context_tokens_max - static_cast<int32_t>(tokens.size());
+  return std::max(0, std::min(by_request, by_context));
+}
+
+int64_t Sequence::stored_tokens_max(int32_t context_tokens_max) const {
+  return static_cast<int64_t>(tokens.size()) + may_make_tokens(context_tokens_max) - 1;
+}
+
+std::vector<int32_t> Sequence::BannedIds(const std::vector<int32_t>& end_ids) const {
+  const StoppingParams& stopping = request.stopping;
+  if (generated_tokens() >= stopping.min_tokens) return {};
+  std::vector<int32_t> banned = stopping.stop_token_ids;
+  if (!stopping.ignore_eos) banned.insert(banned.end(), end_ids.begin(), end_ids.end());
+  return banned;
+}
+
+bool Sequence::IsStop(int32_t token_id, const std::vector<int32_t>& end_ids) const {
+  const StoppingParams& stopping = request.stopping;
+  return Contains(stopping.stop_token_ids, token_id) ||
+         (!stopping.ignore_eos && Contains(end_ids, token_id));
+}
+
+}  // namespace ebb::engine

@@ -1,0 +1,395 @@
+#include "engine/windows.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace ebb::engine {
+namespace {
+
+memory::WindowSettings SettingsOf(const LocalEngineOptions& options, Lane lane,
+                                  const memory::KvGeometry& geometry) {
+  const WindowOptions& window = options.window;
+  memory::WindowSettings settings;
+  settings.min_length = lane == Lane::kPrefill ? window.prefill_min : window.decode_min;
+  settings.max_length = lane == Lane::kPrefill ? window.prefill_max : window.decode_max;
+  settings.decode_steps = window.decode_steps;
+  settings.chunk_tokens = options.step.chunk_tokens_max;
+  settings.slack_blocks = int64_t{options.memory.slack_pages} * geometry.blocks_per_page();
+  settings.estimator = options.memory.static_estimator == StaticEstimator::kByUsage
+                           ? memory::StaticEstimator::kByUsage
+                           : memory::StaticEstimator::kByTokens;
+  return settings;
+}
+
+nlohmann::ordered_json WindowLine(const memory::WindowPlan& plan,
+                                  const memory::KvGeometry& geometry, const MemoryView& view,
+                                  double step_error) {
+  return {{"queue", std::string(memory::WindowQueueName(plan.queue))},
+          {"length_ms", absl::ToDoubleMilliseconds(plan.length)},
+          {"steps", plan.steps},
+          {"sequences", plan.sequences},
+          {"static_blocks", plan.static_blocks},
+          {"dynamic_blocks", plan.dynamic_blocks},
+          {"slack_blocks", plan.slack_blocks},
+          {"demand_blocks", plan.demand_blocks},
+          {"demand_pages", geometry.PagesFor(plan.demand_blocks)},
+          {"grant_blocks", plan.grant_blocks},
+          {"pages_before", plan.pages_before},
+          {"pages_after", plan.pages_after},
+          {"reason", std::string(memory::WindowReasonName(plan.reason))},
+          {"held_bytes", view.held_bytes},
+          {"needed_bytes", view.needed_bytes},
+          {"limit_bytes", view.limit_bytes},
+          {"step_time_error", step_error}};
+}
+
+}  // namespace
+
+Windows::Windows(EngineCore* core)
+    : core_(core),
+      prefill_(memory::WindowQueue::kPrefill,
+               SettingsOf(core->options, Lane::kPrefill, core->memory().geometry())),
+      decode_(memory::WindowQueue::kDecode,
+              SettingsOf(core->options, Lane::kDecode, core->memory().geometry())) {}
+
+const memory::WindowManager& Windows::ManagerOf(Lane which) const {
+  return which == Lane::kPrefill ? prefill_ : decode_;
+}
+
+// ---- when
+
+memory::WindowProgress Windows::ProgressOf(Lane which, absl::Time now) const {
+  const OpenWindow& window = *core_->lane(which).window;
+  memory::WindowProgress progress;
+  progress.elapsed = now - window.opened;
+  progress.steps = window.steps;
+  progress.set_empty = core_->InState(StateOf(which)).empty();
+  progress.set_waiting = window.starved;
+  progress.limit_pending = core_->memory().limit_state().pending;
+  if (which == Lane::kPrefill) {
+    progress.arrivals_waiting =
+        static_cast<int64_t>(core_->order().size()) > core_->running_count();
+  } else {
+    // Prefill cannot go on: only decode's boundary can make room for it.
+    const LaneState& prefill = core_->lane(Lane::kPrefill);
+    progress.arrivals_waiting = prefill.window.has_value() && prefill.window->starved;
+  }
+  return progress;
+}
+
+bool Windows::IsDue(Lane which, absl::Time now) const {
+  const LaneState& lane = core_->lane(which);
+  if (lane.window.has_value()) {
+    const memory::WindowProgress progress = ProgressOf(which, now);
+    // A decode window ends by its step count, but steps may turn out slower than predicted.
+    return progress.elapsed >= ManagerOf(which).settings().max_length ||
+           ManagerOf(which).IsOver(lane.window->plan, progress);
+  }
+  if (!core_->InState(StateOf(which)).empty()) return true;
+  return which == Lane::kPrefill &&
+         static_cast<int64_t>(core_->order().size()) > core_->running_count();
+}
+
+absl::Time Windows::NextDue(Lane which) const {
+  const LaneState& lane = core_->lane(which);
+  if (!lane.window.has_value()) return absl::InfiniteFuture();
+  const absl::Duration shortest =
+      std::min(ManagerOf(which).settings().min_length, lane.window->plan.length);
+  const absl::Time early = lane.window->opened + shortest;
+  const absl::Time end = lane.window->opened + lane.window->plan.length;
+  const absl::Time now = core_->Now();
+  return now < early ? early : now < end ? end : absl::InfiniteFuture();
+}
+
+// ---- a boundary
+
+void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
+  core_->memory().OnBoundary();
+  core_->limit_changed.SignalAll();
+  if (which == Lane::kPrefill) {
+    GiveUpHopeless(false, now, outbox);
+    Admit(now);
+  }
+  SetFirstAccount();
+  if (core_->InState(StateOf(which)).empty()) {
+    Close(which);
+    return;
+  }
+  SetWorkspaceDemand(which);
+  memory::WindowPlan plan = Plan(which, now);
+  if (!plan.fits() &&
+      (which == Lane::kDecode || core_->InState(SequenceState::kDecoding).empty())) {
+    plan = MakeRoom(which, std::move(plan), now, outbox);
+  }
+  if (core_->InState(StateOf(which)).empty()) {
+    Close(which);
+    return;
+  }
+  Open(which, plan, now, outbox);
+}
+
+void Windows::Close(Lane which) {
+  LaneState& lane = core_->lane(which);
+  core_->workspace(which).SetDemand(0);
+  if (!lane.window.has_value()) return;
+  lane.window.reset();
+  core_->memory().CloseWindow(AccountOf(which));
+  core_->wakeups.Wake(Actor::kKeeper);
+}
+
+void Windows::Open(Lane which, const memory::WindowPlan& plan, absl::Time now, Outbox* outbox) {
+  LaneState& lane = core_->lane(which);
+  core_->memory().OpenWindow(AccountOf(which), plan);
+  if (which == Lane::kPrefill && !plan.fits() && PrefillGoesFirst()) {
+    // The grant is what is there; the demand is what it takes, so that decode's next boundary finds
+    // its own window too large and makes room for those that go before.
+    core_->memory().accounts().SetDemand(memory::AccountId::kPrefill,
+                                         plan.static_blocks + plan.dynamic_blocks);
+  }
+  OpenWindow window;
+  window.plan = plan;
+  window.opened = now;
+  lane.window = window;
+  core_->wakeups.Wake(Actor::kKeeper);
+  if (core_->options.log.windows) {
+    outbox->lines.push_back(
+        {"window", WindowLine(plan, core_->memory().geometry(), core_->MemoryLocked(),
+                              lane.times.relative_error())});
+  }
+}
+
+// Which requests start or resume: the policy's answer, carried out.
+void Windows::Admit(absl::Time now) {
+  if (core_->draining_hard(now)) return;
+  const std::vector<Sequence*> order(core_->order().begin(), core_->order().end());
+  AdmissionInput input;
+  input.capacity_blocks =
+      core_->memory().WindowMemoryOf(memory::AccountId::kPrefill, now).CapacityBlocks();
+  for (const Sequence* sequence : order) {
+    DemandView view;
+    view.running = sequence->running();
+    view.immune = core_->IsImmune(*sequence);
+    view.held_blocks = sequence->table.block_count();
+    view.expected_blocks = ExpectedBlocks(*sequence);
+    input.order.push_back(view);
+  }
+  for (const size_t index : core_->parts.policy->Admit(input)) {
+    Sequence* sequence = order[index];
+    CHECK(!sequence->running());
+    sequence->MoveTo(SequenceState::kPrefilling);
+  }
+}
+
+int64_t Windows::ExpectedBlocks(const Sequence& sequence) const {
+  const int32_t context = core_->parts.limits.context_tokens_max;
+  const int64_t made = sequence.generated_tokens();
+  const int64_t total =
+      core_->parts.policy->ExpectedTokens(made + sequence.may_make_tokens(context), made);
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t least = geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
+  const int64_t expected = geometry.BlocksFor(sequence.prompt_tokens() + total);
+  // An expectation alone keeps nobody out who fits alone: what may be too much is found out then.
+  return std::max(least, std::min(expected, core_->LimitBlocks()));
+}
+
+void Windows::SetFirstAccount() {
+  for (const Sequence* sequence : core_->order()) {
+    if (!sequence->running()) continue;
+    core_->memory().accounts().set_first(sequence->table.account());
+    return;
+  }
+}
+
+// The workspace for the largest step that this window may see. Falls at boundaries only.
+void Windows::SetWorkspaceDemand(Lane which) {
+  StepShape shape;
+  bool targets = false;
+  for (const Sequence* sequence : core_->InState(StateOf(which))) {
+    ++shape.sequence_count;
+    shape.row_count += which == Lane::kDecode ? 1 : sequence->remaining_tokens();
+    shape.row_count = std::min(shape.row_count, LargestStep(core_->options, which).row_count);
+    targets |= sequence->wants_prompt_logprobs();
+  }
+  shape.logits_row_count = std::min(shape.row_count, shape.sequence_count);
+  if (targets) {
+    shape.logits_row_count =
+        std::min(shape.row_count, shape.sequence_count + core_->options.step.logits_rows_max);
+  }
+  core_->workspace(which).SetDemand(core_->parts.runner->WorkspaceBytes(which, shape));
+}
+
+memory::WindowPlan Windows::Plan(Lane which, absl::Time now) {
+  const int32_t context = core_->parts.limits.context_tokens_max;
+  const memory::WindowMemory memory = core_->memory().WindowMemoryOf(AccountOf(which), now);
+  const bool other_busy = !core_->InState(StateOf(OtherLane(which))).empty();
+  const memory::StepTimeModel& times = core_->lane(which).times;
+  if (which == Lane::kPrefill) {
+    std::vector<memory::PrefillSequence> sequences;
+    for (const Sequence* sequence : core_->InState(SequenceState::kPrefilling)) {
+      sequences.push_back({sequence->computed_tokens, sequence->remaining_tokens(),
+                           sequence->may_make_tokens(context), sequence->table.block_count()});
+    }
+    return prefill_.PlanPrefill(sequences, memory, times, other_busy);
+  }
+  std::vector<memory::DecodeSequence> sequences;
+  for (const Sequence* sequence : core_->InState(SequenceState::kDecoding)) {
+    sequences.push_back({sequence->computed_tokens, sequence->may_make_tokens(context),
+                         sequence->table.block_count()});
+  }
+  return decode_.PlanDecode(sequences, memory, times, other_busy);
+}
+
+// Whether some prompt stands before a decoding sequence.
+bool Windows::PrefillGoesFirst() const {
+  const std::vector<Sequence*> prefilling = core_->InState(SequenceState::kPrefilling);
+  const std::vector<Sequence*> decoding = core_->InState(SequenceState::kDecoding);
+  return !prefilling.empty() && !decoding.empty() && prefilling.front()->key < decoding.back()->key;
+}
+
+// ---- making room
+
+memory::WindowPlan Windows::MakeRoom(Lane which, memory::WindowPlan plan, absl::Time now,
+                                     Outbox* outbox) {
+  while (!plan.fits()) {
+    std::vector<Sequence*> running;
+    for (Sequence* sequence : core_->order()) {
+      if (sequence->running()) running.push_back(sequence);
+    }
+    const std::vector<Sequence*> victims =
+        PickVictims(running, {plan.release_blocks, plan.release_pages});
+    if (victims.empty()) break;
+    bool other_lost = false;
+    for (Sequence* victim : victims) {
+      other_lost |= victim->state() != StateOf(which);
+      core_->Preempt(victim);
+    }
+    SetFirstAccount();
+    if (other_lost) {
+      // The other queue wants less now: its window is planned anew, or the release would go on
+      // for a demand that is no longer there.
+      const Lane other = OtherLane(which);
+      if (core_->InState(StateOf(other)).empty() && !core_->lane(other).in_flight) {
+        Close(other);
+      } else {
+        Open(other, Plan(other, now), now, outbox);
+      }
+    }
+    if (core_->InState(StateOf(which)).empty()) break;
+    SetWorkspaceDemand(which);
+    plan = Plan(which, now);
+  }
+  return plan;
+}
+
+memory::ReleaseCandidate Windows::CandidateOf(const Sequence& sequence) const {
+  const int32_t context = core_->parts.limits.context_tokens_max;
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t growth_tokens =
+      std::min<int64_t>(sequence.may_make_tokens(context), core_->options.window.decode_steps);
+  memory::ReleaseCandidate candidate;
+  candidate.blocks = sequence.table.BlocksByPage();
+  candidate.growth_blocks = std::max<int64_t>(
+      0, geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()) + growth_tokens) -
+             sequence.table.block_count());
+  candidate.restoring_cost = sequence.computed_tokens;
+  candidate.immune = core_->IsImmune(sequence);
+  candidate.preemptible = !sequence.in_step;
+  return candidate;
+}
+
+// The shortest tail of the order that can give what is needed, and within it the victims that
+// ReleasePlan prefers: nobody gives way for one that stands behind. Immune ones only when the
+// others do not do.
+std::vector<Sequence*> Windows::PickVictims(const std::vector<Sequence*>& running,
+                                            const memory::ReleaseNeed& need) const {
+  std::vector<memory::ReleaseCandidate> all;
+  for (const Sequence* sequence : running) all.push_back(CandidateOf(*sequence));
+  // The first of the whole order never gives way; when it does not run yet, everybody may.
+  const bool first_runs = !running.empty() && running.front() == *core_->order().begin();
+  memory::ReleasePlan plan;
+  for (const bool spare_immune : {true, false}) {
+    for (size_t tail = running.size(); tail-- > 0 && !plan.possible;) {
+      std::vector<memory::ReleaseCandidate> candidates = all;
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        if (i < tail || (spare_immune && candidates[i].immune)) candidates[i].preemptible = false;
+      }
+      if (!first_runs) {
+        // PlanRelease never picks the first that it is shown: show it one that holds nothing.
+        memory::ReleaseCandidate placeholder;
+        placeholder.preemptible = false;
+        candidates.insert(candidates.begin(), placeholder);
+      }
+      plan = memory::PlanRelease(candidates, need, core_->memory().blocks());
+    }
+    if (plan.possible) break;
+  }
+  std::vector<Sequence*> victims;
+  for (const size_t index : plan.victims) victims.push_back(running[index - (first_runs ? 0 : 1)]);
+  return victims;
+}
+
+// ---- inside a window
+
+void Windows::Supplement(Lane which, int64_t blocks) {
+  const memory::AccountId account = AccountOf(which);
+  memory::Accounts& accounts = core_->memory().accounts();
+  const int64_t wanted = accounts.used(account) + blocks;
+  if (accounts.granted(account) >= wanted) return;
+  if (accounts.demand(account) < wanted) {
+    accounts.SetDemand(account, wanted);
+    core_->wakeups.Wake(Actor::kKeeper);
+  } else {
+    accounts.TopUp(account);
+  }
+}
+
+int64_t Windows::FirstGrowthBlocks(const Sequence& sequence) const {
+  return decode_.FirstGrowthBlocks(sequence.computed_tokens, sequence.table.block_count(),
+                                   sequence.may_make_tokens(core_->parts.limits.context_tokens_max),
+                                   core_->memory().geometry().block_tokens());
+}
+
+bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
+  const memory::LimitState limit = core_->memory().limit_state();
+  if (limit.pending) return false;
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t limit_blocks = core_->LimitBlocks();
+  std::vector<Sequence*> hopeless;
+  for (Sequence* sequence : core_->order()) {
+    const bool looked_at = !sequence->running() || (stuck && core_->running_count() == 1);
+    if (sequence->in_step || !looked_at) continue;
+    // What its next step needs: prefill goes to the end of its tokens, decode stores one more.
+    const int64_t need = geometry.BlocksFor(static_cast<int64_t>(sequence->tokens.size()));
+    if (need <= limit_blocks || need <= sequence->table.block_count()) continue;
+    hopeless.push_back(sequence);
+  }
+  for (Sequence* sequence : hopeless) {
+    core_->End(sequence, FinishReason::kError,
+               absl::ResourceExhaustedError(
+                   absl::StrCat("the memory limit was lowered to ", limit.limit_bytes,
+                                " bytes, room for ", limit_blocks * geometry.block_tokens(),
+                                " tokens; the request is at ", sequence->tokens.size())),
+               -1, now, outbox);
+  }
+  return !hopeless.empty() || (stuck && YieldScattered());
+}
+
+// The last running sequence may hold few blocks in many pages, so that nothing is left under a
+// lowered limit for its workspace, and no page can be unmapped. It then gives way to itself:
+// recomputed, its blocks lie close together.
+bool Windows::YieldScattered() {
+  if (core_->running_count() != 1 || core_->memory().limit_state().applied()) return false;
+  for (Sequence* sequence : core_->order()) {
+    if (!sequence->running() || sequence->in_step) continue;
+    const Lane which =
+        sequence->state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
+    if (core_->workspace(which).missing_bytes() == 0) return false;
+    core_->Preempt(sequence);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace ebb::engine

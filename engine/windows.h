@@ -1,0 +1,82 @@
+// Windows: opens and closes the two queues' memory windows, and makes room when one does not fit.
+//
+//   boundary of a queue:  plan (memory's WindowManager) -> fits? open it
+//                                                       -> else release: preempt, plan again
+//
+// Only memory of sequences behind others in the one order is released. Decode's boundary may
+// preempt any sequence without a step in flight; prefill's only when nothing is decoding, since a
+// decoding sequence loses memory at its own boundaries alone.
+//
+// Owned by LocalEngine, guarded by EngineCore::mutex.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "engine/core.h"
+#include "memory/release_plan.h"
+#include "memory/window_manager.h"
+
+namespace ebb::engine {
+
+class Windows {
+ public:
+  explicit Windows(EngineCore* core);
+
+  // Whether the queue is at a boundary. REQUIRES: no step of the lane is in flight.
+  bool IsDue(Lane which, absl::Time now) const;
+  // A boundary: prefill admits, then the window for what executes is planned, paid for and opened;
+  // with nothing to execute the window closes.
+  void Boundary(Lane which, absl::Time now, Outbox* outbox);
+  // When IsDue could change by time alone.
+  absl::Time NextDue(Lane which) const;
+
+  // Raises the account's demand inside its window so that `blocks` more can be taken, and takes
+  // them into the grant as far as blocks are there.
+  void Supplement(Lane which, int64_t blocks);
+
+  // Blocks that the sequence will grow by in its first decode window.
+  int64_t FirstGrowthBlocks(const Sequence& sequence) const;
+
+  // Ends waiting requests that the memory limit has no room for any more. When `stuck` (a lane has
+  // work, cannot move, and nothing is in flight), also looks at the one that is left running.
+  // True when something changed.
+  bool GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox);
+
+ private:
+  const memory::WindowManager& ManagerOf(Lane which) const;
+  memory::WindowPlan Plan(Lane which, absl::Time now);
+  memory::WindowProgress ProgressOf(Lane which, absl::Time now) const;
+  void Admit(absl::Time now);
+  int64_t ExpectedBlocks(const Sequence& sequence) const;
+  void SetWorkspaceDemand(Lane which);
+  void SetFirstAccount();
+  void Close(Lane which);
+  void Open(Lane which, const memory::WindowPlan& plan, absl::Time now, Outbox* outbox);
+
+  // Preempts until the plan fits or nobody is left to give way; returns the last plan.
+  memory::WindowPlan MakeRoom(Lane which, memory::WindowPlan plan, absl::Time now, Outbox* outbox);
+  std::vector<Sequence*> PickVictims(const std::vector<Sequence*>& running,
+                                     const memory::ReleaseNeed& need) const;
+  memory::ReleaseCandidate CandidateOf(const Sequence& sequence) const;
+  bool YieldScattered();
+  bool PrefillGoesFirst() const;
+
+  EngineCore* const core_;
+  const memory::WindowManager prefill_;
+  const memory::WindowManager decode_;
+};
+
+inline memory::AccountId AccountOf(Lane lane) {
+  return lane == Lane::kPrefill ? memory::AccountId::kPrefill : memory::AccountId::kDecode;
+}
+inline Actor ActorOf(Lane lane) {
+  return lane == Lane::kPrefill ? Actor::kPrefill : Actor::kDecode;
+}
+inline Lane OtherLane(Lane lane) { return lane == Lane::kPrefill ? Lane::kDecode : Lane::kPrefill; }
+inline SequenceState StateOf(Lane lane) {
+  return lane == Lane::kPrefill ? SequenceState::kPrefilling : SequenceState::kDecoding;
+}
+
+}  // namespace ebb::engine
