@@ -48,8 +48,9 @@ ExitCode PrintStream(const v1::GenerateRequest& request, grpc::ClientContext* co
     // Nobody reads us any more: the server need not go on.
     if (!terminal->out->good()) context->TryCancel();
   }
-  if (answer->empty() || answer->back() != '\n') *terminal->out << std::endl;
   const grpc::Status status = reader->Finish();
+  const bool line_open = answer->empty() ? status.ok() : answer->back() != '\n';
+  if (line_open) *terminal->out << std::endl;
   if (!status.ok()) return FailCall(terminal, *connection, status);
   return ExitCode::kOk;
 }
