@@ -15,8 +15,6 @@ namespace ebb::server {
 namespace {
 
 constexpr size_t kLimitCallsMax = 16;
-// A window is much shorter; past this the engine is stuck, and the client is told.
-constexpr absl::Duration kLimitTimeout = absl::Seconds(10);
 constexpr int64_t kDrainGraceMsMax = 86'400'000;
 
 grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
@@ -26,11 +24,10 @@ grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
   return reactor;
 }
 
-absl::Duration LimitTimeout(const grpc::CallbackServerContext& context) {
+absl::Duration TimeLeft(const grpc::CallbackServerContext& context) {
   const std::chrono::system_clock::time_point deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return kLimitTimeout;
-  return std::clamp(absl::FromChrono(deadline - std::chrono::system_clock::now()),
-                    absl::ZeroDuration(), kLimitTimeout);
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteDuration();
+  return absl::FromChrono(deadline - std::chrono::system_clock::now());
 }
 
 void FillLimitAnswer(const engine::LimitAnswer& answer, v1::SetMemoryLimitResponse* response) {
@@ -110,8 +107,8 @@ grpc::ServerUnaryReactor* ControlService::SetMemoryLimit(grpc::CallbackServerCon
 
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const bool queued = limit_calls_.TryPush([this, context, reactor, response, bytes = *bytes] {
-    const absl::StatusOr<engine::LimitAnswer> answer =
-        engine_->SetMemoryLimit(bytes, LimitTimeout(*context));
+    const absl::StatusOr<engine::LimitAnswer> answer = engine_->SetMemoryLimit(
+        bytes, std::clamp(TimeLeft(*context), absl::ZeroDuration(), options_.limit_timeout));
     if (answer.ok()) FillLimitAnswer(*answer, response);
     reactor->Finish(ToGrpc(answer.status()));
   });

@@ -22,6 +22,7 @@ struct ControlOptions {
   std::string version;
   std::string config_hash;
   int64_t memory_ceiling_bytes = 0;  // The limit can be set up to this.
+  absl::Duration limit_timeout;      // So long SetMemoryLimit waits for its boundary.
   absl::Duration drain_grace;        // When a Drain call names none.
   // Starts the drain; returns at once.
   std::function<void(absl::Duration grace)> drain;

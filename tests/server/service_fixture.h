@@ -68,6 +68,7 @@ class ServiceTest : public testing::Test {
     control.version = "test";
     control.config_hash = "0123";
     control.memory_ceiling_bytes = 1'000'000;
+    control.limit_timeout = absl::Seconds(1);
     control.drain_grace = absl::Seconds(3);
     control.drain = [this](absl::Duration grace) {
       base::MutexLock lock(&mutex_);

@@ -1,0 +1,112 @@
+// ebb_server: the composition root. Reads arguments and settings, loads the model, puts the engine
+// together, serves, drains, ends.
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/server_config.h"
+#include "model/load_error.h"
+#include "server/drain.h"
+#include "server/effective_config.h"
+#include "server/engine_stack.h"
+#include "server/exit_code.h"
+#include "server/flags.h"
+#include "server/loaded_model.h"
+#include "server/serving.h"
+#include "server/version.h"
+
+namespace ebb::server {
+namespace {
+
+ExitCode Fail(ExitCode code, const absl::Status& status) {
+  std::cerr << "ebb_server: " << status.message() << std::endl;
+  return code;
+}
+
+ExitCode RejectModel(const config::ServerConfig& config, const absl::Status& status,
+                     base::Log* log) {
+  std::string reason = model::LoadErrorReason(status);
+  if (reason.empty()) reason = "not_readable";
+  log->Write("model_rejected", {{"file", model::Printable(config.model.path)},
+                                {"reason", reason},
+                                {"status", absl::StatusCodeToString(status.code())},
+                                {"message", std::string(status.message())}});
+  return Fail(kExitModel, status);
+}
+
+// What an EngineStack's error means for the caller.
+ExitCode CodeOf(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) ? kExitConfig : kExitSystem;
+}
+
+ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, base::Log* log) {
+  const absl::Time start = clock.Now();
+  DrainSwitch drain;
+  SignalThread signals(&drain, config.server.drain_grace);
+  log->Write("config", {{"hash", ConfigHash(config)},
+                        {"settings", nlohmann::ordered_json::parse(config::Print(config))}});
+  log->Write("loading", {{"file", model::Printable(config.model.path)}, {"version", kVersion}});
+
+  absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = MakeBackend(config);
+  if (!backend.ok()) return Fail(kExitConfig, backend.status());
+  absl::StatusOr<LoadedModel> model = LoadModel(config, *std::move(backend), clock, log);
+  if (!model.ok()) return RejectModel(config, model.status(), log);
+  absl::StatusOr<std::unique_ptr<EngineStack>> stack =
+      EngineStack::Create(config, *model, &clock, log);
+  if (!stack.ok()) return Fail(CodeOf(stack.status()), stack.status());
+  const absl::StatusOr<std::unique_ptr<Serving>> serving =
+      Serving::Start(config, *model, &(*stack)->engine(), &drain, &clock, log);
+  if (!serving.ok()) return Fail(kExitListen, serving.status());
+
+  log->Write("ready", {{"address", (*serving)->address().ToString()},
+                       {"model", model->name},
+                       {"kernels", std::string(model->backend->name())},
+                       {"weights_bytes", model->llama->weight_bytes()},
+                       {"config_hash", ConfigHash(config)},
+                       {"version", kVersion},
+                       {"start_seconds", absl::ToDoubleSeconds(clock.Now() - start)}});
+  (*serving)->RunUntilDrained();
+  const engine::LoadView load = (*stack)->engine().Load();
+  log->Write("stopped", {{"requests_total", load.finished_total},
+                         {"preemptions_total", load.preemptions_total}});
+  return kExitOk;
+}
+
+ExitCode Run(const std::vector<std::string>& arguments) {
+  const absl::StatusOr<Flags> flags = ParseFlags(arguments);
+  if (!flags.ok()) {
+    std::cerr << HelpText() << std::endl;
+    return Fail(kExitUsage, flags.status());
+  }
+  if (flags->help || flags->version) {
+    std::cout << (flags->help ? std::string(HelpText())
+                              : std::string("ebb_server ") + kVersion + "\n");
+    return kExitOk;
+  }
+  const absl::StatusOr<config::ServerConfig> config = EffectiveConfig(*flags);
+  if (!config.ok()) return Fail(kExitConfig, config.status());
+  if (flags->print_config) std::cout << config::Print(*config);
+  if (flags->print_config || flags->check_config) return kExitOk;
+  if (config->model.path.empty()) {
+    return Fail(kExitUsage, absl::InvalidArgumentError(
+                                "no model: give --model FILE, or model.path in the settings"));
+  }
+  const base::RealClock clock;
+  base::StreamLog log(stdout, &clock, static_cast<size_t>(config->log.queue_lines_max));
+  return Serve(*config, clock, &log);
+}
+
+}  // namespace
+}  // namespace ebb::server
+
+int main(int argc, char** argv) {
+  ebb::server::BlockSignals();
+  return ebb::server::Run(std::vector<std::string>(argv + 1, argv + argc));
+}

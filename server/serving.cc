@@ -1,0 +1,124 @@
+#include "server/serving.h"
+
+#include <algorithm>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "base/status_macros.h"
+#include "server/effective_config.h"
+#include "server/version.h"
+
+namespace ebb::server {
+namespace {
+
+// After a drain, readers that are still busy with answers already made get this long.
+constexpr absl::Duration kReadersTime = absl::Seconds(5);
+// What is left then (health watchers, stuck readers) is cancelled after this.
+constexpr absl::Duration kFlushTime = absl::Milliseconds(200);
+// Calls may stay open after the engine is done with them, while their readers read.
+constexpr size_t kCallsPerRequestMax = 4;
+
+RequestLimits Limits(const config::ServerConfig& config, const LoadedModel& model) {
+  RequestLimits limits;
+  limits.model_name = model.name;
+  limits.context_tokens = model.llama->config().context_tokens;
+  limits.vocabulary_tokens = model.llama->config().vocab;
+  limits.max_tokens_default = config.requests.max_tokens_default;
+  limits.logprobs_max = config.requests.logprobs_max;
+  limits.stop_strings_max = config.requests.stop_strings_max;
+  limits.stop_string_bytes_max = config.requests.stop_string_bytes_max;
+  limits.stop_token_ids_max = config.requests.stop_token_ids_max;
+  return limits;
+}
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+}  // namespace
+
+Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
+                 engine::Engine* engine, DrainSwitch* drain, const base::Clock* clock,
+                 base::Log* log)
+    : engine_(engine),
+      drain_(drain),
+      log_(log),
+      reader_(Limits(config, model), model.codec.get()),
+      live_calls_(kCallsPerRequestMax *
+                  static_cast<size_t>(config.scheduler.queue_requests_max +
+                                      config.scheduler.running_sequences_max)),
+      refusals_(clock, log),
+      inference_(&resources_),
+      control_(MakeControlOptions(config, model), engine, clock) {
+  resources_.engine = engine;
+  resources_.reader = &reader_;
+  resources_.codec = model.codec.get();
+  resources_.live_calls = &live_calls_;
+  resources_.pump = &pump_;
+  resources_.clock = clock;
+  resources_.refusals = &refusals_;
+  resources_.process_seed = RandomSeed();
+}
+
+ControlOptions Serving::MakeControlOptions(const config::ServerConfig& config,
+                                           const LoadedModel& model) {
+  ControlOptions options;
+  options.model_info = model.info;
+  options.version = kVersion;
+  options.config_hash = ConfigHash(config);
+  options.memory_ceiling_bytes = config.memory.ceiling_bytes;
+  // A boundary comes within a window of either queue; pages go soon after it.
+  options.limit_timeout =
+      std::max(config.prefill_window.max, config.decode_window.max) + absl::Seconds(1);
+  options.drain_grace = config.server.drain_grace;
+  options.drain = [this](absl::Duration grace) { drain_->Request(grace); };
+  options.is_draining = [this] { return live_calls_.closed(); };
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConfig& config,
+                                                        const LoadedModel& model,
+                                                        engine::Engine* engine, DrainSwitch* drain,
+                                                        const base::Clock* clock, base::Log* log) {
+  GrpcServerOptions options;
+  ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
+  options.message_bytes_max = config.server.message_bytes_max;
+  std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log));
+  ASSIGN_OR_RETURN(serving->server_,
+                   GrpcServer::Start(options, {&serving->inference_, &serving->control_}));
+  if (!serving->address().is_loopback) {
+    log->Write("warning", {{"message",
+                            "listening beyond this machine without encryption or authentication: "
+                            "whoever reaches the port can use and stop this server"},
+                           {"address", serving->address().ToString()}});
+  }
+  return serving;
+}
+
+void Serving::RunUntilDrained() {
+  const absl::Duration grace = drain_->WaitForRequest();
+  server_->SetNotServing();
+  live_calls_.Close();
+  const engine::LoadView load = engine_->Load();
+  log_->Write("draining", {{"grace_seconds", absl::ToDoubleSeconds(grace)},
+                           {"waiting_requests", load.waiting_requests},
+                           {"running_requests", load.running_requests}});
+  std::atomic<bool> hurried = false;
+  std::thread hurries([this, &hurried] {
+    drain_->ServeHurries([this, &hurried](absl::Duration shorter) {
+      hurried = true;
+      log_->Write("draining", {{"grace_seconds", absl::ToDoubleSeconds(shorter)}});
+      engine_->Drain(shorter);
+    });
+  });
+  engine_->Drain(grace);
+  live_calls_.WaitUntilEmpty(hurried ? absl::Seconds(1) : kReadersTime);
+  drain_->Stop();
+  hurries.join();
+  server_->Shutdown(kFlushTime);
+}
+
+}  // namespace ebb::server

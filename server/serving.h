@@ -1,0 +1,58 @@
+// Serving: the services of one engine behind one port, and how they end.
+//
+//   Start ──> ready ──(DrainSwitch)──> draining: NOT_SERVING, no new requests, running ones finish
+//                                        └──> every answer is sent, or its reader too slow ──> end
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/server_config.h"
+#include "engine/engine.h"
+#include "server/call_pump.h"
+#include "server/control_service.h"
+#include "server/drain.h"
+#include "server/grpc_server.h"
+#include "server/inference_service.h"
+#include "server/live_calls.h"
+#include "server/loaded_model.h"
+#include "server/refusal_log.h"
+#include "server/request_reader.h"
+
+namespace ebb::server {
+
+class Serving {
+ public:
+  // Listens and serves. UNAVAILABLE when it cannot listen. Everything passed in outlives it.
+  static absl::StatusOr<std::unique_ptr<Serving>> Start(const config::ServerConfig& config,
+                                                        const LoadedModel& model,
+                                                        engine::Engine* engine, DrainSwitch* drain,
+                                                        const base::Clock* clock, base::Log* log);
+
+  const ListenAddress& address() const { return server_->address(); }
+
+  // Waits for the switch, then drains and shuts down. Called once.
+  void RunUntilDrained();
+
+ private:
+  Serving(const config::ServerConfig& config, const LoadedModel& model, engine::Engine* engine,
+          DrainSwitch* drain, const base::Clock* clock, base::Log* log);
+  ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model);
+
+  engine::Engine* const engine_;
+  DrainSwitch* const drain_;
+  base::Log* const log_;
+  RequestReader reader_;
+  LiveCalls live_calls_;
+  RefusalLog refusals_;
+  CallPump pump_;
+  CallResources resources_;
+  InferenceService inference_;
+  ControlService control_;
+  std::unique_ptr<GrpcServer> server_;  // Last: it is the first to go.
+};
+
+}  // namespace ebb::server
