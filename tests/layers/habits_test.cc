@@ -1,0 +1,86 @@
+// Habits that a reader of this repository may count on, checked over every file.
+#include <regex>
+#include <set>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tests/layers/source_tree.h"
+
+namespace ebb::layers {
+namespace {
+
+constexpr size_t kLinesMax = 600;
+
+TEST(HabitsTest, NoFileIsTooLongToRead) {
+  for (const SourceFile& file : ReadSourceTree()) {
+    const bool code = file.IsCpp() || file.path.find(".py") != std::string::npos;
+    if (!code) continue;
+    EXPECT_LT(file.lines.size(), kLinesMax) << file.path << ": split it";
+  }
+}
+
+TEST(HabitsTest, EveryHeaderIsGuardedAndSaysWhatItIs) {
+  for (const SourceFile& file : ReadSourceTree()) {
+    if (file.path.size() < 2 || file.path.substr(file.path.size() - 2) != ".h") continue;
+    ASSERT_FALSE(file.lines.empty()) << file.path;
+    EXPECT_EQ(file.lines[0].substr(0, 3), "// ") << file.path << ": begin by saying what it is";
+    bool guarded = false;
+    for (const std::string& line : file.lines) guarded |= line == "#pragma once";
+    EXPECT_TRUE(guarded) << file.path << ": #pragma once is missing";
+  }
+}
+
+// A path of one person's machine is of no use to anybody else. The words are put together here, so
+// that this file does not hold them.
+TEST(HabitsTest, NoFileNamesAPathOfSomebodysMachine) {
+  const std::string forbidden[] = {std::string("/wo") + "rk/",     std::string("/tmp/o") + "b",
+                                   std::string("/tmp/pe") + "ers", std::string("../sha") + "red",
+                                   std::string("/ro") + "ot/",     std::string("/Us") + "ers/"};
+  for (const SourceFile& file : ReadSourceTree()) {
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      for (const std::string& word : forbidden) {
+        EXPECT_EQ(file.lines[i].find(word), std::string::npos)
+            << file.path << ":" << i + 1 << ": " << word;
+      }
+    }
+  }
+}
+
+TEST(HabitsTest, NothingIsLeftForLater) {
+  static const std::regex kLater(std::string("\\b(TO") + "DO|FIX" + "ME|X" + "XX)\\b");
+  for (const SourceFile& file : ReadSourceTree()) {
+    if (!file.IsCpp()) continue;
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      EXPECT_FALSE(std::regex_search(file.lines[i], kLater)) << file.path << ":" << i + 1;
+    }
+  }
+}
+
+// A setting that nothing reads would be a promise that nobody keeps. config/settings.cc names each
+// setting's member; the server must read that member somewhere.
+TEST(HabitsTest, EverySettingIsReadByTheServer) {
+  static const std::regex kMember("EBB_(?:MEMBER\\([a-z0-9_:A-Z]+, |ENUM\\()([a-z_]+\\.[a-z_]+)");
+  std::set<std::string> members;
+  std::string server;
+  for (const SourceFile& file : ReadSourceTree()) {
+    if (file.path == "config/settings.cc") {
+      for (const std::string& line : file.lines) {
+        std::smatch match;
+        if (std::regex_search(line, match, kMember)) members.insert(match[1]);
+      }
+    }
+    if (file.top() != "server" || !file.IsCpp()) continue;
+    for (const std::string& line : file.lines) server += line + "\n";
+  }
+  EXPECT_GT(members.size(), 30u) << "the table of settings was not found";
+  for (const std::string& member : members) {
+    // By its member, or by its key as the table knows it.
+    const bool read = server.find("config." + member) != std::string::npos ||
+                      server.find("config->" + member) != std::string::npos ||
+                      server.find("ValueOf(config, \"" + member + "\")") != std::string::npos;
+    EXPECT_TRUE(read) << "no file of the server reads " << member;
+  }
+}
+
+}  // namespace
+}  // namespace ebb::layers
