@@ -4,48 +4,10 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/engine/recording_sink.h"
 
 namespace ebb::engine {
 namespace {
-
-// Remembers what it is told; Wait() returns once the request has ended.
-class RecordingSink final : public RequestSink {
- public:
-  void OnPromptLogprobs(std::vector<PromptLogprob>) override {}
-  SinkAnswer OnToken(const Token& token) override {
-    base::MutexLock lock(&mutex_);
-    tokens_.push_back(token.id);
-    changed_.SignalAll();
-    return SinkAnswer::kContinue;
-  }
-  void OnFinish(const Finish& finish) override {
-    base::MutexLock lock(&mutex_);
-    finish_ = finish;
-    ++finish_count_;
-    changed_.SignalAll();
-  }
-  Finish Wait() {
-    base::MutexLock lock(&mutex_);
-    while (finish_count_ == 0) changed_.Wait(&mutex_);
-    EXPECT_EQ(finish_count_, 1);
-    return finish_;
-  }
-  void WaitForTokens(size_t count) {
-    base::MutexLock lock(&mutex_);
-    while (tokens_.size() < count) changed_.Wait(&mutex_);
-  }
-  std::vector<int32_t> tokens() {
-    base::MutexLock lock(&mutex_);
-    return tokens_;
-  }
-
- private:
-  base::Mutex mutex_;
-  base::CondVar changed_;
-  std::vector<int32_t> tokens_ ABSL_GUARDED_BY(mutex_);
-  Finish finish_ ABSL_GUARDED_BY(mutex_);
-  int finish_count_ ABSL_GUARDED_BY(mutex_) = 0;
-};
 
 Request MakeRequest(std::vector<int32_t> prompt, int32_t max_tokens) {
   Request request;
