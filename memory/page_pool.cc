@@ -129,6 +129,7 @@ void PagePool::Commit(const PageWork& work, PageOutcome outcome) {
     if (on_mapped_) on_mapped_(work.page);
     return;
   }
+  CHECK(outcome == PageOutcome::kUndone);
   CHECK(work.handle == 0 && !work.mapped)
       << options_.name << ": page " << work.page << " is committed as reserved, but holds memory";
   Move(work.page, PageState::kReserved);

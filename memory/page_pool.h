@@ -56,8 +56,8 @@ struct PageWork {
 
 // How the keeper's work on a page ended.
 enum class PageOutcome {
-  kDone,    // preparing -> prepared, mapping -> mapped, unmapping -> reserved.
-  kUndone,  // Rolled back, nothing is held: preparing, mapping -> reserved.
+  kDone,    // preparing -> prepared, mapping -> mapped.
+  kUndone,  // Unmapped and released, nothing is held: any -> reserved.
   kStuck,   // The device did not take it back: quarantined.
 };
 

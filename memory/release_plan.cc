@@ -15,7 +15,9 @@ class Picker {
   Picker(absl::Span<const ReleaseCandidate> order, const ReleaseNeed& need, const BlockPool& blocks)
       : order_(order), need_(need), blocks_(blocks), chosen_(order.size(), false) {
     for (size_t i = 0; i < order.size(); ++i) {
-      for (const PageBlocks& part : order[i].blocks) owners_[part.page].push_back(i);
+      for (const PageBlocks& part : order[i].blocks) {
+        owners_[part.page].push_back(Owner{i, part.blocks});
+      }
     }
   }
 
@@ -50,6 +52,12 @@ class Picker {
   }
 
  private:
+  // A sequence's part of a page.
+  struct Owner {
+    size_t position = 0;
+    int32_t blocks = 0;
+  };
+
   bool Enough() const { return FreedBlocks() >= need_.blocks && EmptiedPages() >= need_.pages; }
 
   int64_t Gain(size_t i) const {
@@ -58,20 +66,11 @@ class Picker {
     return blocks;
   }
 
-  int32_t BlocksIn(size_t i, PageId page) const {
-    int32_t blocks = 0;
-    for (const PageBlocks& part : order_[i].blocks) {
-      if (part.page == page) blocks += part.blocks;
-    }
-    return blocks;
-  }
-
   // Whether the page has no block in use once those of `gone` are back.
-  bool Empties(PageId page, const std::vector<size_t>& owners,
-               const std::vector<bool>& gone) const {
+  bool Empties(PageId page, const std::vector<Owner>& owners, const std::vector<bool>& gone) const {
     int32_t freed = 0;
-    for (const size_t i : owners) {
-      if (gone[i]) freed += BlocksIn(i, page);
+    for (const Owner& owner : owners) {
+      if (gone[owner.position]) freed += owner.blocks;
     }
     CHECK_LE(freed, blocks_.used_in_page(page)) << "page " << page;
     return freed > 0 && freed == blocks_.used_in_page(page);
@@ -82,15 +81,15 @@ class Picker {
   void TakeCheapestPage(const std::vector<bool>& allowed) {
     double best_cost = std::numeric_limits<double>::infinity();
     size_t best_earliest = 0;
-    const std::vector<size_t>* best = nullptr;
+    const std::vector<Owner>* best = nullptr;
     for (const auto& [page, owners] : owners_) {
       if (Empties(page, owners, chosen_) || !Empties(page, owners, allowed)) continue;
       double cost = 0;
       size_t earliest = order_.size();
-      for (const size_t i : owners) {
-        if (chosen_[i]) continue;
-        cost += order_[i].restoring_cost;
-        earliest = std::min(earliest, i);
+      for (const Owner& owner : owners) {
+        if (chosen_[owner.position]) continue;
+        cost += order_[owner.position].restoring_cost;
+        earliest = std::min(earliest, owner.position);
       }
       if (best == nullptr || cost < best_cost || (cost == best_cost && earliest > best_earliest)) {
         best_cost = cost;
@@ -99,7 +98,7 @@ class Picker {
       }
     }
     CHECK(best != nullptr);
-    for (const size_t i : *best) chosen_[i] = true;
+    for (const Owner& owner : *best) chosen_[owner.position] = true;
   }
 
   // Chooses the sequence that frees most blocks for its cost; where equal, the later one.
@@ -139,7 +138,7 @@ class Picker {
   const absl::Span<const ReleaseCandidate> order_;
   const ReleaseNeed need_;
   const BlockPool& blocks_;
-  std::map<PageId, std::vector<size_t>> owners_;
+  std::map<PageId, std::vector<Owner>> owners_;
   std::vector<bool> chosen_;
 };
 

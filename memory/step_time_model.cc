@@ -68,8 +68,7 @@ void StepTimeModel::Observe(const StepShape& step, absl::Duration took) {
     scale += x[i] * px[i];
   }
   for (int i = 0; i < kTerms; ++i) {
-    // No term of a step takes less than no time: what is below 0 is noise between like terms.
-    line.coefficients[i] = std::max(0.0, line.coefficients[i] + px[i] / scale * residual);
+    line.coefficients[i] += px[i] / scale * residual;
     for (int j = 0; j < kTerms; ++j) line.covariance[i][j] -= px[i] * px[j] / scale;
   }
   // Forgetting; but a term that steps tell nothing about would grow without bound.
@@ -87,8 +86,14 @@ double StepTimeModel::PredictSeconds(const StepShape& step) const {
   const Line& line = LineFor(step.other_lane_busy);
   const std::array<double, kTerms> x = Terms(step);
   double seconds = 0;
-  for (int i = 0; i < kTerms; ++i) seconds += line.coefficients[i] * x[i];
-  return Clamp(seconds);
+  double positive_seconds = 0;
+  for (int i = 0; i < kTerms; ++i) {
+    seconds += line.coefficients[i] * x[i];
+    positive_seconds += std::max(0.0, line.coefficients[i] * x[i]);
+  }
+  // Steps of like shapes leave the split between the terms open, and one may fall below 0. That
+  // does not matter near those shapes; far from them it must not cancel the others out.
+  return Clamp(std::max(seconds, positive_seconds / 4));
 }
 
 const StepTimeModel::Line& StepTimeModel::LineFor(bool busy) const {
