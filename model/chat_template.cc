@@ -145,7 +145,8 @@ absl::Status Renderer::RunFor(const Statement& statement) {
   }
   const auto count = static_cast<int64_t>(iterated.list->size());
   for (int64_t i = 0; i < count; ++i) {
-    RETURN_IF_ERROR(Spend(statement.line, 0));
+    // Making a scope costs about as much as sixteen simple nodes.
+    RETURN_IF_ERROR(Spend(statement.line, 16 * 64));
     // What is set inside an iteration is forgotten after it.
     scopes_.emplace_back();
     Define("loop", Value::OfDict({{"first", Value::Bool(i == 0)},
