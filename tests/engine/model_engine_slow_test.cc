@@ -162,9 +162,9 @@ TEST_F(ModelEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
   {
     SCOPED_TRACE("too little memory");
     LocalEngineOptions options = Options();
-    // Blocks of 16 tokens, pages of 256 tokens and 6 MiB. The six need up to 1,900 tokens at their
-    // ends; this is room for 768 beside the workspaces (two MiB of 8 rows, some of 64).
-    options.memory.limit_bytes = int64_t{44} << 20;
+    // Pages of 256 tokens and 6 MiB. The six need eight at their ends and expect fewer at first;
+    // there is room for four or five beside the workspaces.
+    options.memory.limit_bytes = int64_t{32} << 20;
     options.memory.slack_pages = 0;
     const std::vector<Answer> tight = Run(options, requests, true);
     ExpectSame(tight, quiet);
