@@ -1,0 +1,83 @@
+#include "tests/memory/memory_checker.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace ebb::memory {
+
+MemoryPicture PictureOf(KvMemory* memory, const std::vector<const BlockTable*>& tables) {
+  MemoryPicture picture;
+  picture.limit_bytes = memory->budget().limit_bytes();
+  picture.held_bytes = memory->held_bytes();
+  for (const PagePool* pool : memory->pools()) {
+    if (pool != &memory->pages()) {
+      picture.other_held_bytes += pool->held_pages() * pool->page_bytes();
+    }
+  }
+  picture.page_bytes = memory->geometry().page_bytes();
+  picture.blocks_per_page = memory->geometry().blocks_per_page();
+  for (PageId page = 0; page < memory->pages().page_count(); ++page) {
+    picture.pages.push_back(memory->pages().state(page));
+    for (int32_t i = 0; i < picture.blocks_per_page; ++i) {
+      picture.references.push_back(memory->blocks().references(page * picture.blocks_per_page + i));
+    }
+  }
+  for (const BlockTable* table : tables) {
+    std::vector<BlockId> blocks;
+    for (const int32_t index : table->indices()) {
+      blocks.push_back(memory->geometry().BlockOf(index));
+    }
+    picture.tables.push_back(std::move(blocks));
+  }
+  for (int i = 0; i < kAccountCount; ++i) {
+    picture.granted[i] = memory->accounts().granted(static_cast<AccountId>(i));
+    picture.used[i] = memory->accounts().used(static_cast<AccountId>(i));
+  }
+  return picture;
+}
+
+std::string FirstViolation(const MemoryPicture& before, const MemoryPicture& now) {
+  const auto count = [&now](PageState state) {
+    return static_cast<int64_t>(std::count(now.pages.begin(), now.pages.end(), state));
+  };
+  const int64_t held_pages = static_cast<int64_t>(now.pages.size()) - count(PageState::kReserved);
+  if (held_pages * now.page_bytes + now.other_held_bytes != now.held_bytes) {
+    return absl::StrCat("held bytes ", now.held_bytes, " are not those of ", held_pages, " pages");
+  }
+  if (now.held_bytes > std::max(now.limit_bytes, before.held_bytes)) {
+    return absl::StrCat("held ", now.held_bytes, " grew past the limit ", now.limit_bytes);
+  }
+  std::vector<int32_t> owners(now.references.size(), 0);
+  for (const std::vector<BlockId>& table : now.tables) {
+    for (const BlockId block : table) {
+      if (now.pages[block / now.blocks_per_page] != PageState::kMapped) {
+        return absl::StrCat("a table names block ", block, " of a page that is not mapped");
+      }
+      ++owners[block];
+    }
+  }
+  int64_t in_use = 0;
+  for (size_t block = 0; block < owners.size(); ++block) {
+    if (owners[block] != now.references[block]) {
+      return absl::StrCat("block ", block, " has ", owners[block], " owners and ",
+                          now.references[block], " references");
+    }
+    in_use += owners[block] > 0 ? 1 : 0;
+  }
+  int64_t granted = 0, used = 0;
+  for (int i = 0; i < kAccountCount; ++i) {
+    if (now.used[i] > now.granted[i]) {
+      return absl::StrCat("account ", i, " uses ", now.used[i], " of ", now.granted[i]);
+    }
+    granted += now.granted[i];
+    used += now.used[i];
+  }
+  if (used != in_use) return absl::StrCat(used, " blocks are charged, ", in_use, " are in use");
+  if (granted > count(PageState::kMapped) * now.blocks_per_page) {
+    return absl::StrCat("grants of ", granted, " blocks are not covered");
+  }
+  return "";
+}
+
+}  // namespace ebb::memory

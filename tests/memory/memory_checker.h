@@ -1,0 +1,34 @@
+// What must be true of elastic memory after every step, checked from a plain picture of it, so that
+// the checker itself can be tried on broken pictures.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "memory/block_table.h"
+#include "memory/kv_memory.h"
+
+namespace ebb::memory {
+
+struct MemoryPicture {
+  int64_t limit_bytes = 0;
+  int64_t held_bytes = 0;
+  int64_t other_held_bytes = 0;  // Of workspaces.
+  int64_t page_bytes = 0;
+  int32_t blocks_per_page = 0;
+  std::vector<PageState> pages;
+  std::vector<int32_t> references;           // By block.
+  std::vector<std::vector<BlockId>> tables;  // The blocks that each sequence names.
+  std::array<int64_t, kAccountCount> granted = {};
+  std::array<int64_t, kAccountCount> used = {};
+};
+
+MemoryPicture PictureOf(KvMemory* memory, const std::vector<const BlockTable*>& tables);
+
+// Empty when all is well, else the first rule that is broken. `before`: the picture of the step
+// before, for what may not grow.
+std::string FirstViolation(const MemoryPicture& before, const MemoryPicture& now);
+
+}  // namespace ebb::memory

@@ -1,0 +1,63 @@
+// The checker must find what it is there for: each test breaks a sound picture in one way.
+#include "tests/memory/memory_checker.h"
+
+#include <gtest/gtest.h>
+
+namespace ebb::memory {
+namespace {
+
+// Two of three pages of two blocks are mapped, one sequence uses three blocks.
+MemoryPicture Sound() {
+  MemoryPicture picture;
+  picture.limit_bytes = 250;
+  picture.held_bytes = 210;
+  picture.other_held_bytes = 10;
+  picture.page_bytes = 100;
+  picture.blocks_per_page = 2;
+  picture.pages = {PageState::kMapped, PageState::kMapped, PageState::kReserved};
+  picture.references = {1, 1, 1, 0, 0, 0};
+  picture.tables = {{0, 1, 2}};
+  picture.granted = {0, 4, 0};
+  picture.used = {0, 3, 0};
+  return picture;
+}
+
+std::string Violation(const MemoryPicture& now) { return FirstViolation(Sound(), now); }
+
+TEST(MemoryCheckerTest, ASoundPictureHasNoViolation) { EXPECT_EQ(Violation(Sound()), ""); }
+
+TEST(MemoryCheckerTest, GrowthPastTheLimitIsFoundButShrinkingTowardItIsNot) {
+  MemoryPicture now = Sound();
+  now.limit_bytes = 50;
+  EXPECT_EQ(Violation(now), "");
+  now.pages[2] = PageState::kPreparing;
+  now.held_bytes = 310;
+  EXPECT_NE(Violation(now).find("past the limit"), std::string::npos);
+}
+
+TEST(MemoryCheckerTest, EveryOtherRuleIsChecked) {
+  MemoryPicture now = Sound();
+  now.held_bytes = 110;
+  EXPECT_NE(Violation(now), "");
+  now = Sound();
+  now.pages[1] = PageState::kDraining;
+  EXPECT_NE(Violation(now).find("not mapped"), std::string::npos);
+  now = Sound();
+  now.tables.push_back({2});
+  EXPECT_NE(Violation(now).find("owners"), std::string::npos);
+  now = Sound();
+  now.references[3] = 1;  // A leak: nobody names it.
+  EXPECT_NE(Violation(now).find("owners"), std::string::npos);
+  now = Sound();
+  now.granted[1] = 2;
+  EXPECT_NE(Violation(now).find("uses"), std::string::npos);
+  now = Sound();
+  now.used[1] = 2;
+  EXPECT_NE(Violation(now).find("charged"), std::string::npos);
+  now = Sound();
+  now.granted[0] = 1;
+  EXPECT_NE(Violation(now).find("covered"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ebb::memory
