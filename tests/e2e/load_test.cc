@@ -1,0 +1,189 @@
+// Many clients at once, clients that leave, deadlines, malformed requests: nobody disturbs another,
+// and what was taken comes back.
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/rng.h"
+#include "gtest/gtest.h"
+#include "tests/e2e/client.h"
+#include "tests/e2e/server_process.h"
+#include "tests/server/test_seed.h"
+#include "tests/server/wait_until.h"
+
+namespace ebb::tests {
+namespace {
+
+class LoadTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    server_ = ServerProcess::StartReady({"memory.idle_ms=500"});
+    ASSERT_NE(server_, nullptr);
+    client_ = std::make_unique<Client>(server_->address());
+  }
+
+  // Everything was given back: nothing is needed, and after the idle time nothing is mapped.
+  void ExpectAllReturned() {
+    EXPECT_TRUE(WaitUntil([&] { return client_->Memory().needed_bytes() == 0; }));
+    EXPECT_TRUE(WaitUntil([&] { return client_->Memory().pages_mapped() == 0; }));
+    const v1::GetServerInfoResponse info = client_->Info();
+    EXPECT_EQ(info.running_requests(), 0);
+    EXPECT_EQ(info.waiting_requests(), 0);
+  }
+
+  // Runs `storm` beside a stream whose every token is known, and expects that the stream is as it
+  // was alone.
+  void BesideACanary(const std::function<void()>& storm) {
+    const v1::GenerateRequest canary = Greedy("The history of the lighthouse", 96);
+    const Streamed alone = client_->Stream(canary);
+    ASSERT_TRUE(alone.status.ok());
+    std::atomic<bool> over = false;
+    int beside_count = 0;
+    std::thread singer([&] {
+      Client client(server_->address());
+      do {
+        const Streamed beside = client.Stream(canary);
+        EXPECT_TRUE(beside.status.ok()) << beside.status.error_message();
+        EXPECT_EQ(beside.token_ids, alone.token_ids);
+        EXPECT_EQ(beside.text, alone.text);
+        ++beside_count;
+      } while (!over);
+    });
+    storm();
+    over = true;
+    singer.join();
+    EXPECT_GE(beside_count, 1);
+  }
+
+  std::unique_ptr<ServerProcess> server_;
+  std::unique_ptr<Client> client_;
+};
+
+TEST_F(LoadTest, SixtyFourClientsAtOnceGetWhatOneGets) {
+  constexpr int kClients = 64;
+  const std::vector<std::string> prompts = {"The capital of France is", "Once upon a time",
+                                            "def fibonacci(n):", "The three laws of motion"};
+  std::vector<std::vector<int32_t>> alone;
+  for (const std::string& prompt : prompts) {
+    alone.push_back(client_->Stream(Greedy(prompt, 16)).token_ids);
+    ASSERT_EQ(alone.back().size(), 16u);
+  }
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int i = 0; i < kClients; ++i) {
+    threads.emplace_back([&, i] {
+      Client client(server_->address());
+      const size_t which = static_cast<size_t>(i) % prompts.size();
+      const Streamed streamed = client.Stream(Greedy(prompts[which], 16));
+      if (streamed.status.ok() && streamed.token_ids == alone[which] &&
+          streamed.finished_count == 1) {
+        ++right;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, kClients);
+  EXPECT_EQ(client_->Info().finished_total(), kClients + 4);
+  ExpectAllReturned();
+}
+
+TEST_F(LoadTest, ACancelStormDisturbsNobodyAndGivesAllBack) {
+  const uint64_t seed = TestSeed();
+  BesideACanary([&] {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 12; ++i) {
+      threads.emplace_back([&, i] {
+        Client client(server_->address());
+        for (int round = 0; round < 6; ++round) {
+          base::Rng rng(base::RandomBits(seed, static_cast<uint64_t>(i * 100 + round)));
+          const auto leave_after = static_cast<size_t>(rng.Between(0, 8));
+          const std::string prompt(static_cast<size_t>(rng.Between(1, 2000)), 'a');
+          if (rng.Chance(0.3)) {
+            // Leaves while queued or in prefill, as a unary client.
+            grpc::ClientContext context;
+            context.set_deadline(std::chrono::system_clock::now() +
+                                 std::chrono::milliseconds(rng.Between(1, 60)));
+            v1::GenerateResponse response;
+            client.inference().Generate(&context, Greedy(prompt, 500), &response);
+            continue;
+          }
+          const Streamed streamed =
+              client.Stream(Greedy(prompt, 500), [leave_after](const Streamed& so_far) {
+                return so_far.token_ids.size() < leave_after;
+              });
+          EXPECT_EQ(streamed.status.error_code(), grpc::StatusCode::CANCELLED) << "SEED=" << seed;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  });
+  ExpectAllReturned();
+  // No token was computed long after its client had left: 500 were asked for.
+  for (const nlohmann::json& line : server_->Lines("request_finished")) {
+    if (line["status"] == "OK") continue;
+    EXPECT_LT(line["completion_tokens"].get<int>(), 200) << line;
+  }
+}
+
+TEST_F(LoadTest, DeadlinesHoldQueuedAndRunning) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
+  const Streamed streamed = client_->Stream(Greedy("Once upon a time", 8000), nullptr, &context);
+  EXPECT_EQ(streamed.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_FALSE(streamed.token_ids.empty());
+  ASSERT_FALSE(server_->WaitForEvent("request_finished").is_null());
+  const nlohmann::json line = server_->Lines("request_finished")[0];
+  EXPECT_EQ(line["status"], "DEADLINE_EXCEEDED") << line;
+  ExpectAllReturned();
+}
+
+TEST_F(LoadTest, BadRequestsBesideAStreamDoNotDisturbIt) {
+  BesideACanary([&] {
+    Client client(server_->address());
+    const double nan = std::nan("");
+    for (int round = 0; round < 20; ++round) {
+      std::vector<v1::GenerateRequest> bad(7, Greedy("hi", 5));
+      bad[0].clear_text();
+      bad[1].mutable_stopping()->set_max_tokens(0);
+      bad[2].mutable_sampling()->set_temperature(nan);
+      bad[3].mutable_token_ids()->add_ids(49152);
+      bad[4].mutable_stopping()->add_stop_token_ids(int64_t{1} << 40);
+      bad[5].mutable_output()->set_logprobs(1'000'000);
+      bad[6].mutable_sampling()->set_top_p(-1);
+      for (const v1::GenerateRequest& request : bad) {
+        v1::GenerateResponse response;
+        EXPECT_EQ(client.Generate(request, &response).error_code(),
+                  grpc::StatusCode::INVALID_ARGUMENT);
+      }
+    }
+  });
+  ExpectAllReturned();
+}
+
+TEST_F(LoadTest, AFullQueueIsRefusedAndTheRestAnswered) {
+  const auto small = ServerProcess::StartReady(
+      {"scheduler.queue_requests_max=4", "scheduler.running_sequences_max=2"});
+  ASSERT_NE(small, nullptr);
+  std::vector<std::thread> threads;
+  std::atomic<int> answered = 0;
+  std::atomic<int> refused = 0;
+  for (int i = 0; i < 24; ++i) {
+    threads.emplace_back([&] {
+      const Streamed streamed = Client(small->address()).Stream(Greedy("Once upon a time", 40));
+      if (streamed.status.ok() && streamed.token_ids.size() == 40) ++answered;
+      if (streamed.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) ++refused;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(answered + refused, 24);
+  EXPECT_GE(answered, 4);
+  EXPECT_GE(refused, 1);
+}
+
+}  // namespace
+}  // namespace ebb::tests
