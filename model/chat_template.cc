@@ -79,7 +79,7 @@ absl::Status Renderer::Spend(int32_t line, size_t bytes) {
 absl::Status Renderer::CheckTextBytes(int32_t line, size_t bytes) const {
   if (bytes <= limits_.text_bytes_max) return absl::OkStatus();
   return TemplateError(absl::StatusCode::kResourceExhausted, line,
-                       absl::StrCat("a text has more than ", limits_.text_bytes_max, " bytes"));
+                       absl::StrCat("a value has more than ", limits_.text_bytes_max, " bytes"));
 }
 
 void Renderer::Define(absl::string_view name, Value value) {
@@ -270,7 +270,9 @@ absl::StatusOr<Value> Renderer::Add(const Expression& node, const Value& left, c
     return Join(node.line, *left.text, *right.text);
   }
   if (left.kind == Value::Kind::kList && right.kind == Value::Kind::kList) {
-    RETURN_IF_ERROR(Spend(node.line, 64 * (left.list->size() + right.list->size())));
+    const size_t bytes = sizeof(Value) * (left.list->size() + right.list->size());
+    RETURN_IF_ERROR(CheckTextBytes(node.line, bytes));
+    RETURN_IF_ERROR(Spend(node.line, 4 * bytes));
     Value::List joined = *left.list;
     joined.insert(joined.end(), right.list->begin(), right.list->end());
     return Value::OfList(std::move(joined));
@@ -415,7 +417,7 @@ absl::StatusOr<Value> Renderer::EvaluateSlice(const Expression& node) {
     bounds[i] = std::clamp<int64_t>(at, 0, count);
   }
   const int64_t end = std::max(bounds[0], bounds[1]);
-  RETURN_IF_ERROR(Spend(node.line, static_cast<size_t>(end - bounds[0]) * 64));
+  RETURN_IF_ERROR(Spend(node.line, static_cast<size_t>(end - bounds[0]) * 4 * sizeof(Value)));
   return Value::OfList(Value::List(value.list->begin() + bounds[0], value.list->begin() + end));
 }
 

@@ -36,38 +36,65 @@ absl::Status CheckParams(const SamplingParams& params) {
   return absl::OkStatus();
 }
 
-// The largest logit and the lowest id that has it. Runs for each token of each sequence, so the
-// maximum is kept in independent lanes, which the compiler turns into vector instructions.
-absl::StatusOr<int32_t> ArgMax(absl::Span<const float> logits) {
-  constexpr size_t kLanes = 16;
-  typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
-  typedef int32_t Masks __attribute__((vector_size(kLanes * sizeof(int32_t))));
-  Lanes best = Lanes{} + kMinusInfinity;
-  Masks not_a_number = {};
+// The largest of `logits` (-infinity when empty), and whether there is a NaN. This runs over the
+// whole vocabulary for each token of each sequence, so the maximum is kept in independent lanes of
+// the width that every x86-64 has.
+float MaxOf(absl::Span<const float> logits, bool* has_nan) {
+  typedef float Lanes __attribute__((vector_size(16)));
+  typedef int32_t Masks __attribute__((vector_size(16)));
+  constexpr size_t kVectors = 4;
+  constexpr size_t kLanes = 4;
+  Lanes best[kVectors];
+  Masks unordered[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) {
+    best[v] = Lanes{} + kMinusInfinity;
+    unordered[v] = Masks{};
+  }
   size_t i = 0;
-  for (; i + kLanes <= logits.size(); i += kLanes) {
-    Lanes x;
-    __builtin_memcpy(&x, logits.data() + i, sizeof(x));
-    best = x > best ? x : best;
-    not_a_number |= x != x;
+  for (; i + kVectors * kLanes <= logits.size(); i += kVectors * kLanes) {
+    for (size_t v = 0; v < kVectors; ++v) {
+      Lanes x;
+      __builtin_memcpy(&x, logits.data() + i + v * kLanes, sizeof(x));
+      best[v] = x > best[v] ? x : best[v];
+      unordered[v] |= x != x;
+    }
   }
   float max = kMinusInfinity;
-  bool any_nan = false;
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    max = std::max(max, best[lane]);
-    any_nan |= not_a_number[lane] != 0;
+  for (size_t v = 0; v < kVectors; ++v) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      max = std::max(max, best[v][lane]);
+      *has_nan |= unordered[v][lane] != 0;
+    }
   }
   for (; i < logits.size(); ++i) {
-    any_nan |= std::isnan(logits[i]);
+    *has_nan |= std::isnan(logits[i]);
     max = logits[i] > max ? logits[i] : max;
   }
-  if (any_nan) {
+  return max;
+}
+
+// The largest logit's id, the lowest among equals.
+absl::StatusOr<int32_t> ArgMax(absl::Span<const float> logits) {
+  // In stretches, so that only one is searched for the place.
+  constexpr size_t kStretch = 1024;
+  bool has_nan = false;
+  float max = kMinusInfinity;
+  size_t best_begin = 0;
+  for (size_t begin = 0; begin < logits.size(); begin += kStretch) {
+    const float stretch_max = MaxOf(logits.subspan(begin, kStretch), &has_nan);
+    if (stretch_max <= max) continue;
+    max = stretch_max;
+    best_begin = begin;
+  }
+  if (has_nan) {
     const auto at = std::find_if(logits.begin(), logits.end(), [](float x) { return x != x; });
     return absl::InternalError(absl::StrCat("logit of token ", at - logits.begin(), " is NaN"));
   }
   if (max == -kMinusInfinity) return absl::InternalError("a logit is +infinity");
   if (max == kMinusInfinity) return absl::InternalError("no token is left to choose");
-  return static_cast<int32_t>(std::find(logits.begin(), logits.end(), max) - logits.begin());
+  const auto stretch = logits.subspan(best_begin);
+  return static_cast<int32_t>(best_begin) +
+         static_cast<int32_t>(std::find(stretch.begin(), stretch.end(), max) - stretch.begin());
 }
 
 // The `count` most likely ids into `ids`, most likely first and the lowest id first among equals.

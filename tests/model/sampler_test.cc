@@ -78,10 +78,11 @@ TEST(SamplerTest, GreedyTakesTheLowestIdOfTheMostLikely) {
   EXPECT_EQ(Sample({7}, Params(0))->token_id, 0);
   EXPECT_EQ(Sample({1, 3, 3, 2}, Params(0), 0, {1, 1, -4, 99})->token_id, 2);
   // Wherever it stands in a row that is no multiple of the vector's length.
-  for (int32_t size : {1, 15, 16, 17, 33, 100}) {
+  for (int32_t size : {1, 15, 16, 17, 33, 100, 1023, 1024, 1025, 2500}) {
     for (int32_t at = 0; at < size; ++at) {
       std::vector<float> logits(size, -1.0f);
       logits[at] = -0.5f;
+      if (at + 1 < size) logits[size - 1] = -0.5f;  // An equal that must lose.
       ASSERT_EQ(Sample(logits, Params(0))->token_id, at);
     }
   }
