@@ -5,8 +5,8 @@
 //   cli ──> proto, config     bench ──> all but server     tests ──> everything
 //
 // The table below is the rule; docs/ARCHITECTURE.md explains it.
+#include <algorithm>
 #include <map>
-#include <regex>
 #include <set>
 #include <string>
 #include <vector>
@@ -68,14 +68,22 @@ struct Edge {
   bool allowed;
 };
 
+// What stands between two quotes after `prefix`, from `from` on; npos ends the search.
+std::string Quoted(const std::string& line, const std::string& prefix, size_t* from) {
+  const size_t begin = line.find(prefix, *from);
+  const size_t end = begin == std::string::npos ? begin : line.find('"', begin + prefix.size());
+  *from = end;
+  return end == std::string::npos ? "" : line.substr(begin + 1, end - begin - 1);
+}
+
 std::vector<Edge> IncludeEdges(const SourceFile& file) {
-  static const std::regex kInclude("^\\s*#\\s*include\\s*\"(([a-z_]+)/[^\"]*)\"");
   std::vector<Edge> edges;
   for (size_t i = 0; i < file.lines.size(); ++i) {
-    std::smatch match;
-    if (!std::regex_search(file.lines[i], match, kInclude)) continue;
-    const std::string path = match[1];
-    const std::string directory = match[2];
+    const std::string& line = file.lines[i];
+    if (line.rfind("#include \"", 0) != 0) continue;
+    size_t from = 0;
+    const std::string path = Quoted(line, "\"", &from);
+    const std::string directory = path.substr(0, path.find('/'));
     // Headers of system libraries stand in directories that are none of ours.
     if (Allowed().count(directory) == 0 && directory != "tests") continue;
     const bool allowed = IsComposition(file.path) ||
@@ -85,28 +93,34 @@ std::vector<Edge> IncludeEdges(const SourceFile& file) {
   return edges;
 }
 
+// "//device:vmm" or "//device/cpu:x" or "//device" as "device/vmm", "device/cpu/x", "device".
+std::string LabelStem(std::string label) {
+  std::replace(label.begin(), label.end(), ':', '/');
+  return label.substr(2);
+}
+
 // Labels in the `deps` of each target; those of visibility and data are other matters.
 std::vector<Edge> DependencyEdges(const SourceFile& file) {
-  static const std::regex kLabel("\"//([a-z_]+)((?:/[a-z_0-9/]+)?):?([a-z_0-9]*)\"");
   std::vector<Edge> edges;
   bool in_deps = false;
   bool is_composition = false;
   for (size_t i = 0; i < file.lines.size(); ++i) {
     const std::string& line = file.lines[i];
     if (!line.empty() && line[0] == ')') is_composition = false;
-    for (const char* stem : {"main.cc", "engine_stack.cc", "loaded_model.cc"}) {
-      is_composition |= file.top() == "server" && line.find(stem) != std::string::npos;
+    for (const char* source : {"main.cc", "engine_stack.cc", "loaded_model.cc"}) {
+      is_composition |= file.top() == "server" && line.find(source) != std::string::npos;
     }
     if (line.find("deps = ") != std::string::npos) in_deps = true;
-    if (in_deps) {
-      for (std::sregex_iterator it(line.begin(), line.end(), kLabel), end; it != end; ++it) {
-        const std::string directory = (*it)[1];
-        const std::string stem = directory + (*it)[2].str() + "/" + (*it)[3].str();
-        edges.push_back(
-            {file.path, i + 1, (*it)[0], is_composition || IsAllowed(file.top(), directory, stem)});
-      }
-      if (line.find(']') != std::string::npos) in_deps = false;
+    for (size_t from = 0; in_deps && from != std::string::npos;) {
+      const std::string label = Quoted(line, "\"//", &from);
+      if (label.empty()) break;
+      ++from;
+      const std::string stem = LabelStem(label);
+      const bool allowed =
+          is_composition || IsAllowed(file.top(), stem.substr(0, stem.find('/')), stem);
+      edges.push_back({file.path, i + 1, label, allowed});
     }
+    if (line.find(']') != std::string::npos) in_deps = false;
   }
   return edges;
 }
