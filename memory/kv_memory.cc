@@ -115,6 +115,13 @@ void KvMemory::CloseWindow(AccountId account) {
   accounts_->SetDemand(account, accounts_->used(account));
 }
 
+bool KvMemory::NoteFreeBytes(int64_t bytes, absl::Time now) {
+  const int64_t before = budget_.bounds().GrowableBytes();
+  budget_.SetFree(bytes);
+  free_read_at_ = now;
+  return budget_.bounds().GrowableBytes() >= before + geometry_.page_bytes();
+}
+
 void KvMemory::SetLimit(int64_t bytes) {
   CHECK_GE(bytes, 0);
   pending_limit_.reset();
@@ -154,8 +161,7 @@ void KvMemory::Tend(absl::Time now) {
   if (idle_) {
     DrainEmpty(mapped);
   } else if (over) {
-    const int64_t excess_bytes =
-        budget_.held_bytes() - std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
+    const int64_t excess_bytes = ExcessBytes();
     const int64_t page_bytes = geometry_.page_bytes();
     const int64_t leaving = draining + pages_->count(PageState::kPrepared);
     DrainEmpty((excess_bytes + page_bytes - 1) / page_bytes - leaving);
@@ -170,6 +176,17 @@ bool KvMemory::WantsGrowth(absl::Time now) const {
                      [](const PagePool* pool) { return pool->unprepared_pages() > 0; });
 }
 
+bool KvMemory::WantsFreeReading(absl::Time now) const {
+  return WantsGrowth(now) || now >= NextFreeReading();
+}
+
+// Nobody tells us when others on the device give memory back. Without a fresh look, planners that
+// were held back by the last one would never ask for growth again.
+absl::Time KvMemory::NextFreeReading() const {
+  if (budget_.bounds().TightestBound() != Bound::kFree) return absl::InfiniteFuture();
+  return std::max(retry_at_, free_read_at_ + (idle_ ? absl::Seconds(1) : options_.retry_after));
+}
+
 void KvMemory::NoteMiss(Miss miss, absl::Time now) {
   retry_at_ = now + options_.retry_after;
   // What the condition lacks, planners see for themselves.
@@ -179,7 +196,7 @@ void KvMemory::NoteMiss(Miss miss, absl::Time now) {
 }
 
 absl::Time KvMemory::NextDeadline(absl::Time now) const {
-  absl::Time next = shrink_.next_change();
+  absl::Time next = std::min(shrink_.next_change(), NextFreeReading());
   for (const auto& workspace : workspaces_) next = std::min(next, workspace->next_change());
   if (!idle_ && idle_since_ != absl::InfiniteFuture()) {
     next = std::min(next, idle_since_ + options_.idle_after);
@@ -202,8 +219,13 @@ int64_t KvMemory::WantedPages() const {
   return std::min<int64_t>(geometry_.PagesFor(accounts_->wanted_blocks()), pages_->page_count());
 }
 
-bool KvMemory::OverLimit() const {
-  return budget_.held_bytes() > std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
+bool KvMemory::OverLimit() const { return ExcessBytes() > 0; }
+
+// What a workspace still lacks counts: KV pages that nobody uses give way to it, or no step runs.
+int64_t KvMemory::ExcessBytes() const {
+  int64_t bytes = budget_.held_bytes();
+  for (const auto& workspace : workspaces_) bytes += workspace->missing_bytes();
+  return bytes - std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
 }
 
 void KvMemory::TendIdle(absl::Time now) {

@@ -112,9 +112,11 @@ class KvMemory {
   void OpenWindow(AccountId account, const WindowPlan& plan);
   // The queue has nothing to execute: its demand is what it still uses.
   void CloseWindow(AccountId account);
-  // A reading of Vmm::FreeBytes, made without the mutex. The keeper makes one before each growth;
-  // a loop may, before a boundary at which it would have to preempt.
-  void NoteFreeBytes(int64_t bytes) { budget_.SetFree(bytes); }
+  // A reading of Vmm::FreeBytes, made without the mutex. The keeper makes one before each growth,
+  // and now and then while free memory is the term that bounds growth; a loop may, before a
+  // boundary at which it would have to preempt. True when at least a page more can be had than
+  // before.
+  bool NoteFreeBytes(int64_t bytes, absl::Time now);
 
   // ---- limit
 
@@ -138,6 +140,8 @@ class KvMemory {
   // Pools in the order in which they grow: workspaces first, for no step runs without one.
   const std::vector<PagePool*>& pools() { return pools_; }
   bool WantsGrowth(absl::Time now) const;
+  // Whether planners may be held back by an old reading.
+  bool WantsFreeReading(absl::Time now) const;
   void NoteMiss(Miss miss, absl::Time now);
   // When the keeper must run next though nobody wakes it.
   absl::Time NextDeadline(absl::Time now) const;
@@ -149,7 +153,9 @@ class KvMemory {
 
   int64_t WantedPages() const;
   bool OverLimit() const;
+  int64_t ExcessBytes() const;
   void TendIdle(absl::Time now);
+  absl::Time NextFreeReading() const;
   void TakeBackDraining(int64_t wanted_pages);
   void DrainEmpty(int64_t pages_max);
 
@@ -173,7 +179,8 @@ class KvMemory {
   int64_t miss_count_ = 0;
   absl::Time retry_at_ = absl::InfinitePast();       // No growth is tried before.
   absl::Time refused_until_ = absl::InfinitePast();  // The device said no: planners grow nothing.
-  absl::Time idle_since_ = absl::InfiniteFuture();   // Infinite: not idle.
+  absl::Time free_read_at_ = absl::InfinitePast();
+  absl::Time idle_since_ = absl::InfiniteFuture();  // Infinite: not idle.
   int64_t taken_when_idle_ = 0;
   bool idle_ = false;  // Idle long enough: nothing is kept.
 };

@@ -71,16 +71,18 @@ bool PageKeeper::ReleasePhase() {
 
 bool PageKeeper::GrowPhase(absl::Time now) {
   bool wants_growth = false;
+  bool wants_reading = false;
   {
     base::MutexLock lock(mutex_);
     wants_growth = memory_->WantsGrowth(now);
+    wants_reading = memory_->WantsFreeReading(now);
   }
   bool progressed = false;
-  if (wants_growth) {
+  if (wants_reading) {
     const absl::StatusOr<int64_t> free_bytes = vmm_->FreeBytes();
     base::MutexLock lock(mutex_);
     if (free_bytes.ok()) {
-      memory_->NoteFreeBytes(*free_bytes);
+      progressed = memory_->NoteFreeBytes(*free_bytes, now);
     } else {
       memory_->NoteMiss(Miss{Bound::kFree, "", 0, free_bytes.status(), true}, now);
       wants_growth = false;

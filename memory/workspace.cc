@@ -22,9 +22,10 @@ void Workspace::SetDemand(int64_t bytes) {
 }
 
 int64_t Workspace::missing_bytes() const {
-  const int64_t held = pool_->held_pages() - pool_->count(PageState::kUnmapping) -
-                       pool_->count(PageState::kQuarantined);
-  return std::max<int64_t>(0, DemandPages() - held) * pool_->page_bytes();
+  const int64_t quarantined = pool_->count(PageState::kQuarantined);
+  const int64_t held = pool_->held_pages() - pool_->count(PageState::kUnmapping) - quarantined;
+  const int64_t wanted = std::min(DemandPages(), pool_->page_count() - quarantined);
+  return std::max<int64_t>(0, wanted - held) * pool_->page_bytes();
 }
 
 void Workspace::Tend(absl::Time now, bool hurry) {

@@ -77,7 +77,7 @@ class ToyEngine {
       if (!in_keeper_ || call == VmmCall::kReserve) return;
       in_keeper_ = false;
       Check();
-      if (rng_.Chance(0.3)) Act();
+      if (!quiet_ && rng_.Chance(0.3)) Act();
       in_keeper_ = true;
     });
   }
@@ -109,20 +109,26 @@ class ToyEngine {
   // From any state, with the device well again and a limit that is enough for one sequence, every
   // sequence ends: nobody locks anybody out.
   void Finish() {
+    quiet_ = true;
     vmm_.StopFailing();
     vmm_.SetPeerBytes(0);
     const int64_t stuck = memory_->pages().count(PageState::kQuarantined);
     int64_t most_blocks = 1;
     for (const auto& sequence : sequences_) {
-      most_blocks = std::max(most_blocks, memory_->geometry().BlocksFor(sequence->prompt_tokens +
-                                                                        sequence->left_tokens));
+      const int64_t tokens =
+          std::max(sequence->prompt_tokens, sequence->cached_tokens) + sequence->left_tokens;
+      most_blocks = std::max(most_blocks, memory_->geometry().BlocksFor(tokens));
     }
     const int64_t pages = memory_->geometry().PagesFor(most_blocks) + stuck;
     if (pages > kPages) {  // Quarantine has taken what the largest needs: nothing to show.
       for (const auto& sequence : sequences_) sequence->cancelled = true;
     }
     // Workspaces and the pages that are stuck in them come on top.
-    memory_->SetLimit(pages * page_bytes_ + 4 * kGranule);
+    int64_t workspace_bytes = 4 * kGranule;
+    for (int i = 0; i < 2; ++i) {
+      workspace_bytes += memory_->workspace(i).pool()->count(PageState::kQuarantined) * kGranule;
+    }
+    memory_->SetLimit(pages * page_bytes_ + workspace_bytes);
     int rounds = 0;
     while (!sequences_.empty()) {
       ASSERT_LT(++rounds, 3000) << sequences_.size() << " sequences are left";
@@ -389,6 +395,7 @@ class ToyEngine {
   std::deque<Step> steps_[kLanes];
   MemoryPicture before_;
   bool in_keeper_ = false;
+  bool quiet_ = false;  // Nothing happens by chance any more.
   int64_t preemptions_ = 0;
   int64_t finished_ = 0;
 };
@@ -399,7 +406,7 @@ TEST(KvMemoryRandomTest, EveryRuleHoldsAfterEveryStepAndEverySequenceEnds) {
   for (int run = 0; run < SeedCount(400); ++run) {
     SCOPED_TRACE(testing::Message() << "SEED=" << seed + run);
     ToyEngine engine(seed + run);
-    if (run % 2 == 1) engine.FailSometimes();
+    if ((seed + run) % 2 == 0) engine.FailSometimes();
     for (int step = 0; step < 400; ++step) {
       engine.RandomStep();
       if (HasFatalFailure()) return;

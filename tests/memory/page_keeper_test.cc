@@ -233,6 +233,39 @@ TEST_F(PageKeeperTest, FreeMemoryIsReadBeforeEachGrowth) {
   EXPECT_EQ(Mapped(), 4);
 }
 
+// Planners that an old reading holds back ask for nothing; the keeper must find out by itself.
+TEST_F(PageKeeperTest, FreeMemoryIsReadAgainWhileItIsWhatBoundsGrowth) {
+  vmm_.SetPeerBytes(100 * kPage);
+  Want(4);
+  Settle();
+  EXPECT_EQ(Mapped(), 0);
+  Want(0);  // The plan gave up.
+  PageKeeper::Pass pass = Settle();
+  EXPECT_EQ(memory_->WindowMemoryOf(kDecode, clock_.Now()).CapacityPages(), 0);
+  vmm_.SetPeerBytes(0);
+  ASSERT_LT(pass.next_run, absl::InfiniteFuture());
+  clock_.Advance(pass.next_run - clock_.Now());
+  EXPECT_TRUE(keeper_->RunOnce().progressed);  // So that planners look again.
+  EXPECT_EQ(memory_->WindowMemoryOf(kDecode, clock_.Now()).CapacityPages(), 8);
+  // Once the limit is what bounds growth, nobody reads on and on.
+  const int64_t readings = vmm_.call_count(VmmCall::kFreeBytes);
+  pass = Settle();
+  clock_.Advance(absl::Minutes(1));
+  Settle();
+  EXPECT_EQ(vmm_.call_count(VmmCall::kFreeBytes), readings);
+}
+
+TEST_F(PageKeeperTest, AReadingThatFailsIsTriedAgainLaterNotAtOnce) {
+  vmm_.SetPeerBytes(100 * kPage);
+  Want(4);
+  Settle();
+  vmm_.FailByChance(VmmCall::kFreeBytes, 1, 1);
+  clock_.Advance(options_.retry_after);
+  const PageKeeper::Pass pass = keeper_->RunOnce();
+  EXPECT_FALSE(pass.progressed);
+  EXPECT_EQ(pass.next_run, clock_.Now() + options_.retry_after);
+}
+
 TEST_F(PageKeeperTest, APeerBetweenTheReadingAndTheCallCausesAMissAndSmallerBatches) {
   vmm_.SetBeforeCall([this](VmmCall call) {
     if (call == VmmCall::kCreate) vmm_.SetPeerBytes(99 * kPage);
