@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
@@ -137,7 +138,7 @@ absl::StatusOr<Pretokenizer> Pretokenizer::Create(absl::string_view name) {
     impl->second = std::make_unique<Pattern>(kQwen2Pattern);
   } else {
     return absl::UnimplementedError(
-        absl::StrCat("pre-tokenizer '", name.substr(0, 64),
+        absl::StrCat("pre-tokenizer '", absl::CHexEscape(name.substr(0, 64)),
                      "' is not supported; supported are gpt2, smollm, llama-bpe and qwen2"));
   }
   return Pretokenizer(std::move(impl));

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -192,6 +193,8 @@ TEST(TokenizerTest, HostileVocabulariesAreRefused) {
        absl::StatusCode::kUnimplemented},
       {"other pre", [](auto* d) { d->pre = "tekken"; }, "unsupported", "'tekken'",
        absl::StatusCode::kUnimplemented},
+      {"odd pre", [](auto* d) { d->pre = "a\n\xff"; }, "unsupported", "'a\\n\\xff'",
+       absl::StatusCode::kUnimplemented},
       {"no pre", [](auto* d) { d->pre = ""; }, "unsupported", "''",
        absl::StatusCode::kUnimplemented},
   };
@@ -234,6 +237,28 @@ TEST(TokenizerTest, RandomTextComesBackAndForgesNothing) {
       for (const int32_t id : plain) EXPECT_FALSE(tokenizer->IsControl(id)) << text;
     }
   }
+}
+
+TEST(TokenizerTest, ThreadsShareOneTokenizer) {
+  TokenizerData data = SmallData();
+  data.pre = "smollm";
+  const auto tokenizer = Make(data);
+  base::Rng rng(TestSeed(2));
+  std::vector<std::string> texts;
+  std::vector<Ids> expected;
+  for (int i = 0; i < 100; ++i) {
+    texts.push_back(RandomText(&rng));
+    expected.push_back(*tokenizer->Encode(texts.back(), true));
+  }
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&] {
+      for (size_t i = 0; i < texts.size(); ++i) {
+        EXPECT_EQ(*tokenizer->Encode(texts[i], true), expected[i]);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 // The worst texts that we know of. Anything quadratic takes minutes here.
