@@ -56,7 +56,10 @@ WindowSettings ToySettings() {
 
 class ToyEngine {
  public:
-  explicit ToyEngine(uint64_t seed) : rng_(seed), vmm_(VmmOptions(&rng_)) {
+  explicit ToyEngine(uint64_t seed)
+      : rng_(seed),
+        device_bytes_(rng_.Between(20, 60) * kGranule),
+        vmm_({kGranule, device_bytes_, /*backed=*/false}) {
     KvMemory::Options options;
     const KvGeometry geometry = KvGeometry::Create({2, 8, 1024}, kGranule, 4).value();
     page_bytes_ = geometry.page_bytes();
@@ -120,15 +123,17 @@ class ToyEngine {
       most_blocks = std::max(most_blocks, memory_->geometry().BlocksFor(tokens));
     }
     const int64_t pages = memory_->geometry().PagesFor(most_blocks) + stuck;
-    if (pages > kPages) {  // Quarantine has taken what the largest needs: nothing to show.
-      for (const auto& sequence : sequences_) sequence->cancelled = true;
-    }
-    // Workspaces and the pages that are stuck in them come on top.
     int64_t workspace_bytes = 4 * kGranule;
     for (int i = 0; i < 2; ++i) {
       workspace_bytes += memory_->workspace(i).pool()->count(PageState::kQuarantined) * kGranule;
     }
-    memory_->SetLimit(pages * page_bytes_ + workspace_bytes);
+    const int64_t limit_bytes = pages * page_bytes_ + workspace_bytes;
+    memory_->SetLimit(limit_bytes);
+    // Quarantine has taken what the largest needs: nothing to show.
+    if (pages > kPages || limit_bytes + memory_->budget().bounds().headroom_bytes > device_bytes_) {
+      for (const auto& sequence : sequences_) sequence->cancelled = true;
+      for (size_t i = sequences_.size(); i > 0; --i) Reap(sequences_[i - 1].get());
+    }
     int rounds = 0;
     while (!sequences_.empty()) {
       ASSERT_LT(++rounds, 3000) << sequences_.size() << " sequences are left";
@@ -163,13 +168,6 @@ class ToyEngine {
   int64_t finished() const { return finished_; }
 
  private:
-  static device::FakeVmm::Options VmmOptions(base::Rng* rng) {
-    device::FakeVmm::Options options;
-    options.granularity_bytes = kGranule;
-    options.capacity_bytes = rng->Between(20, 60) * kGranule;
-    return options;
-  }
-
   MemoryPicture Picture() {
     std::vector<const BlockTable*> tables;
     for (const auto& sequence : sequences_) tables.push_back(&sequence->table);
@@ -381,6 +379,7 @@ class ToyEngine {
   }
 
   base::Rng rng_;
+  const int64_t device_bytes_;
   device::FakeVmm vmm_;
   base::FakeClock clock_;
   base::Mutex mutex_;

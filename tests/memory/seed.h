@@ -14,7 +14,11 @@ inline uint64_t TestSeed(uint64_t otherwise) {
   return seed;
 }
 
-// How many seeds a test runs through, from TestSeed on: one when SEED names it.
-inline int SeedCount(int otherwise) { return std::getenv("SEED") != nullptr ? 1 : otherwise; }
+// How many seeds a test runs through, from TestSeed on: SEEDS from the environment for a long run,
+// one when only SEED is given, to replay it.
+inline int SeedCount(int otherwise) {
+  if (const char* const count = std::getenv("SEEDS")) return std::atoi(count);
+  return std::getenv("SEED") != nullptr ? 1 : otherwise;
+}
 
 }  // namespace ebb::memory
