@@ -147,6 +147,11 @@ EBB_INLINE void BlockHalf(const MatmulTile& tile, int32_t panel, int half, int32
 #pragma GCC unroll 4
   for (int t = 0; t < kRows; ++t) sums[t] = Zero();
   for (int64_t b = 0; b < blocks; ++b) {
+    if (half == 0 && row == 0) {
+#pragma GCC unroll 8
+      for (int64_t i = 0; i < kQuantBytes; i += 64) Prefetch(quants + kPrefetchBytes + i);
+      Prefetch(scales + kPrefetchBytes);
+    }
     __m256i weights[8];
     LoadWeights<kDType>(quants, weights);
     const F32 d = FromHalf(Load16Bit(scales));

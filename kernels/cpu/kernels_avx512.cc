@@ -114,6 +114,9 @@ EBB_INLINE void BlockPanel(const MatmulTile& tile, int32_t panel) {
 #pragma GCC unroll 16
   for (int t = 0; t < kRows; ++t) sums[t] = Zero();
   for (int64_t b = 0; b < blocks; ++b) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < kQuantBytes; i += 64) Prefetch(quants + kPrefetchBytes + i);
+    Prefetch(scales + kPrefetchBytes);
     __m512i weights[8];
     LoadWeights<kDType>(quants, weights);
     const F32 d = FromHalf(Load16Bit(scales));
