@@ -181,7 +181,7 @@ LoadResult RunLoad(const std::vector<Arrival>& arrivals, const LoadOptions& opti
                    const base::Clock& clock, Connection* connection, Interrupt* interrupt) {
   CHECK_GE(options.vocabulary_tokens, 8);
   LoadResult result;
-  result.requests.resize(arrivals.size());  // Never moved: the calls write into it.
+  result.requests.resize(arrivals.size());  // Never grows: the calls write into it.
   Shared shared;
   const Interrupt::Scope on_interrupt(interrupt, [&shared] {
     base::MutexLock lock(&shared.mutex);
@@ -198,7 +198,10 @@ LoadResult RunLoad(const std::vector<Arrival>& arrivals, const LoadOptions& opti
       v1::GenerateRequest request = MakeRequest(arrivals[i], options, i);
       Sweep(&shared, &calls);
       const absl::Time due = start + arrivals[i].at;
-      if (!WaitUntilDue(due, clock, &shared)) break;
+      if (!WaitUntilDue(due, clock, &shared)) {
+        result.requests.resize(i);  // The rest never came due.
+        break;
+      }
       {
         base::MutexLock lock(&shared.mutex);
         if (shared.in_flight >= options.in_flight_max) continue;

@@ -50,7 +50,7 @@ struct MemorySample {
 };
 
 struct LoadResult {
-  std::vector<RequestOutcome> requests;  // In the order of arrival.
+  std::vector<RequestOutcome> requests;  // In the order of arrival; those that came due.
   std::vector<MemorySample> memory;
   double seconds = 0;  // From the start to the last answer.
   bool interrupted = false;

@@ -66,7 +66,8 @@ TEST(LoadTest, SendsWithoutWaitingUpToTheBound) {
   const std::vector<Arrival> arrivals(5, {absl::ZeroDuration(), 1, FakeServer::kForever});
   const LoadResult result = RunLoad(arrivals, options, clock, &connection, &interrupt);
   presser.join();
-  for (size_t i = 0; i < 5; ++i) {
+  ASSERT_GE(result.requests.size(), 2u);  // The interrupt may come before the others are due.
+  for (size_t i = 0; i < result.requests.size(); ++i) {
     EXPECT_EQ(result.requests[i].sent, i < 2) << i;
     if (i >= 2) continue;
     EXPECT_EQ(result.requests[i].code, grpc::StatusCode::CANCELLED);
@@ -84,7 +85,7 @@ TEST(LoadTest, InterruptEndsItEarly) {
   const LoadResult result = RunLoad(arrivals, TestOptions(), clock, &connection, &interrupt);
   presser.join();
   EXPECT_TRUE(result.interrupted);
-  EXPECT_FALSE(result.requests[1].sent);
+  EXPECT_LE(result.requests.size(), 1u);  // The second never came due.
 }
 
 TEST(LoadTest, ErrorsKeepTheirStatus) {
