@@ -73,8 +73,8 @@ HostVmm::HostVmm(HostMemoryFiles files)
 
 HostVmm::~HostVmm() {
   base::MutexLock lock(&mutex_);
-  CHECK(mappings_.empty()) << mappings_.size() << " mappings are left";
-  CHECK(promises_.empty()) << promises_.size() << " handles are left";
+  CHECK(stuck_ || mappings_.empty()) << mappings_.size() << " mappings are left";
+  CHECK(stuck_ || promises_.empty()) << promises_.size() << " handles are left";
   for (const auto& [address, bytes] : ranges_) munmap(address, bytes);
 }
 
@@ -189,7 +189,10 @@ absl::Status HostVmm::Unmap(uint8_t* address, int64_t bytes) {
   base::MutexLock lock(&mutex_);
   const auto mapping = mappings_.find(address);
   CHECK(mapping != mappings_.end() && mapping->second.bytes == bytes) << "not a whole mapping";
-  RETURN_IF_ERROR(Close(address, bytes));
+  if (absl::Status closed = Close(address, bytes); !closed.ok()) {
+    stuck_ = true;
+    return closed;
+  }
   const auto promise = promises_.find(mapping->second.handle);
   promise->second.mapped = false;
   if (promise->second.released) promises_.erase(promise);

@@ -26,7 +26,8 @@ namespace ebb::device {
 class HostVmm final : public Vmm {
  public:
   explicit HostVmm(HostMemoryFiles files = {});
-  ~HostVmm() override;  // REQUIRES: everything is released and freed.
+  // REQUIRES: everything is released and freed, but for what the kernel would not take back.
+  ~HostVmm() override;
   HostVmm(const HostVmm&) = delete;
   HostVmm& operator=(const HostVmm&) = delete;
 
@@ -62,6 +63,7 @@ class HostVmm final : public Vmm {
   std::map<uint8_t*, int64_t> ranges_ ABSL_GUARDED_BY(mutex_);
   std::map<uint8_t*, Mapping> mappings_ ABSL_GUARDED_BY(mutex_);
   std::map<VmmHandle, Promise> promises_ ABSL_GUARDED_BY(mutex_);
+  bool stuck_ ABSL_GUARDED_BY(mutex_) = false;  // An Unmap has failed.
   VmmHandle next_handle_ ABSL_GUARDED_BY(mutex_) = 1;
 };
 
