@@ -297,6 +297,13 @@ bool EngineCore::IsImmune(const Sequence& sequence) const {
          sequence.made_since_resume < options.queue.resume_immunity_tokens;
 }
 
+bool EngineCore::AnythingDrains() {
+  for (const memory::PagePool* pool : memory().pools()) {
+    if (!pool->draining().empty()) return true;
+  }
+  return false;
+}
+
 void EngineCore::Deliver(Outbox* outbox) {
   for (Ending& ending : outbox->endings) {
     if (options.log.requests) {

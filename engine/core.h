@@ -152,6 +152,8 @@ class EngineCore {
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
 
+  // Whether a page waits for the readers to pass before it can be unmapped.
+  bool AnythingDrains();
   // Blocks that the limit has room for beside both workspaces at their largest, nothing else held.
   int64_t LimitBlocks() const;
   // Bytes of a lane's workspace for the largest step that the options allow.

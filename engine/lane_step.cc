@@ -110,13 +110,6 @@ void Settle(EngineCore* core, Windows* windows, Lane which, absl::Time now, Outc
   }
 }
 
-bool AnythingDrains(EngineCore* core) {
-  for (const memory::PagePool* pool : core->memory().pools()) {
-    if (!pool->draining().empty()) return true;
-  }
-  return false;
-}
-
 // The tokens that follow rows first .. first + count - 1 in the prompt.
 std::vector<int32_t> TargetsOf(const Sequence& sequence, int32_t count) {
   const int32_t first = sequence.computed_tokens + 1;
@@ -139,7 +132,7 @@ void RefreshFreeBytes(EngineCore* core, const Windows& windows, Lane which) {
   const absl::StatusOr<int64_t> free_bytes = core->parts.vmm->FreeBytes();
   if (!free_bytes.ok()) return;  // The last reading stands; the keeper reports the failure.
   base::MutexLock lock(&core->mutex);
-  core->memory().NoteFreeBytes(*free_bytes);
+  core->memory().NoteFreeBytes(*free_bytes, core->Now());
 }
 
 void StageRows(EngineCore* core, Sequence* sequence, int32_t token_count, Batch* batch) {
@@ -201,7 +194,7 @@ bool ReapStep(EngineCore* core, Windows* windows, Lane which) {
     LaneState& lane = core->lane(which);
     lane.batch.clear();
     lane.in_flight = false;
-    if (AnythingDrains(core)) core->wakeups.Wake(Actor::kKeeper);
+    if (core->AnythingDrains()) core->wakeups.Wake(Actor::kKeeper);
   }
   // Decode may be waiting for prefill's share to be over, prefill for decode's boundary.
   if (which == Lane::kPrefill) core->wakeups.Wake(Actor::kDecode);

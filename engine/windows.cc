@@ -88,6 +88,10 @@ bool Windows::IsDue(Lane which, absl::Time now) const {
            ManagerOf(which).IsOver(lane.window->plan, progress);
   }
   if (!core_->InState(StateOf(which)).empty()) return true;
+  // A hand-over brings demand along even when no window is open to close it again.
+  const memory::AccountId account = AccountOf(which);
+  memory::Accounts& accounts = core_->memory().accounts();
+  if (accounts.demand(account) > accounts.used(account)) return true;
   return which == Lane::kPrefill &&
          static_cast<int64_t>(core_->order().size()) > core_->running_count();
 }
@@ -133,9 +137,11 @@ void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
 void Windows::Close(Lane which) {
   LaneState& lane = core_->lane(which);
   core_->workspace(which).SetDemand(0);
-  if (!lane.window.has_value()) return;
+  memory::Accounts& accounts = core_->memory().accounts();
+  const memory::AccountId account = AccountOf(which);
+  if (!lane.window.has_value() && accounts.demand(account) <= accounts.used(account)) return;
   lane.window.reset();
-  core_->memory().CloseWindow(AccountOf(which));
+  core_->memory().CloseWindow(account);
   core_->wakeups.Wake(Actor::kKeeper);
 }
 
@@ -362,7 +368,9 @@ bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
     if (sequence->in_step || !looked_at) continue;
     // What its next step needs: prefill goes to the end of its tokens, decode stores one more.
     const int64_t need = geometry.BlocksFor(static_cast<int64_t>(sequence->tokens.size()));
-    if (need <= limit_blocks || need <= sequence->table.block_count()) continue;
+    if (need <= limit_blocks) continue;
+    // It may go on in what it has, above a limit that is not yet reached, while that lasts.
+    if (need <= sequence->table.block_count() && !LacksWorkspace(*sequence)) continue;
     hopeless.push_back(sequence);
   }
   for (Sequence* sequence : hopeless) {
@@ -373,19 +381,50 @@ bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
                                 " tokens; the request is at ", sequence->tokens.size())),
                -1, now, outbox);
   }
-  return !hopeless.empty() || (stuck && YieldScattered());
+  return !hopeless.empty() || (stuck && (YieldScattered() || EndWithoutWorkspace(now, outbox)));
 }
 
-// The last running sequence may hold few blocks in many pages, so that nothing is left under a
-// lowered limit for its workspace, and no page can be unmapped. It then gives way to itself:
-// recomputed, its blocks lie close together.
+// A workspace is one piece from its start: when the device did not take one of its pages back, that
+// page is quarantined and the lane can run no step any more.
+bool Windows::EndWithoutWorkspace(absl::Time now, Outbox* outbox) {
+  bool ended = false;
+  for (const Lane which : {Lane::kPrefill, Lane::kDecode}) {
+    memory::Workspace& workspace = core_->workspace(which);
+    const bool lost = workspace.pool()->count(memory::PageState::kQuarantined) > 0 &&
+                      workspace.missing_bytes() == 0 &&
+                      workspace.usable_bytes() < workspace.demand_bytes();
+    if (!lost) continue;
+    for (Sequence* sequence : core_->InState(StateOf(which))) {
+      if (sequence->in_step) continue;
+      core_->End(sequence, FinishReason::kError,
+                 absl::InternalError("the device lost a page of the workspace: restart the server"),
+                 -1, now, outbox);
+      ended = true;
+    }
+  }
+  return ended;
+}
+
+bool Windows::LacksWorkspace(const Sequence& sequence) const {
+  if (!sequence.running()) return false;
+  const Lane which = sequence.state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
+  return core_->workspace(which).missing_bytes() > 0;
+}
+
+// The last running sequence may hold few blocks in many pages, so that nothing is left under the
+// limit for its workspace, and no page can be unmapped. It then gives way to itself: recomputed,
+// its blocks lie close together.
 bool Windows::YieldScattered() {
-  if (core_->running_count() != 1 || core_->memory().limit_state().applied()) return false;
+  const memory::GrowthBounds& bounds = core_->memory().budget().bounds();
+  if (core_->running_count() != 1 || bounds.TightestBound() == memory::Bound::kFree) return false;
+  if (core_->AnythingDrains()) return false;
   for (Sequence* sequence : core_->order()) {
     if (!sequence->running() || sequence->in_step) continue;
     const Lane which =
         sequence->state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
-    if (core_->workspace(which).missing_bytes() == 0) return false;
+    if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
+      return false;
+    }
     core_->Preempt(sequence);
     return true;
   }

@@ -60,7 +60,9 @@ class Windows {
   std::vector<Sequence*> PickVictims(const std::vector<Sequence*>& running,
                                      const memory::ReleaseNeed& need) const;
   memory::ReleaseCandidate CandidateOf(const Sequence& sequence) const;
+  bool LacksWorkspace(const Sequence& sequence) const;
   bool YieldScattered();
+  bool EndWithoutWorkspace(absl::Time now, Outbox* outbox);
   bool PrefillGoesFirst() const;
 
   EngineCore* const core_;

@@ -1,0 +1,629 @@
+#include "tests/sim/engine_sim.h"
+
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "base/clock_fake.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "device/stream_fake.h"
+#include "device/vmm_fake.h"
+#include "engine/local_engine.h"
+#include "engine/step_runner_fake.h"
+#include "memory/kv_memory.h"
+#include "scheduler/local_policy.h"
+#include "tests/sim/canaries.h"
+
+namespace ebb::sim {
+namespace {
+
+using engine::Finish;
+using engine::FinishReason;
+using engine::Lane;
+using engine::Request;
+using engine::RequestId;
+using engine::Token;
+
+constexpr int32_t kVocabulary = 48;
+constexpr int32_t kEndId = 7;
+constexpr int32_t kContextTokens = 96;
+constexpr int32_t kBlockTokens = 4;
+constexpr int32_t kBlocksPerPage = 4;
+constexpr int32_t kLayers = 2;
+constexpr int64_t kGranularity = 4096;
+
+// What a request's answer is when nothing else runs: computed with no engine and no memory.
+struct QuietAnswer {
+  std::vector<int32_t> tokens;
+  FinishReason reason = FinishReason::kLength;
+  int32_t stop_token_id = -1;
+};
+
+QuietAnswer Quiet(const Request& request, int32_t sink_stops_at) {
+  QuietAnswer quiet;
+  std::vector<int32_t> tokens = request.prompt;
+  std::set<int32_t> stops(request.stopping.stop_token_ids.begin(),
+                          request.stopping.stop_token_ids.end());
+  if (!request.stopping.ignore_eos) stops.insert(kEndId);
+  for (int32_t index = 0;; ++index) {
+    std::vector<int32_t> banned;
+    if (index < request.stopping.min_tokens) banned.assign(stops.begin(), stops.end());
+    const int32_t id =
+        engine::FakeStepRunner::NextToken(tokens, index, request.sampling, banned, kVocabulary);
+    if (stops.count(id) > 0) {
+      quiet.reason = FinishReason::kStop;
+      quiet.stop_token_id = id;
+      return quiet;
+    }
+    tokens.push_back(id);
+    quiet.tokens.push_back(id);
+    if (index == sink_stops_at) {
+      quiet.reason = FinishReason::kStop;
+      return quiet;
+    }
+    if (index + 1 == request.stopping.max_tokens) return quiet;
+    if (static_cast<int32_t>(tokens.size()) == kContextTokens) return quiet;
+  }
+}
+
+// One client: its request, what it should get and what it got.
+class Client final : public engine::RequestSink {
+ public:
+  Client(Request request, int32_t stop_at, Canary canary)
+      : request_(std::move(request)),
+        stop_at_(stop_at),
+        canary_(canary),
+        quiet_(Quiet(request_, stop_at)) {}
+
+  void OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) override {
+    if (prompt_calls_++ > 0) Fail("prompt log-probabilities came twice");
+    if (!got_.empty()) Fail("prompt log-probabilities after a token");
+    if (logprobs.size() + 1 != request_.prompt.size()) Fail("prompt log-probabilities are missing");
+    for (size_t i = 0; i < logprobs.size(); ++i) {
+      if (i + 1 >= request_.prompt.size() || logprobs[i].token_id != request_.prompt[i + 1]) {
+        Fail("a prompt log-probability of another token");
+        return;
+      }
+    }
+  }
+  engine::SinkAnswer OnToken(const Token& token) override {
+    TakeToken(token);
+    if (canary_ == Canary::kRepeatedToken && token.index == 2) TakeToken(token);
+    return token.index == stop_at_ ? engine::SinkAnswer::kStop : engine::SinkAnswer::kContinue;
+  }
+  void OnFinish(const Finish& finish) override {
+    TakeFinish(finish);
+    if (canary_ == Canary::kDoubleFinish && finish.completion_tokens > 3) TakeFinish(finish);
+  }
+
+  // What may have ended it before its time.
+  struct World {
+    bool cancelled = false;
+    bool limit_moved = false;
+    bool memory_stuck = false;
+    bool step_failed = false;
+    bool drained = false;
+  };
+  // Whether the end is one that this world explains. Called once, after the end.
+  void CheckEnd(const World& world, absl::Time now) {
+    if (finishes_ != 1) return Fail("ended " + std::to_string(finishes_) + " times");
+    if (finish_.completion_tokens != static_cast<int32_t>(got_.size())) Fail("a wrong count");
+    switch (finish_.reason) {
+      case FinishReason::kStop:
+      case FinishReason::kLength:
+        if (!finish_.status.ok()) Fail("an error status for a whole answer");
+        if (got_ != quiet_.tokens) Fail("a whole answer that is not whole");
+        if (finish_.reason != quiet_.reason) Fail("another reason than in the quiet run");
+        if (finish_.stop_token_id != quiet_.stop_token_id) Fail("another stop id");
+        if (request_.sampling.prompt_logprobs >= 0 && prompt_calls_ != 1) {
+          Fail("no prompt log-probabilities");
+        }
+        break;
+      case FinishReason::kCancelled:
+        if (!world.cancelled) Fail("cancelled by nobody");
+        break;
+      case FinishReason::kDeadline:
+        if (now < request_.deadline) Fail("ended before its deadline");
+        break;
+      case FinishReason::kError:
+        CheckError(world);
+        break;
+    }
+  }
+
+  const Request& request() const { return request_; }
+  bool finished() const { return finishes_ > 0; }
+  int64_t token_count() const { return static_cast<int64_t>(got_.size()); }
+  const std::string& failure() const { return failure_; }
+
+  RequestId id = 0;
+  bool cancelled = false;
+
+ private:
+  void Fail(const std::string& what) {
+    if (failure_.empty()) failure_ = "request " + std::to_string(id) + ": " + what;
+  }
+  void TakeToken(const Token& token) {
+    if (finishes_ > 0) Fail("a token after the end");
+    if (token.index != static_cast<int32_t>(got_.size())) Fail("a token out of order");
+    if (got_.size() >= quiet_.tokens.size() || quiet_.tokens[got_.size()] != token.id) {
+      Fail("token " + std::to_string(got_.size()) + " is not that of the quiet run");
+    }
+    got_.push_back(token.id);
+  }
+  void TakeFinish(const Finish& finish) {
+    ++finishes_;
+    finish_ = finish;
+    if (finishes_ > 1) Fail("ended twice");
+  }
+  void CheckError(const World& world) {
+    switch (finish_.status.code()) {
+      case absl::StatusCode::kInternal:
+        if (!world.step_failed && !world.memory_stuck) Fail("a failed step that did not fail");
+        break;
+      case absl::StatusCode::kResourceExhausted:
+        if (!world.limit_moved && !world.memory_stuck) Fail("no memory, though it sufficed");
+        break;
+      case absl::StatusCode::kUnavailable:
+        if (!world.drained) Fail("drained by nobody");
+        break;
+      default:
+        Fail("ended with " + finish_.status.ToString());
+    }
+  }
+
+  const Request request_;
+  const int32_t stop_at_;
+  const Canary canary_;
+  const QuietAnswer quiet_;
+  std::vector<int32_t> got_;
+  int prompt_calls_ = 0;
+  int finishes_ = 0;
+  Finish finish_;
+  std::string failure_;
+};
+
+class EngineSim {
+ public:
+  EngineSim(uint64_t seed, Canary canary)
+      : canary_(canary), rng_(seed), options_(MakeOptions()), vmm_(VmmOptions()) {
+    canary_vmm_ = std::make_unique<CanaryVmm>(canary, seed + 1, &vmm_);
+    MakeMemory();
+    MakeEngine(seed);
+  }
+
+  SimReport Run() {
+    const int64_t request_count = rng_.Between(1, 16);
+    const int64_t tick_count = rng_.Between(50, 600);
+    for (int64_t tick = 0; tick < tick_count && report_.failure.empty(); ++tick) {
+      if (static_cast<int64_t>(clients_.size()) < request_count && rng_.Chance(0.15)) SubmitOne();
+      Tick();
+      CheckInvariants();
+      ++report_.ticks;
+    }
+    if (report_.failure.empty()) Settle();
+    if (report_.failure.empty()) CheckEnds();
+    if (report_.failure.empty()) CheckIdle();
+    report_.requests = static_cast<int64_t>(clients_.size());
+    report_.preemptions = engine_->Load().preemptions_total;
+    for (const auto& client : clients_) report_.tokens += client->token_count();
+    TearDown();
+    return report_;
+  }
+
+ private:
+  device::FakeVmm::Options VmmOptions() {
+    device::FakeVmm::Options options;
+    options.granularity_bytes = kGranularity;
+    options.capacity_bytes = kGranularity * (ceiling_pages_ + 64);
+    options.backed = true;
+    return options;
+  }
+
+  engine::LocalEngineOptions MakeOptions() {
+    engine::LocalEngineOptions options;
+    options.queue.queue_requests_max = static_cast<int32_t>(rng_.Between(1, 16));
+    options.queue.running_sequences_max = static_cast<int32_t>(rng_.Between(1, 8));
+    options.queue.ageing = absl::Milliseconds(rng_.Between(1, 2000));
+    options.queue.resume_immunity_tokens = static_cast<int32_t>(rng_.Between(0, 8));
+    options.queue.growth_prior_tokens = static_cast<int32_t>(rng_.Between(1, 32));
+    options.step.chunk_tokens_max = static_cast<int32_t>(rng_.Between(1, 40));
+    options.step.logits_rows_max = static_cast<int32_t>(rng_.Between(1, 12));
+    options.step.max_gap = absl::Milliseconds(rng_.Between(1, 200));
+    options.window.prefill_min = absl::Milliseconds(rng_.Between(1, 20));
+    options.window.prefill_max = options.window.prefill_min + absl::Milliseconds(100);
+    options.window.decode_min = absl::Milliseconds(rng_.Between(1, 20));
+    options.window.decode_max = options.window.decode_min + absl::Milliseconds(100);
+    options.window.decode_steps = static_cast<int32_t>(rng_.Between(1, 12));
+    options.memory.slack_pages = static_cast<int32_t>(rng_.Between(0, 2));
+    options.memory.prepared_pages = static_cast<int32_t>(rng_.Between(0, 2));
+    options.memory.idle = absl::Milliseconds(500);
+    options.memory.headroom_bytes = rng_.Between(0, 2) * kGranularity;
+    options.memory.static_estimator =
+        rng_.Chance(0.5) ? engine::StaticEstimator::kByTokens : engine::StaticEstimator::kByUsage;
+    // From barely one request to several at once; a page is 16 tokens.
+    ceiling_pages_ = rng_.Between(8, 40);
+    options.memory.ceiling_bytes = ceiling_pages_ * kGranularity;
+    options.memory.limit_bytes = rng_.Between(8, ceiling_pages_) * kGranularity;
+    return options;
+  }
+
+  void MakeMemory() {
+    memory::KvShape shape;
+    shape.layers = kLayers;
+    shape.block_tokens = kBlockTokens;
+    shape.layer_block_bytes =
+        kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
+    const auto geometry = memory::KvGeometry::Create(shape, kGranularity, kBlocksPerPage);
+    CHECK_OK(geometry.status());
+    memory::KvMemory::Options memory;
+    memory.ceiling_bytes = options_.memory.ceiling_bytes;
+    memory.limit_bytes = options_.memory.limit_bytes;
+    memory.headroom_bytes = options_.memory.headroom_bytes;
+    memory.idle_after = options_.memory.idle;
+    memory.shrink.windows_kept = static_cast<int32_t>(rng_.Between(1, 4));
+    memory.shrink.slack_pages = options_.memory.slack_pages;
+    memory.shrink.after = absl::Milliseconds(rng_.Between(0, 200));
+    memory.shrink.pages_at_once = rng_.Between(1, 4);
+    memory.prepare_ahead_pages = options_.memory.prepared_pages;
+    memory.workspaces = {{"workspace.prefill", kGranularity * 4},
+                         {"workspace.decode", kGranularity * 2}};
+    auto made = memory::KvMemory::Create(*geometry, memory, canary_vmm_.get());
+    CHECK_OK(made.status());
+    memory_ = *std::move(made);
+  }
+
+  void MakeEngine(uint64_t seed) {
+    engine::FakeStepRunner::Options runner;
+    runner.kv.base = memory_->base();
+    runner.kv.dtype = kernels::DType::kF32;
+    runner.kv.layers = kLayers;
+    runner.kv.kv_heads = 1;
+    runner.kv.head_dim = 2;
+    runner.kv.block_tokens = kBlockTokens;
+    runner.kv.blocks_per_page = kBlocksPerPage;
+    runner.kv.layer_block_bytes = memory_->geometry().layer_block_bytes();
+    for (int lane = 0; lane < 2; ++lane) {
+      runner.workspace_base[lane] = memory_->workspace(lane).base();
+      runner.stream[lane] = &streams_[lane];
+    }
+    runner.vmm = &vmm_;
+    runner.clock = &clock_;
+    runner.vocabulary_size = kVocabulary;
+    runner.workspace_row_bytes = 256;
+    runner_ = std::make_unique<engine::FakeStepRunner>(runner);
+    canary_runner_ = std::make_unique<CanaryRunner>(canary_, seed + 2, runner_.get());
+    policy_ =
+        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
+    canary_policy_ = std::make_unique<CanaryPolicy>(canary_, policy_.get());
+    engine::EngineParts parts;
+    parts.clock = &clock_;
+    parts.log = &log_;
+    parts.vmm = canary_vmm_.get();
+    parts.memory = memory_.get();
+    parts.runner = canary_runner_.get();
+    parts.policy = canary_policy_.get();
+    parts.limits = {kVocabulary, kContextTokens, {kEndId}};
+    auto made = engine::LocalEngine::Create(options_, parts);
+    CHECK_OK(made.status());
+    engine_ = *std::move(made);
+  }
+
+  // ---- what happens
+
+  void SubmitOne() {
+    Request request;
+    const int64_t prompt_tokens =
+        rng_.Chance(0.2) ? rng_.Between(30, kContextTokens - 1) : rng_.Between(1, 30);
+    for (int64_t i = 0; i < prompt_tokens; ++i) {
+      request.prompt.push_back(static_cast<int32_t>(rng_.Between(0, kVocabulary - 1)));
+    }
+    request.sampling.temperature = rng_.Chance(0.5) ? 0.0 : 1.0;
+    request.sampling.seed = rng_.Bits();
+    if (rng_.Chance(0.2))
+      request.sampling.prompt_logprobs = static_cast<int32_t>(rng_.Between(0, 2));
+    request.stopping.max_tokens = static_cast<int32_t>(rng_.Between(1, 60));
+    request.stopping.ignore_eos = rng_.Chance(0.5);
+    if (rng_.Chance(0.3)) {
+      request.stopping.min_tokens =
+          static_cast<int32_t>(rng_.Between(0, request.stopping.max_tokens));
+    }
+    if (rng_.Chance(0.2)) request.stopping.stop_token_ids = {3, 11};
+    request.priority = static_cast<int32_t>(rng_.Between(-1, 2));
+    if (rng_.Chance(0.1))
+      request.deadline = clock_.Now() + absl::Milliseconds(rng_.Between(0, 2000));
+    const int32_t stop_at = rng_.Chance(0.15) ? static_cast<int32_t>(rng_.Between(0, 20)) : -1;
+    auto client = std::make_shared<Client>(request, stop_at, canary_);
+    const absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), client);
+    if (!id.ok()) {
+      if (id.status().code() != absl::StatusCode::kResourceExhausted) {
+        Fail("refused with " + id.status().ToString());
+      }
+      return;
+    }
+    client->id = *id;
+    clients_.push_back(std::move(client));
+  }
+
+  void Tick() {
+    const double choice = rng_.Unit();
+    if (choice < 0.22) {
+      engine_->prefill().RunOnce();
+    } else if (choice < 0.44) {
+      engine_->decode().RunOnce();
+    } else if (choice < 0.62) {
+      engine_->keeper().RunOnce();
+    } else if (choice < 0.74) {
+      streams_[0].RunNext();
+    } else if (choice < 0.86) {
+      streams_[1].RunNext();
+    } else if (choice < 0.94) {
+      clock_.Advance(absl::Microseconds(rng_.Between(0, 30'000)));
+    } else {
+      Misfortune();
+    }
+  }
+
+  void Misfortune() {
+    switch (rng_.Between(0, 6)) {
+      case 0:
+        CancelOne();
+        break;
+      case 1:
+        world_.limit_moved = true;
+        CHECK_OK(engine_
+                     ->SetMemoryLimit(rng_.Between(0, ceiling_pages_) * kGranularity,
+                                      absl::ZeroDuration())
+                     .status());
+        break;
+      case 2:
+        vmm_.FailNth(rng_.Chance(0.5) ? device::VmmCall::kCreate : device::VmmCall::kMap,
+                     rng_.Between(1, 4));
+        break;
+      case 3:
+        vmm_.FailNth(device::VmmCall::kSetAccess, rng_.Between(1, 4));
+        break;
+      case 4:
+        vmm_.SetPeerBytes(rng_.Between(0, ceiling_pages_ + 64) * kGranularity);
+        break;
+      case 5:
+        if (rng_.Chance(0.2)) {
+          world_.memory_stuck = true;  // Quarantined pages are lost for good.
+          vmm_.FailNth(rng_.Chance(0.5) ? device::VmmCall::kUnmap : device::VmmCall::kRelease, 1);
+        } else {
+          vmm_.FailNth(device::VmmCall::kFreeBytes, 1);
+        }
+        break;
+      default:
+        FailAStep();
+    }
+  }
+
+  void FailAStep() {
+    world_.step_failed = true;
+    const Lane lane = rng_.Chance(0.5) ? Lane::kPrefill : Lane::kDecode;
+    if (rng_.Chance(0.5)) {
+      runner_->FailNext(lane, absl::UnknownError("planted"));
+    } else {
+      runner_->FailNextSequence(lane, absl::UnknownError("planted"));
+    }
+  }
+
+  void CancelOne() {
+    if (clients_.empty()) return;
+    Client& client = *clients_[rng_.Between(0, static_cast<int64_t>(clients_.size()) - 1)];
+    client.cancelled = true;
+    if (canary_ == Canary::kDeafCancel && client.id % 2 == 0) return;
+    engine_->Cancel(client.id);
+  }
+
+  // ---- what must hold
+
+  void Fail(const std::string& what) {
+    if (report_.failure.empty()) report_.failure = what;
+  }
+
+  void CheckInvariants() {
+    for (const auto& client : clients_) {
+      if (!client->failure().empty()) return Fail(client->failure());
+    }
+    engine::EngineCore& core = engine_->core();
+    base::MutexLock lock(&core.mutex);
+    CheckBytes();
+    CheckBlocks(core);
+  }
+
+  void CheckBytes() {
+    const int64_t held = memory_->held_bytes();
+    const memory::LimitState limit = memory_->limit_state();
+    // Above a lowered limit, what is held may only fall; and no higher than the old limit.
+    if (held > memory_->budget().limit_bytes() && held > held_before_) Fail("grew over the limit");
+    held_before_ = held;
+    if (vmm_.created_bytes() > held) Fail("the device gave more than is held in account");
+    if (limit.applied() && held > limit.limit_bytes) Fail("held over an applied limit");
+  }
+
+  void CheckBlocks(engine::EngineCore& core) {
+    std::set<memory::BlockId> seen;
+    int64_t blocks = 0;
+    for (const engine::Sequence* sequence : core.order()) {
+      if (!sequence->running() && sequence->table.block_count() > 0) Fail("waits with blocks");
+      if (sequence->computed_tokens > sequence->table.capacity_tokens()) Fail("tokens, no blocks");
+      if (sequence->state() == engine::SequenceState::kDecoding && !sequence->in_step &&
+          sequence->remaining_tokens() != 1) {
+        Fail("a decoding sequence with a prompt to run");
+      }
+      for (const memory::BlockId block : sequence->table.blocks()) {
+        if (!seen.insert(block).second) Fail("a block with two owners");
+        if (memory_->blocks().references(block) != 1) Fail("references are not owners");
+        if (memory_->pages().state(memory_->geometry().PageOf(block)) !=
+            memory::PageState::kMapped) {
+          Fail("a table names a page that is not mapped");
+        }
+        ++blocks;
+      }
+    }
+    if (memory_->blocks().used_blocks() != blocks) Fail("a block without an owner");
+    if (memory_->accounts().used_total() != blocks) Fail("accounts do not add up");
+    if (memory_->accounts().granted_total() > memory_->blocks().usable_blocks()) {
+      Fail("granted more than there is");
+    }
+  }
+
+  // ---- the end
+
+  bool AllFinished() const {
+    return std::all_of(clients_.begin(), clients_.end(),
+                       [](const auto& client) { return client->finished(); });
+  }
+
+  // One turn for everybody.
+  void Round() {
+    engine_->keeper().RunOnce();
+    CheckInvariants();
+    engine_->prefill().RunOnce();
+    CheckInvariants();
+    engine_->decode().RunOnce();
+    CheckInvariants();
+    streams_[0].RunNext();
+    streams_[1].RunNext();
+    clock_.Advance(absl::Milliseconds(2));
+  }
+
+  // Nothing bad happens any more: everything must end, and cancels act within a step.
+  void Settle() {
+    vmm_.StopFailing();
+    vmm_.SetPeerBytes(0);
+    if (rng_.Chance(0.5)) {
+      CHECK_OK(engine_->SetMemoryLimit(options_.memory.limit_bytes, absl::ZeroDuration()).status());
+    }
+    if (rng_.Chance(0.1)) {
+      world_.drained = true;
+      engine_->BeginDrain(absl::Milliseconds(rng_.Between(0, 500)));
+    }
+    if (rng_.Chance(0.3)) CancelOne();
+    // A cancel is seen by the next pass of a loop, or by that which reaps the step.
+    for (int i = 0; i < 3 && report_.failure.empty(); ++i) Round();
+    for (const auto& client : clients_) {
+      if (client->cancelled && !client->finished()) Fail("cancelled, and still there");
+    }
+    // Each round moves each lane by a step. A request needs at most kContextTokens rounds of one
+    // token; all may come one after the other and be recomputed a few times.
+    const int64_t rounds_max = 2000 + 16 * kContextTokens * 10;
+    for (int64_t i = 0; i < rounds_max && !AllFinished() && report_.failure.empty(); ++i) Round();
+    if (!AllFinished()) Fail("no progress: requests are left" + Describe());
+  }
+
+  // How things stand, for a failure's text.
+  std::string Describe() {
+    engine::EngineCore& core = engine_->core();
+    base::MutexLock lock(&core.mutex);
+    std::ostringstream text;
+    const memory::GrowthBounds& bounds = memory_->budget().bounds();
+    text << "\n  limit " << bounds.limit_bytes / kGranularity << " held "
+         << bounds.held_bytes / kGranularity << " free " << bounds.free_bytes / kGranularity
+         << " headroom " << bounds.headroom_bytes / kGranularity << " pages; mapped "
+         << memory_->pages().count(memory::PageState::kMapped) << ", usable blocks "
+         << memory_->blocks().usable_blocks() << ", limit blocks " << core.LimitBlocks();
+    for (const Lane which : {Lane::kPrefill, Lane::kDecode}) {
+      const engine::LaneState& lane = core.lane(which);
+      const memory::AccountId account = engine::AccountOf(which);
+      text << "\n  " << memory::AccountName(account) << ": demand "
+           << memory_->accounts().demand(account) << " granted "
+           << memory_->accounts().granted(account) << " used " << memory_->accounts().used(account)
+           << (lane.in_flight ? ", in flight" : "")
+           << (lane.window.has_value() ? ", window open" : "")
+           << (lane.window.has_value() && lane.window->starved ? ", starved" : "")
+           << ", workspace demand " << core.workspace(which).demand_bytes() << " usable "
+           << core.workspace(which).usable_bytes();
+    }
+    for (const engine::Sequence* sequence : core.order()) {
+      text << "\n  request " << sequence->id << ": state " << static_cast<int>(sequence->state())
+           << " tokens " << sequence->tokens.size() << " of which prompt "
+           << sequence->prompt_tokens() << " computed " << sequence->computed_tokens << " blocks "
+           << sequence->table.block_count() << (sequence->in_step ? " in a step" : "")
+           << " preemptions " << sequence->preemptions;
+    }
+    return text.str();
+  }
+
+  void CheckEnds() {
+    for (const auto& client : clients_) {
+      Client::World world = world_;
+      world.cancelled = client->cancelled;
+      client->CheckEnd(world, clock_.Now());
+      if (!client->failure().empty()) return Fail(client->failure());
+    }
+  }
+
+  void CheckIdle() {
+    for (int i = 0; i < 20; ++i) Round();
+    clock_.Advance(options_.memory.idle);
+    for (int i = 0; i < 60; ++i) Round();
+    int64_t stuck_bytes = 0;
+    for (const memory::PagePool* pool : memory_->pools()) {
+      stuck_bytes += pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
+    }
+    if (stuck_bytes > 0 && !world_.memory_stuck) Fail("quarantined without a cause");
+    if (memory_->held_bytes() != stuck_bytes) Fail("idle, and memory is held" + Describe());
+    if (vmm_.created_bytes() > stuck_bytes) Fail("idle, and the device's memory is not back");
+    if (engine_->Memory().pages_mapped != 0) Fail("idle, and a page is mapped");
+  }
+
+  void TearDown() {
+    if (!report_.failure.empty()) {
+      // The world is broken: taking it apart would end in a CHECK that says less.
+      (void)engine_.release();
+      (void)memory_.release();
+      (void)canary_vmm_.release();
+      return;
+    }
+    const absl::Status status = engine_->Shutdown();
+    if (!status.ok() && !world_.memory_stuck) Fail("shutdown: " + status.ToString());
+  }
+
+  const Canary canary_;
+  base::Rng rng_;
+  int64_t ceiling_pages_ = 0;
+  const engine::LocalEngineOptions options_;
+  base::FakeClock clock_;
+  base::NullLog log_;
+  device::FakeVmm vmm_;
+  device::FakeStream streams_[2];
+  std::unique_ptr<CanaryVmm> canary_vmm_;
+  std::unique_ptr<memory::KvMemory> memory_;
+  std::unique_ptr<engine::FakeStepRunner> runner_;
+  std::unique_ptr<CanaryRunner> canary_runner_;
+  std::unique_ptr<scheduler::LocalPolicy> policy_;
+  std::unique_ptr<CanaryPolicy> canary_policy_;
+  std::unique_ptr<engine::LocalEngine> engine_;
+  std::vector<std::shared_ptr<Client>> clients_;
+  Client::World world_;
+  int64_t held_before_ = 0;
+  SimReport report_;
+};
+
+}  // namespace
+
+const char* CanaryName(Canary canary) {
+  static constexpr const char* kNames[kCanaryCount] = {
+      "none",          "wrong_slot",      "stale_table",   "forgotten_seed",
+      "ignored_bans",  "crossed_results", "lost_step",     "lost_prompt_logprob",
+      "early_unmap",   "leaked_memory",   "unopened_page", "starving_policy",
+      "greedy_chunks", "deaf_cancel",     "double_finish", "repeated_token"};
+  return kNames[static_cast<int>(canary)];
+}
+
+SimReport RunEngineSim(uint64_t seed, Canary canary) {
+  // On the heap, and left there after a failure: what it stands on is broken then.
+  auto sim = std::make_unique<EngineSim>(seed, canary);
+  SimReport report = sim->Run();
+  if (!report.failure.empty()) (void)sim.release();
+  return report;
+}
+
+}  // namespace ebb::sim

@@ -1,0 +1,49 @@
+// The engine replayed from a seed: fake clock, fake device, fake model, and a random actor that
+// moves in each tick.
+//
+//   tick: one of  submit | cancel | prefill | decode | keeper | a stream's next step | time |
+//                 new limit | failing device | a thief of memory | a failing step
+//   after each tick: the invariants; after the last: everything ends, everything comes back, and
+//   every answer is that of a quiet world.
+//
+// A broken invariant is returned as text; a CHECK inside the engine ends the process.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ebb::sim {
+
+// Bugs planted through the interfaces, to show that the simulation would find them.
+enum class Canary {
+  kNone,
+  kWrongSlot,          // The runner swaps two blocks of a table now and then.
+  kStaleTable,         // The runner keeps using a sequence's earlier table.
+  kForgottenSeed,      // A resumed sequence's random numbers start anew.
+  kIgnoredBans,        // Banned ids are chosen all the same.
+  kCrossedResults,     // Two sequences get each other's tokens.
+  kLostStep,           // A completed step is never reported.
+  kLostPromptLogprob,  // One prompt log-probability is missing.
+  kEarlyUnmap,         // The device unmaps a page in use.
+  kLeakedMemory,       // Released memory does not come back.
+  kUnopenedPage,       // SetAccess says yes and does nothing.
+  kStarvingPolicy,     // Admission forgets those with an odd place in the order.
+  kGreedyChunks,       // Chunks larger than the blocks have room for.
+  kDeafCancel,         // Every other cancel does not arrive.
+  kDoubleFinish,       // A sink is told of the end twice.
+  kRepeatedToken,      // A sink is told a token twice.
+};
+inline constexpr int kCanaryCount = 16;
+const char* CanaryName(Canary canary);
+
+struct SimReport {
+  std::string failure;  // Empty: all went well.
+  int64_t ticks = 0;
+  int64_t requests = 0;
+  int64_t preemptions = 0;
+  int64_t tokens = 0;
+};
+
+SimReport RunEngineSim(uint64_t seed, Canary canary);
+
+}  // namespace ebb::sim

@@ -1,0 +1,78 @@
+// engine_sim --seeds=N --first=N [--canary=NAME]: replays the engine from N seeds.
+//
+// Stops at the first failing seed and prints the command that replays it. Exit code 1 then.
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "tests/sim/engine_sim.h"
+
+namespace {
+
+char g_replay[256];  // What a signal handler may still print.
+
+void SayReplay(int signal) {
+  const ssize_t ignored = write(STDERR_FILENO, g_replay, std::strlen(g_replay));
+  (void)ignored;
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+bool ReadNumber(const char* argument, const char* name, uint64_t* value) {
+  const size_t length = std::strlen(name);
+  if (std::strncmp(argument, name, length) != 0) return false;
+  *value = std::strtoull(argument + length, nullptr, 10);
+  return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  uint64_t seeds = 2000;
+  uint64_t first = 1;
+  ebb::sim::Canary canary = ebb::sim::Canary::kNone;
+  for (int i = 1; i < argc; ++i) {
+    if (ReadNumber(argv[i], "--seeds=", &seeds) || ReadNumber(argv[i], "--first=", &first))
+      continue;
+    bool known = false;
+    for (int c = 0; c < ebb::sim::kCanaryCount; ++c) {
+      if (std::string("--canary=") + ebb::sim::CanaryName(static_cast<ebb::sim::Canary>(c)) ==
+          argv[i]) {
+        canary = static_cast<ebb::sim::Canary>(c);
+        known = true;
+      }
+    }
+    if (!known) {
+      std::fprintf(stderr, "usage: %s [--seeds=N] [--first=N] [--canary=NAME]\n", argv[0]);
+      return 2;
+    }
+  }
+  std::signal(SIGABRT, SayReplay);
+  std::signal(SIGSEGV, SayReplay);
+  ebb::sim::SimReport sum;
+  for (uint64_t seed = first; seed < first + seeds; ++seed) {
+    std::snprintf(
+        g_replay, sizeof g_replay, "seed %llu failed; replay: %s --seeds=1 --first=%llu\n",
+        static_cast<unsigned long long>(seed), argv[0], static_cast<unsigned long long>(seed));
+    const ebb::sim::SimReport report = ebb::sim::RunEngineSim(seed, canary);
+    if (!report.failure.empty()) {
+      std::fprintf(stderr, "%s\n%s", report.failure.c_str(), g_replay);
+      return 1;
+    }
+    sum.ticks += report.ticks;
+    sum.requests += report.requests;
+    sum.preemptions += report.preemptions;
+    sum.tokens += report.tokens;
+  }
+  std::printf("%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions\n",
+              static_cast<unsigned long long>(seeds), static_cast<long long>(sum.ticks),
+              static_cast<long long>(sum.requests), static_cast<long long>(sum.tokens),
+              static_cast<long long>(sum.preemptions));
+  return 0;
+}
