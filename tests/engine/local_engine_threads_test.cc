@@ -1,0 +1,203 @@
+// LocalEngine with real threads on a fake model: what the thread sanitizer looks at.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "device/stream_host.h"
+#include "device/vmm_fake.h"
+#include "engine/engine_threads.h"
+#include "engine/local_engine.h"
+#include "engine/step_runner_fake.h"
+#include "gtest/gtest.h"
+#include "memory/kv_memory.h"
+#include "scheduler/local_policy.h"
+#include "tests/engine/recording_sink.h"
+
+namespace ebb::engine {
+namespace {
+
+constexpr int32_t kVocabulary = 64;
+constexpr int32_t kContextTokens = 256;
+constexpr int64_t kGranularity = 4096;
+
+// A small engine with its threads: blocks of 4 tokens, pages of 16.
+class ThreadedEngine {
+ public:
+  explicit ThreadedEngine(int64_t limit_pages) {
+    options_.queue.running_sequences_max = 8;
+    options_.queue.queue_requests_max = 1000;
+    options_.queue.growth_prior_tokens = 8;
+    options_.queue.resume_immunity_tokens = 4;
+    options_.step.chunk_tokens_max = 32;
+    options_.step.max_gap = absl::Milliseconds(1);
+    options_.window.prefill_min = absl::Microseconds(100);
+    options_.window.decode_min = absl::Microseconds(100);
+    options_.window.decode_steps = 8;
+    options_.memory.limit_bytes = limit_pages * kGranularity;
+    options_.memory.ceiling_bytes = 256 * kGranularity;
+    options_.memory.headroom_bytes = 0;
+    options_.memory.idle = absl::Milliseconds(20);
+
+    memory::KvShape shape{2, 4, kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, 4)};
+    const auto geometry = memory::KvGeometry::Create(shape, kGranularity, 4);
+    memory::KvMemory::Options memory;
+    memory.ceiling_bytes = options_.memory.ceiling_bytes;
+    memory.limit_bytes = options_.memory.limit_bytes;
+    memory.idle_after = options_.memory.idle;
+    memory.shrink.after = absl::Milliseconds(1);
+    memory.workspaces = {{"workspace.prefill", 8 * kGranularity},
+                         {"workspace.decode", 8 * kGranularity}};
+    memory_ = *memory::KvMemory::Create(*geometry, memory, &vmm_);
+
+    FakeStepRunner::Options runner;
+    runner.kv = {
+        memory_->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, geometry->layer_block_bytes()};
+    for (int lane = 0; lane < 2; ++lane) {
+      runner.workspace_base[lane] = memory_->workspace(lane).base();
+      runner.stream[lane] = &streams_[lane];
+    }
+    runner.vmm = &vmm_;
+    runner.clock = &clock_;
+    runner.vocabulary_size = kVocabulary;
+    runner_ = std::make_unique<FakeStepRunner>(runner);
+    policy_ =
+        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
+    EngineParts parts{&clock_,
+                      &log_,
+                      &vmm_,
+                      memory_.get(),
+                      runner_.get(),
+                      policy_.get(),
+                      {kVocabulary, kContextTokens, {7}}};
+    engine_ = *LocalEngine::Create(options_, parts);
+    threads_ = std::make_unique<EngineThreads>(engine_.get());
+  }
+  ~ThreadedEngine() {
+    threads_.reset();
+    EXPECT_TRUE(engine_->Shutdown().ok());
+  }
+
+  LocalEngine& engine() { return *engine_; }
+  const LocalEngineOptions& options() const { return options_; }
+
+ private:
+  LocalEngineOptions options_;
+  base::RealClock clock_;
+  base::NullLog log_;
+  device::FakeVmm vmm_{[] {
+    device::FakeVmm::Options options;
+    options.granularity_bytes = kGranularity;
+    options.capacity_bytes = 512 * kGranularity;
+    options.backed = true;
+    return options;
+  }()};
+  std::unique_ptr<memory::KvMemory> memory_;
+  device::HostStream streams_[2];
+  std::unique_ptr<FakeStepRunner> runner_;
+  std::unique_ptr<scheduler::LocalPolicy> policy_;
+  std::unique_ptr<LocalEngine> engine_;
+  std::unique_ptr<EngineThreads> threads_;
+};
+
+Request RandomRequest(base::Rng* rng) {
+  Request request;
+  for (int64_t n = rng->Between(1, 60); n > 0; --n) {
+    request.prompt.push_back(static_cast<int32_t>(rng->Between(0, kVocabulary - 1)));
+  }
+  request.sampling.seed = rng->Bits();
+  request.stopping.max_tokens = static_cast<int32_t>(rng->Between(1, 80));
+  request.stopping.ignore_eos = true;
+  return request;
+}
+
+std::vector<int32_t> QuietTokens(const Request& request) {
+  std::vector<int32_t> tokens = request.prompt;
+  for (int32_t i = 0; i < request.stopping.max_tokens; ++i) {
+    tokens.push_back(FakeStepRunner::NextToken(tokens, i, request.sampling, {}, kVocabulary));
+  }
+  return {tokens.begin() + static_cast<int64_t>(request.prompt.size()), tokens.end()};
+}
+
+TEST(LocalEngineThreadsTest, ManyClientsInLittleMemoryGetTheirQuietAnswers) {
+  ThreadedEngine threaded(24);
+  constexpr int kClients = 4;
+  constexpr int kRequestsEach = 25;
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> clients;
+  for (int c = 0; c < kClients; ++c) {
+    clients.emplace_back([&threaded, &wrong, c] {
+      base::Rng rng(static_cast<uint64_t>(100 + c));
+      std::vector<std::pair<Request, std::shared_ptr<RecordingSink>>> mine;
+      for (int i = 0; i < kRequestsEach; ++i) {
+        Request request = RandomRequest(&rng);
+        auto sink = std::make_shared<RecordingSink>();
+        mine.emplace_back(request, sink);
+        if (!threaded.engine().Submit(std::move(request), sink).ok()) ++wrong;
+        if (i % 5 == 0) mine.back().second->Wait();
+      }
+      for (auto& [request, sink] : mine) {
+        const Finish finish = sink->Wait();
+        if (finish.reason != FinishReason::kLength || sink->tokens() != QuietTokens(request)) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(threaded.engine().Load().finished_total, kClients * kRequestsEach);
+  EXPECT_LE(threaded.engine().Memory().held_bytes, threaded.options().memory.limit_bytes);
+}
+
+TEST(LocalEngineThreadsTest, CancelStormsAndMovingLimitsEndEveryRequestOnce) {
+  ThreadedEngine threaded(40);
+  base::Rng rng(5);
+  std::vector<std::pair<RequestId, std::shared_ptr<RecordingSink>>> requests;
+  for (int i = 0; i < 200; ++i) {
+    auto sink = std::make_shared<RecordingSink>();
+    const absl::StatusOr<RequestId> id = threaded.engine().Submit(RandomRequest(&rng), sink);
+    if (id.ok()) requests.emplace_back(*id, sink);
+    if (rng.Chance(0.5) && !requests.empty()) {
+      threaded.engine().Cancel(
+          requests[rng.Between(0, static_cast<int64_t>(requests.size()) - 1)].first);
+    }
+    if (i % 20 == 0) {
+      const absl::StatusOr<LimitAnswer> answer = threaded.engine().SetMemoryLimit(
+          rng.Between(30, 60) * kGranularity, absl::Milliseconds(5));
+      ASSERT_TRUE(answer.ok());
+    }
+  }
+  EXPECT_GT(requests.size(), 100u);
+  for (auto& [id, sink] : requests) sink->Wait();
+  EXPECT_EQ(threaded.engine().Load().waiting_requests, 0);
+  EXPECT_EQ(threaded.engine().Load().running_requests, 0);
+}
+
+TEST(LocalEngineThreadsTest, DrainRefusesNewWorkAndHurriesTheOld) {
+  ThreadedEngine threaded(40);
+  base::Rng rng(6);
+  std::vector<std::shared_ptr<RecordingSink>> sinks;
+  for (int i = 0; i < 50; ++i) {
+    sinks.push_back(std::make_shared<RecordingSink>());
+    ASSERT_TRUE(threaded.engine().Submit(RandomRequest(&rng), sinks.back()).ok());
+  }
+  threaded.engine().Drain(absl::ZeroDuration());
+  for (const auto& sink : sinks) {
+    ASSERT_TRUE(sink->finished());  // Drain returned: everybody has been told.
+    const Finish finish = sink->finish();
+    EXPECT_TRUE(finish.status.ok() || finish.status.code() == absl::StatusCode::kUnavailable);
+  }
+  auto late = std::make_shared<RecordingSink>();
+  EXPECT_EQ(threaded.engine().Submit(RandomRequest(&rng), late).status().code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(late->finished());
+}
+
+}  // namespace
+}  // namespace ebb::engine
