@@ -292,7 +292,7 @@ Result DecodeResult(const model::LlamaModel& model, const Options& options, int3
 void Print(const Options& options, const HostLimits& host, const char* path,
            const std::vector<Result>& results) {
   if (options.json) {
-    nlohmann::json json;
+    nlohmann::ordered_json json;
     json["path"] = path;
     json["threads"] = options.threads;
     json["read_gb_per_s"] = host.read_gb_per_s;

@@ -227,9 +227,7 @@ class CpuBackend : public Backend {
     const int32_t group = heads / kv.kv_heads;
     // Heads that share keys are read together, unless there would be too few tiles to share out.
     int32_t heads_at_once = std::min(group, kMaxQueries);
-    if (rows.row_count * kv.kv_heads < 2 * pool_.threads() && pool_.threads() > 1) {
-      heads_at_once = 1;
-    }
+    if (rows.row_count * kv.kv_heads < pool_.threads()) heads_at_once = 1;
     const absl::Span<RowRun> runs = RunsOf(context, rows, kMaxQueries / heads_at_once);
     const auto head_tiles = static_cast<int32_t>(CeilDivide(group, heads_at_once));
     const int32_t across = kv.kv_heads * head_tiles;
