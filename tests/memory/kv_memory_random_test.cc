@@ -37,14 +37,13 @@ struct Sequence {
   int64_t cached_tokens = 0;
   int submitted = 0;
   bool executing = true;
-  bool cancelled = false;
 };
 
 // A step in flight: what it touches, at the device and here.
 struct Step {
   uint64_t ticket = 0;
   std::vector<uint64_t> uses;
-  Sequence* sequence = nullptr;
+  Sequence* sequence = nullptr;  // Null: it was cancelled, but its memory is still being read.
 };
 
 WindowSettings ToySettings() {
@@ -131,8 +130,7 @@ class ToyEngine {
     memory_->SetLimit(limit_bytes);
     // Quarantine has taken what the largest needs: nothing to show.
     if (pages > kPages || limit_bytes + memory_->budget().bounds().headroom_bytes > device_bytes_) {
-      for (const auto& sequence : sequences_) sequence->cancelled = true;
-      for (size_t i = sequences_.size(); i > 0; --i) Reap(sequences_[i - 1].get());
+      while (!sequences_.empty()) Cancel(sequences_.back().get());
     }
     int rounds = 0;
     while (!sequences_.empty()) {
@@ -223,10 +221,7 @@ class ToyEngine {
         CompleteOne(static_cast<int>(rng_.Between(0, 1)));
         break;
       case 10:
-        if (any != nullptr && rng_.Chance(0.3)) {
-          any->cancelled = true;
-          Reap(any);
-        }
+        if (any != nullptr && rng_.Chance(0.3)) Cancel(any);
         break;
       case 11:
         memory_->SetLimit(rng_.Between(0, kPages + 3) * page_bytes_);
@@ -329,7 +324,7 @@ class ToyEngine {
   // The next step of a sequence, if it gets its blocks.
   void Advance(Sequence* s) {
     base::MutexLock lock(&mutex_);
-    if (s->cancelled || !s->executing || s->submitted > 0) return;
+    if (!s->executing || s->submitted > 0) return;
     const int lane = LaneOf(*s);
     const int64_t tokens =
         lane == 0 ? std::min<int64_t>(32, s->prompt_tokens - s->cached_tokens) : 1;
@@ -340,6 +335,10 @@ class ToyEngine {
     step.sequence = s;
     for (const BlockId block : s->table.blocks()) {
       step.uses.push_back(vmm_.BeginUse(Address(block), page_bytes_));
+    }
+    Workspace& workspace = memory_->workspace(lane);
+    if (workspace.usable_bytes() > 0) {
+      step.uses.push_back(vmm_.BeginUse(workspace.base(), workspace.usable_bytes()));
     }
     s->cached_tokens += tokens;
     if (lane == 1) --s->left_tokens;
@@ -354,24 +353,35 @@ class ToyEngine {
     steps_[lane].pop_front();
     for (const uint64_t use : step.uses) vmm_.EndUse(use);
     memory_->readers().Complete(readers_[lane], step.ticket);
-    --step.sequence->submitted;
-    ReapLocked(step.sequence);
+    if (step.sequence != nullptr) {
+      --step.sequence->submitted;
+      Reap(step.sequence);
+    }
     return true;
   }
 
-  void Reap(Sequence* s) {
+  // The blocks come back at once: only the readers' tickets keep their pages until the step that
+  // still touches them is over.
+  void Cancel(Sequence* s) {
     base::MutexLock lock(&mutex_);
-    ReapLocked(s);
+    for (std::deque<Step>& steps : steps_) {
+      for (Step& step : steps) {
+        if (step.sequence == s) step.sequence = nullptr;
+      }
+    }
+    End(s);
   }
 
-  void ReapLocked(Sequence* s) {
-    if (s->submitted > 0) return;
-    if (!s->cancelled && LaneOf(*s) == 0 && s->executing && s->cached_tokens == s->prompt_tokens) {
+  void Reap(Sequence* s) {
+    if (LaneOf(*s) == 0 && s->executing && s->cached_tokens == s->prompt_tokens) {
       s->table.HandOver(
           AccountId::kDecode,
           decode_.FirstGrowthBlocks(s->cached_tokens, s->table.block_count(), s->left_tokens, 8));
     }
-    if (!s->cancelled && s->left_tokens > 0) return;
+    if (s->left_tokens == 0) End(s);
+  }
+
+  void End(Sequence* s) {
     s->table.ShrinkTo(0);
     ++finished_;
     sequences_.erase(std::find_if(sequences_.begin(), sequences_.end(),
