@@ -43,6 +43,7 @@ SENTENCES = [
     "control \x00\x01\x07\x08\x1b[31mred\x1b[0m\x7f \x80\x9f \x1c\x1d\x1e\x1f end",
     "<|im_start|>user\nhi<|im_end|> <|endoftext|> <s> </s> [INST] <<SYS>>",
     "'s 't 're 've 'm 'll 'd 'S 'T 'RE 'Ve 'lL 'x '' ' don''t 'twas rock'n'roll ’s ’t 'ſ",
+    "'Sx 'sx 'Tis 'tis 'LLama 'Recall 'VEx 'MY 'Dog 'ſt 'LL' don'Tdo I'MI we'VEwe 'ſ",
     "snake_case camelCase PascalCase SCREAMING_CASE kebab-case x1y2z3 v1.2.3-rc4 0xDEADBEEF 1e-10",
 ]
 
