@@ -119,7 +119,8 @@ void GenerateCall::CancelRequest() {
   engine::RequestId id = 0;
   {
     base::MutexLock lock(&mutex_);
-    cancelled_ = true;
+    // A write that fails and gRPC's own notice may both tell of one departure.
+    if (std::exchange(cancelled_, true)) return;
     if (!accepted_) return;  // Submit sees the flag.
     id = engine_id_;
   }

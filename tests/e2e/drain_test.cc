@@ -71,6 +71,7 @@ void ExpectEachEndedOnce(const ServerProcess& server, const std::vector<Streamed
     EXPECT_EQ(streamed.finished_count, streamed.status.ok() ? 1 : 0);
   }
   EXPECT_EQ(logged.size(), accepted_count);
+  EXPECT_EQ(server.other_line_count(), 0) << server.output();
 }
 
 TEST(DrainTest, SigtermUnderLoadFinishesWhatRuns) {

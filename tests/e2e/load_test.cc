@@ -131,15 +131,54 @@ TEST_F(LoadTest, ACancelStormDisturbsNobodyAndGivesAllBack) {
 }
 
 TEST_F(LoadTest, DeadlinesHoldQueuedAndRunning) {
+  server_ = ServerProcess::StartReady({"memory.idle_ms=500", "scheduler.running_sequences_max=1"});
+  ASSERT_NE(server_, nullptr);
+  client_ = std::make_unique<Client>(server_->address());
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(600);
+  Streamed queued;
+  std::thread waiter;
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
-  const Streamed streamed = client_->Stream(Greedy("Once upon a time", 8000), nullptr, &context);
-  EXPECT_EQ(streamed.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_FALSE(streamed.token_ids.empty());
-  ASSERT_FALSE(server_->WaitForEvent("request_finished").is_null());
-  const nlohmann::json line = server_->Lines("request_finished")[0];
-  EXPECT_EQ(line["status"], "DEADLINE_EXCEEDED") << line;
+  context.set_deadline(deadline);
+  const Streamed running = client_->Stream(
+      Greedy("Once upon a time", 8000),
+      [&](const Streamed&) {
+        if (waiter.joinable()) return true;
+        // The one place is taken from here on.
+        waiter = std::thread([&] {
+          grpc::ClientContext queued_context;
+          queued_context.set_deadline(deadline - std::chrono::milliseconds(100));
+          queued = Client(server_->address()).Stream(Greedy("hi", 5), nullptr, &queued_context);
+        });
+        return true;
+      },
+      &context);
+  EXPECT_EQ(running.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  ASSERT_TRUE(waiter.joinable()) << "no token within the deadline";
+  waiter.join();
+  EXPECT_EQ(queued.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(queued.token_ids.empty());
+  EXPECT_TRUE(WaitUntil([&] { return client_->Info().finished_total() == 2; }));
+  EXPECT_TRUE(WaitUntil([&] { return server_->Lines("request_finished").size() == 2; }));
+  for (const nlohmann::json& line : server_->Lines("request_finished")) {
+    EXPECT_EQ(line["status"], "DEADLINE_EXCEEDED") << line;
+  }
   ExpectAllReturned();
+}
+
+// The client has stopped reading; the engine has long forgotten the request.
+TEST_F(LoadTest, ASlowReaderPinsNoMemory) {
+  v1::GenerateRequest request = Greedy("Once upon a time", 300);
+  request.mutable_output()->set_logprobs(20);
+  grpc::ClientContext context;
+  const auto stream = client_->inference().GenerateStream(&context, request);
+  EXPECT_TRUE(WaitUntil([&] { return client_->Info().finished_total() == 1; }));
+  ExpectAllReturned();
+  int token_count = 0;
+  for (v1::GenerateStreamResponse message; stream->Read(&message);) {
+    token_count += message.delta().token_ids_size();
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(token_count, 300);
 }
 
 TEST_F(LoadTest, BadRequestsBesideAStreamDoNotDisturbIt) {

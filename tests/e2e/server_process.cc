@@ -108,6 +108,11 @@ std::vector<nlohmann::json> ServerProcess::Lines(const std::string& event) const
   return found;
 }
 
+int ServerProcess::other_line_count() const {
+  base::MutexLock lock(&mutex_);
+  return other_line_count_;
+}
+
 std::string ServerProcess::output() const {
   base::MutexLock lock(&mutex_);
   return output_;
@@ -148,7 +153,11 @@ void ServerProcess::ReadLines(int fd) {
     partial.append(buffer, static_cast<size_t>(bytes));
     for (size_t end; (end = partial.find('\n')) != std::string::npos;) {
       nlohmann::json line = nlohmann::json::parse(partial.substr(0, end), nullptr, false);
-      if (line.is_object()) lines_.push_back(std::move(line));
+      if (line.is_object() && line.contains("event") && line.contains("time")) {
+        lines_.push_back(std::move(line));
+      } else {
+        ++other_line_count_;
+      }
       partial.erase(0, end + 1);
     }
     changed_.SignalAll();

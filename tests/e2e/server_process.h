@@ -40,6 +40,8 @@ class ServerProcess {
   // The address of the ready line. REQUIRES: the process is ready.
   std::string address() const;
   std::vector<nlohmann::json> Lines(const std::string& event) const;
+  // Lines of standard output that are no JSON object with an event.
+  int other_line_count() const;
   // All of standard output and standard error so far.
   std::string output() const;
   std::string errors() const;
@@ -62,6 +64,7 @@ class ServerProcess {
   std::string output_ ABSL_GUARDED_BY(mutex_);
   std::string errors_ ABSL_GUARDED_BY(mutex_);
   std::vector<nlohmann::json> lines_ ABSL_GUARDED_BY(mutex_);
+  int other_line_count_ ABSL_GUARDED_BY(mutex_) = 0;
   bool output_ended_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread output_reader_;
   std::thread error_reader_;

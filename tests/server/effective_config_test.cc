@@ -1,0 +1,46 @@
+#include "server/effective_config.h"
+
+#include "gtest/gtest.h"
+
+namespace ebb::server {
+namespace {
+
+TEST(EffectiveConfigTest, TheCommandLineWinsOverTheFile) {
+  Flags flags;
+  flags.config = "configs/cpu.json";
+  flags.sets = {"server.listen=127.0.0.1:1", "decode_window.steps=5", "decode_window.steps=6"};
+  const auto set = EffectiveConfig(flags);
+  ASSERT_TRUE(set.ok()) << set.status();
+  EXPECT_EQ(set->server.listen, "127.0.0.1:1");
+  EXPECT_EQ(set->decode_window.steps, 6);
+  flags.listen = "127.0.0.1:2";
+  flags.model = "m.gguf";
+  const auto flagged = EffectiveConfig(flags);
+  ASSERT_TRUE(flagged.ok()) << flagged.status();
+  EXPECT_EQ(flagged->server.listen, "127.0.0.1:2");
+  EXPECT_EQ(flagged->model.path, "m.gguf");
+}
+
+TEST(EffectiveConfigTest, RefusesWhatCannotBeServed) {
+  Flags flags;
+  flags.sets = {"no.such=1"};
+  EXPECT_EQ(EffectiveConfig(flags).status().code(), absl::StatusCode::kInvalidArgument);
+  flags.sets = {};
+  flags.listen = "nowhere";
+  EXPECT_EQ(EffectiveConfig(flags).status().code(), absl::StatusCode::kInvalidArgument);
+  flags = Flags();
+  flags.config = "configs/none.json";
+  EXPECT_FALSE(EffectiveConfig(flags).ok());
+}
+
+TEST(EffectiveConfigTest, TheHashIsThatOfTheSettings) {
+  config::ServerConfig config;
+  const std::string hash = ConfigHash(config);
+  EXPECT_EQ(hash.size(), 16u);
+  EXPECT_EQ(ConfigHash(config), hash);
+  config.decode_window.steps += 1;
+  EXPECT_NE(ConfigHash(config), hash);
+}
+
+}  // namespace
+}  // namespace ebb::server

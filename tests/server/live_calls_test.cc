@@ -1,0 +1,60 @@
+#include "server/live_calls.h"
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace ebb::server {
+namespace {
+
+TEST(LiveCallsTest, KeepsIdsApartAndTheirNumberBounded) {
+  LiveCalls calls(2);
+  auto a = calls.Enter("a");
+  ASSERT_TRUE(a.ok());
+  EXPECT_EQ(calls.Enter("a").status().code(), absl::StatusCode::kAlreadyExists);
+  auto b = calls.Enter("b");
+  ASSERT_TRUE(b.ok());
+  EXPECT_EQ(calls.Enter("c").status().code(), absl::StatusCode::kResourceExhausted);
+  *a = LiveCalls::Ticket();
+  EXPECT_TRUE(calls.Enter("a").ok());  // And left again at once.
+  EXPECT_TRUE(calls.Enter("a").ok());
+}
+
+TEST(LiveCallsTest, ATicketThatMovesHoldsOnePlace) {
+  LiveCalls calls(1);
+  LiveCalls::Ticket ticket = *calls.Enter("a");
+  const LiveCalls::Ticket moved = std::move(ticket);
+  EXPECT_FALSE(calls.Enter("b").ok());
+  EXPECT_FALSE(calls.WaitUntilEmpty(absl::ZeroDuration()));
+}
+
+TEST(LiveCallsTest, ClosingTurnsNewcomersAwayAndWaitsForTheRest) {
+  LiveCalls calls(100);
+  std::atomic<int> entered = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int n = 0;; ++n) {
+        const auto ticket = calls.Enter(std::to_string(i * 1'000'000 + n));
+        if (!ticket.ok()) {
+          EXPECT_EQ(ticket.status().code(), absl::StatusCode::kUnavailable);
+          return;
+        }
+        ++entered;
+      }
+    });
+  }
+  while (entered < 100) std::this_thread::yield();
+  EXPECT_FALSE(calls.closed());
+  calls.Close();
+  EXPECT_TRUE(calls.WaitUntilEmpty(absl::Seconds(30)));
+  EXPECT_TRUE(calls.closed());
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace ebb::server
