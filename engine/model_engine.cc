@@ -23,7 +23,6 @@ memory::KvMemory::Options MemoryOptionsOf(const LocalEngineOptions& options,
   memory.headroom_bytes = options.memory.headroom_bytes;
   memory.idle_after = options.memory.idle;
   memory.shrink.windows_kept = options.memory.shrink_windows;
-  memory.shrink.slack_pages = options.memory.slack_pages;
   memory.shrink.pages_at_once = options.memory.shrink_pages_max;
   memory.prepare_ahead_pages = options.memory.prepared_pages;
   memory.workspaces = {{"workspace.prefill", workspace_bytes(Lane::kPrefill)},
