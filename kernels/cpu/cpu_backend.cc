@@ -34,24 +34,39 @@ size_t PlainBytes(int32_t row_count, int64_t columns) {
   return static_cast<size_t>(CeilDivide(columns * row_count * 4, 64) * 64);
 }
 
-// The activations of one operation, packed into scratch: groups of kGroupRows rows, the last one
-// narrower.
+// The activations of one operation, packed into scratch: groups of 16 rows, then what is left in
+// one group of up to 8, or in two of which the first has 8 (a table has kernels for these widths).
 struct PackedRows {
   int32_t row_count = 0;
   int64_t columns = 0;
   uint8_t* quantized = nullptr;  // Null when no matrix needs it.
   uint8_t* plain = nullptr;
 
-  int32_t group_count() const { return (row_count + kGroupRows - 1) / kGroupRows; }
+  static constexpr int32_t kHalfGroup = kGroupRows / 2;
+
+  int32_t group_count() const {
+    const int32_t rest = row_count % kGroupRows;
+    return row_count / kGroupRows + (rest + kHalfGroup - 1) / kHalfGroup;
+  }
+  int32_t first_row(int32_t group) const {
+    const int32_t whole = row_count / kGroupRows;
+    return group <= whole ? group * kGroupRows : whole * kGroupRows + kHalfGroup;
+  }
   int32_t width(int32_t group) const {
-    return std::min(kGroupRows, row_count - group * kGroupRows);
+    const int32_t whole = row_count / kGroupRows;
+    return group < whole ? kGroupRows : std::min(kHalfGroup, row_count - first_row(group));
+  }
+  int32_t group_of(int32_t row) const {
+    const int32_t whole = row_count / kGroupRows;
+    const int32_t past = row - whole * kGroupRows;
+    return past < 0 ? row / kGroupRows : whole + past / kHalfGroup;
   }
   uint8_t* quantized_group(int32_t group) const {
     if (quantized == nullptr) return nullptr;
-    return quantized + columns / kBlockColumns * kQuantizedBlockBytes * kGroupRows * group;
+    return quantized + columns / kBlockColumns * kQuantizedBlockBytes * first_row(group);
   }
   uint8_t* plain_group(int32_t group) const {
-    return plain == nullptr ? nullptr : plain + columns * 4 * kGroupRows * group;
+    return plain == nullptr ? nullptr : plain + columns * 4 * first_row(group);
   }
 };
 
@@ -290,9 +305,9 @@ class CpuBackend : public Backend {
       job.columns = columns;
       job.norm_weight = norm.weight;
       job.epsilon = norm.epsilon;
-      const int32_t group = row / kGroupRows;
+      const int32_t group = rows.group_of(row);
       job.width = rows.width(group);
-      job.lane = row % kGroupRows;
+      job.lane = row - rows.first_row(group);
       job.quantized = rows.quantized_group(group);
       job.plain = reinterpret_cast<float*>(rows.plain_group(group));
       kernels_.pack_row(job);
@@ -305,7 +320,7 @@ class CpuBackend : public Backend {
     const PackedMatrix& matrix = Cast(*output.weight);
     const TileRange range = RangeOf(matrix, shape, rows.group_count(), index);
     for (int32_t group = range.first_group; group < range.end_group; ++group) {
-      float* y = output.y + int64_t{group} * kGroupRows * matrix.rows() + range.panel * kPanelRows;
+      float* y = output.y + rows.first_row(group) * matrix.rows() + range.panel * kPanelRows;
       MatmulTile tile =
           TileOf(matrix, rows, range.panel, range.panel_count, group, y, matrix.rows());
       tile.accumulate = output.accumulate;
@@ -328,7 +343,7 @@ class CpuBackend : public Backend {
         for (int32_t t = 0; t < tile.width; ++t) {
           kernels_.silu_times(gate + t * kPanelRows, up + t * kPanelRows, tile.last_outputs);
           std::copy_n(gate + t * kPanelRows, tile.last_outputs,
-                      out + (int64_t{group} * kGroupRows + t) * gates.rows() + panel * kPanelRows);
+                      out + int64_t{rows.first_row(group) + t} * gates.rows() + panel * kPanelRows);
         }
       }
     }

@@ -6,9 +6,10 @@
 // Layouts, both made of units of 16, so that one table's packed data suit every other's:
 //
 //   weights     panels of 16 outputs; see packed_matrix.h
-//   activations groups of up to 16 rows, W of them in a group ("width"):
-//     int8   per 32 columns: 8 quads x W x int8[4], W x f32 d, W x f32 s, W x i32 -sum
-//            x = d * q, s = d * sum(q); 44 bytes a row and block
+//   activations groups of W rows ("width"), W up to 8 or 16:
+//     int16  per 32 columns, in two planes of bytes: 8 quads x W x int8[4] high,
+//            8 quads x W x int8[4] low, W x f32 d, W x f32 s, W x i32 -sum
+//            q = 256 * high + low, x = d * q, s = d * sum(q); 76 bytes a row and block
 //     float  per column: W x f32
 #pragma once
 
@@ -23,7 +24,8 @@ namespace ebb::kernels::cpu {
 constexpr int32_t kPanelRows = 16;  // Outputs of a weight panel.
 constexpr int32_t kGroupRows = 16;  // Rows of a full activation group.
 constexpr int32_t kBlockColumns = 32;
-constexpr int64_t kQuantizedBlockBytes = 44;  // Of one row.
+constexpr int64_t kQuantizedBlockBytes = 76;  // Of one row.
+constexpr int32_t kQuantizedMax = 127 * 256;  // Of an activation.
 constexpr int32_t kSplitPositions = 256;      // Of an attention split.
 constexpr int32_t kMaxQueries = 24;           // Rows x heads of one attention tile.
 constexpr int32_t kMaxHeadDim = 512;
@@ -35,8 +37,8 @@ struct MatmulTile {
   int32_t panel_count = 0;
   int32_t last_outputs = kPanelRows;  // Outputs of the last panel, 1 .. 16.
   int64_t columns = 0;
-  const uint8_t* x = nullptr;  // One group: int8 form for block formats, float form else.
-  int32_t width = 0;           // 1 .. 16
+  const uint8_t* x = nullptr;  // One group: int16 form for block formats, float form else.
+  int32_t width = 0;           // 1 .. 8, or 16.
   float* y = nullptr;
   int64_t y_stride = 0;  // In floats.
   bool accumulate = false;
@@ -50,7 +52,7 @@ struct PackRow {
   float epsilon = 0;
   int32_t width = 0;
   int32_t lane = 0;              // The row's place in its group.
-  uint8_t* quantized = nullptr;  // The group's int8 form, or null.
+  uint8_t* quantized = nullptr;  // The group's int16 form, or null.
   float* plain = nullptr;        // The group's float form, or null.
 };
 

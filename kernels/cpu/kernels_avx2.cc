@@ -55,7 +55,7 @@ void QuantizeRow(const PackRow& row, float scale) {
     const F32 unordered = Add(Add(parts[0], parts[1]), Add(parts[2], parts[3]));
     const bool finite = largest < __builtin_inff() &&
                         _mm256_movemask_ps(_mm256_cmp_ps(unordered, unordered, _CMP_UNORD_Q)) == 0;
-    alignas(32) int8_t q[kBlockColumns] = {};
+    alignas(64) int8_t q[2 * kBlockColumns] = {};
     if (!finite) {
       StoreBlock(row, b, q, 0, __builtin_nanf(""));
       continue;
@@ -64,18 +64,23 @@ void QuantizeRow(const PackRow& row, float scale) {
       StoreBlock(row, b, q, 0, 0.0f);
       continue;
     }
-    const F32 inverse = Set1(127.0f / largest);
+    const F32 inverse = Set1(kQuantizedMax / largest);
     int32_t sum = 0;
     for (int i = 0; i < 4; ++i) {
       alignas(32) int32_t lanes[kLanes];
       _mm256_store_si256(reinterpret_cast<__m256i*>(lanes),
                          _mm256_cvtps_epi32(Mul(parts[i], inverse)));
       for (int j = 0; j < kLanes; ++j) {
-        q[i * kLanes + j] = static_cast<int8_t>(lanes[j]);
-        sum += lanes[j];
+        // low in [-127, 127] (a low of -128 becomes -127: one part in 32512 of the largest), so
+        // that its negative is a byte too.
+        const int32_t high = (lanes[j] + 128) >> 8;
+        const int32_t low = lanes[j] - 256 * high < -127 ? -127 : lanes[j] - 256 * high;
+        q[i * kLanes + j] = static_cast<int8_t>(high);
+        q[kBlockColumns + i * kLanes + j] = static_cast<int8_t>(low);
+        sum += 256 * high + low;
       }
     }
-    StoreBlock(row, b, q, sum, largest / 127.0f);
+    StoreBlock(row, b, q, sum, largest / kQuantizedMax);
   }
 }
 
@@ -86,9 +91,10 @@ void Pack(const PackRow& row) {
   if (row.plain != nullptr) PackPlainRow(row, scale);
 }
 
-// Dot products of one block: 8 outputs, 32 columns, one row. 4-bit weights: a lane of 16 bits adds
-// up 8 quads of 2 products of at most 15 * 127, which is below 2^15. 8-bit ones: the product of the
-// weight's magnitude with the activation under the weight's sign, 2 of at most 128 * 127 in a lane.
+// Dot products of one block with one plane: 8 outputs, 32 columns, one row. 4-bit weights: a lane
+// of 16 bits adds up 8 quads of 2 products of at most 15 * 127, which is below 2^15. 8-bit ones:
+// the product of the weight's magnitude with the activation under the weight's sign, 2 of at most
+// 128 * 127 in a lane.
 template <DType kDType>
 EBB_INLINE __m256i BlockDot(const __m256i (&weights)[8], const int32_t* quads, int32_t width) {
   const __m256i ones = _mm256_set1_epi16(1);
@@ -158,12 +164,14 @@ EBB_INLINE void BlockHalf(const MatmulTile& tile, int32_t panel, int half, int32
     F32 m = Zero();
     if constexpr (kDType == DType::kQ4_1) m = FromHalf(Load16Bit(scales + 32));
     const auto* quads = reinterpret_cast<const int32_t*>(x) + row;
-    const auto* row_d = reinterpret_cast<const float*>(x + 32 * width) + row;
-    const auto* row_s = reinterpret_cast<const float*>(x + 36 * width) + row;
-    const auto* row_negative_sum = reinterpret_cast<const int32_t*>(x + 40 * width) + row;
+    const auto* row_d = reinterpret_cast<const float*>(x + 64 * width) + row;
+    const auto* row_s = reinterpret_cast<const float*>(x + 68 * width) + row;
+    const auto* row_negative_sum = reinterpret_cast<const int32_t*>(x + 72 * width) + row;
 #pragma GCC unroll 4
     for (int t = 0; t < kRows; ++t) {
-      __m256i dot = BlockDot<kDType>(weights, quads + t, tile.width);
+      const __m256i high = BlockDot<kDType>(weights, quads + t, tile.width);
+      const __m256i low = BlockDot<kDType>(weights, quads + 8 * width + t, tile.width);
+      __m256i dot = _mm256_add_epi32(_mm256_slli_epi32(high, 8), low);
       if constexpr (kDType == DType::kQ4_0) {
         dot = _mm256_add_epi32(dot, _mm256_slli_epi32(_mm256_set1_epi32(row_negative_sum[t]), 3));
       }

@@ -47,6 +47,17 @@ EBB_INLINE void StoreOutputs(const MatmulTile& tile, int32_t panel, int, int32_t
 // After StoreOutputs.
 #include "kernels/cpu/plain_matmul.inc"
 
+// 16 activations as 256 * high + low, low in [-127, 127] (a low of -128 becomes -127: one part in
+// 32512 of the largest, and its negative is a byte too). Returns their sum.
+EBB_INLINE int32_t SplitPlanes(__m512i q, int8_t* high, int8_t* low) {
+  const __m512i high_q = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
+  const __m512i low_q =
+      _mm512_max_epi32(_mm512_sub_epi32(q, _mm512_slli_epi32(high_q, 8)), _mm512_set1_epi32(-127));
+  _mm_store_si128(reinterpret_cast<__m128i*>(high), _mm512_cvtsepi32_epi8(high_q));
+  _mm_store_si128(reinterpret_cast<__m128i*>(low), _mm512_cvtsepi32_epi8(low_q));
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_slli_epi32(high_q, 8), low_q));
+}
+
 void QuantizeRow(const PackRow& row, float scale) {
   for (int64_t b = 0; b < row.columns / kBlockColumns; ++b) {
     const F32 low = NormedAt(row, scale, b * kBlockColumns);
@@ -56,7 +67,7 @@ void QuantizeRow(const PackRow& row, float scale) {
     const F32 unordered = Add(low, high);
     const bool finite =
         largest < __builtin_inff() && _mm512_cmp_ps_mask(unordered, unordered, _CMP_UNORD_Q) == 0;
-    alignas(32) int8_t q[kBlockColumns] = {};
+    alignas(64) int8_t q[2 * kBlockColumns] = {};
     if (!finite) {
       StoreBlock(row, b, q, 0, __builtin_nanf(""));
       continue;
@@ -65,13 +76,11 @@ void QuantizeRow(const PackRow& row, float scale) {
       StoreBlock(row, b, q, 0, 0.0f);
       continue;
     }
-    const F32 inverse = Set1(127.0f / largest);
-    const __m512i low_q = _mm512_cvtps_epi32(Mul(low, inverse));
-    const __m512i high_q = _mm512_cvtps_epi32(Mul(high, inverse));
-    _mm_store_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtsepi32_epi8(low_q));
-    _mm_store_si128(reinterpret_cast<__m128i*>(q + kLanes), _mm512_cvtsepi32_epi8(high_q));
-    StoreBlock(row, b, q, _mm512_reduce_add_epi32(_mm512_add_epi32(low_q, high_q)),
-               largest / 127.0f);
+    const F32 inverse = Set1(kQuantizedMax / largest);
+    const int32_t sum =
+        SplitPlanes(_mm512_cvtps_epi32(Mul(low, inverse)), q, q + kBlockColumns) +
+        SplitPlanes(_mm512_cvtps_epi32(Mul(high, inverse)), q + kLanes, q + kBlockColumns + kLanes);
+    StoreBlock(row, b, q, sum, largest / kQuantizedMax);
   }
 }
 
@@ -99,9 +108,10 @@ EBB_INLINE void LoadWeights(const uint8_t* quants, __m512i (&weights)[8]) {
   }
 }
 
-// One panel times a group of kRows rows.
+// One panel times a group of kRows rows. A function of its own for each kRows: put together they
+// would take the compiler minutes.
 template <DType kDType, int kRows>
-EBB_INLINE void BlockPanel(const MatmulTile& tile, int32_t panel) {
+__attribute__((noinline)) void BlockPanel(const MatmulTile& tile, int32_t panel) {
   constexpr int64_t kQuantBytes = kDType == DType::kQ8_0 ? 512 : 256;
   constexpr int64_t kScaleBytes = kDType == DType::kQ4_1 ? 64 : 32;
   // What an unsigned weight is above the signed one, as a shift of the activations' sum.
@@ -123,18 +133,25 @@ EBB_INLINE void BlockPanel(const MatmulTile& tile, int32_t panel) {
     F32 m = Zero();
     if constexpr (kDType == DType::kQ4_1) m = FromHalf(Load16Bit(scales + 32));
     const auto* quads = reinterpret_cast<const int32_t*>(x);
-    const auto* row_d = reinterpret_cast<const float*>(x + 32 * kRows);
-    const auto* row_s = reinterpret_cast<const float*>(x + 36 * kRows);
-    const auto* row_negative_sum = reinterpret_cast<const int32_t*>(x + 40 * kRows);
+    const auto* row_d = reinterpret_cast<const float*>(x + 64 * kRows);
+    const auto* row_s = reinterpret_cast<const float*>(x + 68 * kRows);
+    const auto* row_negative_sum = reinterpret_cast<const int32_t*>(x + 72 * kRows);
 #pragma GCC unroll 16
     for (int t = 0; t < kRows; ++t) {
+      // At most 32 * 255 * 32512 < 2^31.
       __m512i dot = _mm512_setzero_si512();
-      if constexpr (kDType != DType::kQ4_1) {
-        dot = _mm512_slli_epi32(_mm512_set1_epi32(row_negative_sum[t]), kOffsetShift);
-      }
 #pragma GCC unroll 8
       for (int j = 0; j < 8; ++j) {
         dot = _mm512_dpbusd_epi32(dot, weights[j], _mm512_set1_epi32(quads[j * kRows + t]));
+      }
+      dot = _mm512_slli_epi32(dot, 8);
+      if constexpr (kDType != DType::kQ4_1) {
+        dot = _mm512_add_epi32(
+            dot, _mm512_slli_epi32(_mm512_set1_epi32(row_negative_sum[t]), kOffsetShift));
+      }
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) {
+        dot = _mm512_dpbusd_epi32(dot, weights[j], _mm512_set1_epi32(quads[(8 + j) * kRows + t]));
       }
       const F32 scale = Mul(d, Set1(row_d[t]));
       if constexpr (kDType == DType::kQ4_1) {
@@ -154,15 +171,31 @@ EBB_INLINE void BlockPanel(const MatmulTile& tile, int32_t panel) {
 
 template <DType kDType, int kRows>
 void BlockRows(const MatmulTile& tile) {
-  if constexpr (kRows > 1) {
-    if (tile.width != kRows) return BlockRows<kDType, kRows - 1>(tile);
-  }
   for (int32_t panel = 0; panel < tile.panel_count; ++panel) BlockPanel<kDType, kRows>(tile, panel);
 }
 
 template <DType kDType>
 void BlockMatmul(const MatmulTile& tile) {
-  BlockRows<kDType, kGroupRows>(tile);
+  switch (tile.width) {
+    case 1:
+      return BlockRows<kDType, 1>(tile);
+    case 2:
+      return BlockRows<kDType, 2>(tile);
+    case 3:
+      return BlockRows<kDType, 3>(tile);
+    case 4:
+      return BlockRows<kDType, 4>(tile);
+    case 5:
+      return BlockRows<kDType, 5>(tile);
+    case 6:
+      return BlockRows<kDType, 6>(tile);
+    case 7:
+      return BlockRows<kDType, 7>(tile);
+    case 8:
+      return BlockRows<kDType, 8>(tile);
+    default:
+      return BlockRows<kDType, kGroupRows>(tile);
+  }
 }
 
 }  // namespace
