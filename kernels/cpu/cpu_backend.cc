@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kPrefillTileMacs = int64_t{4} << 20;
 // Weight bytes of one decode tile: a few of them hide the cost of claiming.
 constexpr int64_t kDecodeTileBytes = 16 << 10;
-// Activation groups of one tile: their int8 form should stay in the second-level cache.
+// Activation groups of one tile: their int16 form should stay in the second-level cache.
 constexpr int32_t kGroupsPerTile = 8;
 // From this many rows on, work on single rows is worth a section of its own.
 constexpr int32_t kParallelRows = 3;
