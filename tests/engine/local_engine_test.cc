@@ -1,0 +1,277 @@
+// LocalEngine driven by hand: nothing happens until the test says so.
+
+#include "engine/local_engine.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock_fake.h"
+#include "base/log.h"
+#include "device/stream_fake.h"
+#include "device/vmm_fake.h"
+#include "engine/step_runner_fake.h"
+#include "gtest/gtest.h"
+#include "memory/kv_memory.h"
+#include "scheduler/local_policy.h"
+#include "tests/engine/recording_sink.h"
+
+namespace ebb::engine {
+namespace {
+
+constexpr int32_t kVocabulary = 64;
+constexpr int32_t kEndId = 7;
+constexpr int64_t kGranularity = 4096;
+
+class LineLog final : public base::Log {
+ public:
+  void Write(absl::string_view event, nlohmann::ordered_json fields) override {
+    lines.emplace_back(std::string(event), std::move(fields));
+  }
+  const nlohmann::ordered_json* Last(const std::string& event) const {
+    for (auto it = lines.rbegin(); it != lines.rend(); ++it) {
+      if (it->first == event) return &it->second;
+    }
+    return nullptr;
+  }
+  std::vector<std::pair<std::string, nlohmann::ordered_json>> lines;
+};
+
+// Blocks of 4 tokens, pages of 16 tokens, room for 32 pages.
+class LocalEngineTest : public testing::Test {
+ protected:
+  LocalEngineTest() {
+    options_.step.chunk_tokens_max = 8;
+    options_.step.max_gap = absl::Milliseconds(100);
+    options_.memory.limit_bytes = 32 * kGranularity;
+    options_.memory.ceiling_bytes = 64 * kGranularity;
+    options_.memory.headroom_bytes = 0;
+    options_.queue.running_sequences_max = 4;
+    memory::KvShape shape{2, 4, kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, 4)};
+    const auto geometry = memory::KvGeometry::Create(shape, kGranularity, 4);
+    memory::KvMemory::Options memory;
+    memory.ceiling_bytes = options_.memory.ceiling_bytes;
+    memory.limit_bytes = options_.memory.limit_bytes;
+    memory.idle_after = options_.memory.idle;
+    memory.workspaces = {{"workspace.prefill", 4 * kGranularity},
+                         {"workspace.decode", 4 * kGranularity}};
+    memory_ = *memory::KvMemory::Create(*geometry, memory, &vmm_);
+    FakeStepRunner::Options runner;
+    runner.kv = {
+        memory_->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, geometry->layer_block_bytes()};
+    for (int lane = 0; lane < 2; ++lane) {
+      runner.workspace_base[lane] = memory_->workspace(lane).base();
+      runner.stream[lane] = &streams_[lane];
+    }
+    runner.vmm = &vmm_;
+    runner.clock = &clock_;
+    runner.vocabulary_size = kVocabulary;
+    runner_ = std::make_unique<FakeStepRunner>(runner);
+    policy_ =
+        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
+    EngineParts parts{&clock_,
+                      &log_,
+                      &vmm_,
+                      memory_.get(),
+                      runner_.get(),
+                      policy_.get(),
+                      {kVocabulary, 128, {kEndId}}};
+    engine_ = *LocalEngine::Create(options_, parts);
+  }
+  ~LocalEngineTest() override {
+    engine_->BeginDrain(absl::ZeroDuration());
+    for (int i = 0; i < 4; ++i) Round();
+    EXPECT_TRUE(engine_->Shutdown().ok());
+  }
+
+  static Request MakeRequest(int32_t prompt_tokens, int32_t max_tokens) {
+    Request request;
+    for (int32_t i = 0; i < prompt_tokens; ++i) request.prompt.push_back(i % kVocabulary);
+    request.sampling.temperature = 0;
+    request.stopping.max_tokens = max_tokens;
+    request.stopping.ignore_eos = true;
+    request.label = "a label";
+    return request;
+  }
+  std::pair<RequestId, std::shared_ptr<RecordingSink>> Submit(Request request) {
+    auto sink = std::make_shared<RecordingSink>();
+    const absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), sink);
+    EXPECT_TRUE(id.ok()) << id.status();
+    return {id.ok() ? *id : 0, sink};
+  }
+  // Keeper and loops until neither moves; no step completes.
+  void Plan() {
+    for (int i = 0; i < 10; ++i) {
+      engine_->keeper().RunOnce();
+      engine_->prefill().RunOnce();
+      engine_->decode().RunOnce();
+    }
+  }
+  void Round() {
+    Plan();
+    streams_[0].RunAll();
+    streams_[1].RunAll();
+    Plan();
+  }
+  int64_t UsedBlocks() { return memory_->blocks().used_blocks(); }
+
+  LocalEngineOptions options_;
+  base::FakeClock clock_;
+  LineLog log_;
+  device::FakeVmm vmm_{[] {
+    device::FakeVmm::Options options;
+    options.granularity_bytes = kGranularity;
+    options.capacity_bytes = 128 * kGranularity;
+    options.backed = true;
+    return options;
+  }()};
+  std::unique_ptr<memory::KvMemory> memory_;
+  device::FakeStream streams_[2];
+  std::unique_ptr<FakeStepRunner> runner_;
+  std::unique_ptr<scheduler::LocalPolicy> policy_;
+  std::unique_ptr<LocalEngine> engine_;
+};
+
+TEST_F(LocalEngineTest, NothingIsMappedBeforeTheFirstRequestAndAfterIdling) {
+  Plan();
+  EXPECT_EQ(engine_->Memory().held_bytes, 0);
+  auto [id, sink] = Submit(MakeRequest(20, 3));
+  for (int i = 0; i < 20; ++i) Round();
+  EXPECT_EQ(sink->Wait().reason, FinishReason::kLength);
+  EXPECT_GT(engine_->Memory().pages_mapped, 0);
+  EXPECT_EQ(engine_->Memory().needed_bytes, 0);
+  clock_.Advance(options_.memory.idle);
+  for (int i = 0; i < 10; ++i) Plan();
+  EXPECT_EQ(engine_->Memory().held_bytes, 0);
+  EXPECT_EQ(log_.Last("memory_idle")->at("held_bytes"), 0);
+}
+
+TEST_F(LocalEngineTest, CancelFreesBlocksWhenTheStepInFlightIsReaped) {
+  auto [id, sink] = Submit(MakeRequest(20, 3));
+  Plan();
+  EXPECT_GT(UsedBlocks(), 0);
+  engine_->Cancel(id);
+  Plan();
+  EXPECT_GT(UsedBlocks(), 0) << "blocks freed under a submitted step";
+  EXPECT_FALSE(sink->finished());
+  streams_[0].RunNext();
+  engine_->prefill().RunOnce();
+  EXPECT_EQ(UsedBlocks(), 0);
+  EXPECT_EQ(sink->Wait().reason, FinishReason::kCancelled);
+}
+
+TEST_F(LocalEngineTest, AQueuedRequestIsCancelledAndTimedOutWithoutAStep) {
+  std::vector<std::shared_ptr<RecordingSink>> running;
+  for (int i = 0; i < 4; ++i) running.push_back(Submit(MakeRequest(8, 60)).second);
+  Round();
+  auto [id, cancelled] = Submit(MakeRequest(8, 4));
+  Request timed = MakeRequest(8, 4);
+  timed.deadline = clock_.Now() + absl::Seconds(1);
+  auto late = Submit(std::move(timed)).second;
+  Plan();
+  engine_->Cancel(id);
+  clock_.Advance(absl::Seconds(1));
+  engine_->prefill().RunOnce();
+  EXPECT_EQ(cancelled->Wait().reason, FinishReason::kCancelled);
+  EXPECT_EQ(late->Wait().reason, FinishReason::kDeadline);
+  EXPECT_EQ(late->finish().status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(late->finish().first_token_time, absl::InfiniteDuration());
+}
+
+TEST_F(LocalEngineTest, DecodeWaitsForPrefillNoLongerThanTheGap) {
+  auto [id, decoding] = Submit(MakeRequest(4, 50));
+  for (int i = 0; i < 3; ++i) Round();
+  const size_t before = decoding->tokens().size();
+  ASSERT_GT(before, 0u);
+  streams_[1].RunAll();
+  auto [other, prompt] = Submit(MakeRequest(40, 2));
+  // A prefill step is in flight from here on; decode's last step has just ended.
+  clock_.Advance(absl::Seconds(3));  // Past every window's end: the prompt is admitted.
+  Plan();
+  streams_[1].RunAll();
+  engine_->decode().RunOnce();
+  const size_t now = decoding->tokens().size();
+  Plan();
+  streams_[1].RunAll();
+  Plan();
+  EXPECT_EQ(decoding->tokens().size(), now) << "decode did not leave prefill its share";
+  // Predicted step time is at most what the model's prior says of one row: far below the gap.
+  clock_.Advance(options_.step.max_gap);
+  Plan();
+  streams_[1].RunAll();
+  Plan();
+  EXPECT_EQ(decoding->tokens().size(), now + 1);
+}
+
+TEST_F(LocalEngineTest, AFailedStepEndsItsRequestsAndNothingElse) {
+  auto [id, failed] = Submit(MakeRequest(4, 5));
+  runner_->FailNext(Lane::kPrefill, absl::UnknownError("the machine hiccuped"));
+  Round();
+  EXPECT_EQ(failed->Wait().status.code(), absl::StatusCode::kInternal);
+  auto fine = Submit(MakeRequest(4, 5)).second;
+  for (int i = 0; i < 20; ++i) Round();
+  EXPECT_EQ(fine->Wait().reason, FinishReason::kLength);
+}
+
+TEST_F(LocalEngineTest, ALimitIsAppliedOrDeferredWithItsBytes) {
+  auto sink = Submit(MakeRequest(60, 60)).second;
+  for (int i = 0; i < 12; ++i) Round();
+  const absl::StatusOr<LimitAnswer> deferred =
+      engine_->SetMemoryLimit(2 * kGranularity, absl::ZeroDuration());
+  ASSERT_TRUE(deferred.ok());
+  EXPECT_FALSE(deferred->applied);
+  EXPECT_EQ(deferred->deferred_bytes, deferred->held_bytes - 2 * kGranularity);
+  // It needs more pages than the limit has: it runs until it can go no further, then ends.
+  for (int i = 0; i < 200 && !sink->finished(); ++i) {
+    Round();
+    clock_.Advance(absl::Milliseconds(100));
+  }
+  EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kResourceExhausted);
+  for (int i = 0; i < 20; ++i) Round();
+  const absl::StatusOr<LimitAnswer> applied =
+      engine_->SetMemoryLimit(2 * kGranularity, absl::ZeroDuration());
+  EXPECT_TRUE(applied->applied);
+  EXPECT_FALSE(engine_->SetMemoryLimit(65 * kGranularity, absl::ZeroDuration()).ok());
+  EXPECT_FALSE(engine_->SetMemoryLimit(-1, absl::ZeroDuration()).ok());
+}
+
+TEST_F(LocalEngineTest, TheLogTellsWindowsAndEndsButNoPrompt) {
+  auto sink = Submit(MakeRequest(20, 4)).second;
+  for (int i = 0; i < 20; ++i) Round();
+  const nlohmann::ordered_json* window = log_.Last("window");
+  ASSERT_NE(window, nullptr);
+  for (const char* field :
+       {"queue", "length_ms", "static_blocks", "dynamic_blocks", "slack_blocks", "demand_pages",
+        "pages_before", "pages_after", "reason", "held_bytes", "needed_bytes", "limit_bytes"}) {
+    EXPECT_TRUE(window->contains(field)) << field;
+  }
+  const nlohmann::ordered_json* ended = log_.Last("request_finished");
+  ASSERT_NE(ended, nullptr);
+  EXPECT_EQ(ended->at("label"), "a label");
+  EXPECT_EQ(ended->at("finish_reason"), "length");
+  EXPECT_EQ(ended->at("prompt_tokens"), 20);
+  EXPECT_EQ(ended->at("completion_tokens"), 4);
+  EXPECT_FALSE(ended->contains("prompt"));
+}
+
+TEST_F(LocalEngineTest, BadRequestsAreRefusedWithBothNumbers) {
+  auto sink = std::make_shared<RecordingSink>();
+  EXPECT_EQ(engine_->Submit(MakeRequest(0, 4), sink).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine_->Submit(MakeRequest(4, 0), sink).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine_->Submit(MakeRequest(128, 1), sink).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  Request alien = MakeRequest(4, 4);
+  alien.prompt[2] = kVocabulary;
+  EXPECT_EQ(engine_->Submit(std::move(alien), sink).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(engine_->SetMemoryLimit(6 * kGranularity, absl::ZeroDuration()).ok());
+  const absl::Status large = engine_->Submit(MakeRequest(100, 20), sink).status();
+  EXPECT_EQ(large.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(large.message().find("120 tokens"), absl::string_view::npos) << large;
+}
+
+}  // namespace
+}  // namespace ebb::engine
