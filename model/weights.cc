@@ -62,10 +62,14 @@ class WeightLoader {
     source.columns = tensor->dims[0];
     source.bytes = bytes;
     absl::StatusOr<std::unique_ptr<kernels::Matrix>> packed = backend_->LoadMatrix(source);
-    if (!packed.ok()) {
-      return file_.Error(packed.status().code(), "nonfinite",
+    if (absl::IsInvalidArgument(packed.status())) {
+      return file_.Error(absl::StatusCode::kInvalidArgument, "nonfinite",
                          absl::StrCat("tensor ", name, ": ", packed.status().message(),
                                       ". The file is damaged: fetch it again."));
+    }
+    if (!packed.ok()) {
+      return file_.Error(packed.status().code(), "pack",
+                         absl::StrCat("tensor ", name, ": ", packed.status().message()));
     }
     held_bytes_ += (*packed)->held_bytes();
     *matrix = *std::move(packed);

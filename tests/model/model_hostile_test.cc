@@ -203,6 +203,26 @@ TEST(ModelHostileTest, NormsThatAreNotFinite) {
   }
 }
 
+// A matrix of plain numbers that are zero but for the last.
+void ExpectBadNumberRefused(uint32_t type, const std::string& bad) {
+  GgufBuilder builder = TinyLlama();
+  TensorDraft& tensor = builder.Tensor("blk.0.attn_k.weight");
+  tensor.type = type;
+  tensor.data = std::string(32 * 16 * bad.size(), '\0');
+  EXPECT_TRUE(LoadStatus(builder).ok()) << LoadStatus(builder);
+  tensor.data.replace(tensor.data.size() - bad.size(), bad.size(), bad);
+  ExpectRefused(builder, "nonfinite");
+}
+
+TEST(ModelHostileTest, PlainWeightsThatAreNotFinite) {
+  ExpectBadNumberRefused(/*type=F32*/ 0, RawBytes(std::numeric_limits<float>::quiet_NaN()));
+  ExpectBadNumberRefused(/*type=F32*/ 0, RawBytes(-std::numeric_limits<float>::infinity()));
+  ExpectBadNumberRefused(/*type=F16*/ 1, RawBytes(uint16_t{0x7C00}));
+  ExpectBadNumberRefused(/*type=F16*/ 1, RawBytes(uint16_t{0x7E00}));
+  ExpectBadNumberRefused(/*type=BF16*/ 30, RawBytes(uint16_t{0x7F80}));
+  ExpectBadNumberRefused(/*type=BF16*/ 30, RawBytes(uint16_t{0xFFC0}));
+}
+
 // A matrix of `type` whose blocks are zero but for one 16-bit number that is NaN or infinite.
 void ExpectBadScaleRefused(uint32_t type, size_t block_bytes, size_t place) {
   for (const uint16_t bad : {uint16_t{0x7E00}, uint16_t{0x7C00}, uint16_t{0xFC00}}) {
