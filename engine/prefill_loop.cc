@@ -57,8 +57,12 @@ std::vector<PromptView> PrefillLoop::ViewPrompts(const std::vector<Sequence*>& p
       accounts.granted(memory::AccountId::kPrefill) - accounts.used(memory::AccountId::kPrefill);
   std::vector<PromptView> views;
   for (const Sequence* prompt : prompts) {
-    const int64_t total = static_cast<int64_t>(prompt->tokens.size());
-    const int64_t blocks = std::min(grant_left, prompt->table.MissingBlocks(total));
+    // No more than this step can use: what a long prompt needs later keeps no short one waiting
+    // now.
+    const int64_t chunk_end =
+        prompt->computed_tokens +
+        std::min(prompt->remaining_tokens(), core_->options.step.chunk_tokens_max);
+    const int64_t blocks = std::min(grant_left, prompt->table.MissingBlocks(chunk_end));
     grant_left -= blocks;
     const int64_t room =
         prompt->table.capacity_tokens() + blocks * block_tokens - prompt->computed_tokens;

@@ -23,15 +23,22 @@ std::vector<int32_t> LocalPolicy::PlanChunk(const std::vector<engine::PromptView
   std::vector<int32_t> tokens(prompts.size(), 0);
   int32_t chunk_left = options_.chunk_tokens_max;
   int32_t logits_left = options_.logits_rows_max;
-  for (size_t i = 0; i < prompts.size() && chunk_left > 0; ++i) {
-    const engine::PromptView& prompt = prompts[i];
-    int32_t count = std::min({prompt.remaining_tokens, prompt.room_tokens, chunk_left});
-    if (prompt.prompt_logprobs) {
-      count = std::min(count, logits_left);
-      logits_left -= count;
+  // First no prompt takes more than three quarters, so that short ones need not wait until a long
+  // one is done; then what is left goes round again.
+  const int32_t share = chunk_left - chunk_left / 4;
+  for (const int32_t tokens_max : {share, options_.chunk_tokens_max}) {
+    for (size_t i = 0; i < prompts.size() && chunk_left > 0; ++i) {
+      const engine::PromptView& prompt = prompts[i];
+      int32_t more =
+          std::min({prompt.remaining_tokens, prompt.room_tokens, tokens_max}) - tokens[i];
+      more = std::clamp(more, 0, chunk_left);
+      if (prompt.prompt_logprobs) {
+        more = std::min(more, logits_left);
+        logits_left -= more;
+      }
+      tokens[i] += more;
+      chunk_left -= more;
     }
-    tokens[i] = count;
-    chunk_left -= count;
   }
   return tokens;
 }

@@ -32,7 +32,8 @@ class LocalPolicy final : public engine::StepPolicy {
 
   absl::Status Accept(const engine::ArrivalView& arrival) const override;
 
-  // Fills the chunk in order, several prompts to a chunk.
+  // Fills the chunk in order, several prompts to a chunk; while others wait, one prompt takes at
+  // most three quarters of it.
   std::vector<int32_t> PlanChunk(const std::vector<engine::PromptView>& prompts) const override;
 
   std::vector<size_t> Admit(const engine::AdmissionInput& input) const override;

@@ -30,6 +30,14 @@ TEST(LocalPolicyTest, AChunkHoldsSeveralPromptsInOrder) {
             (std::vector<int32_t>{30, 16, 54, 0}));
 }
 
+TEST(LocalPolicyTest, AShortPromptNeedNotWaitForALongOne) {
+  const LocalPolicy policy(Options());
+  EXPECT_EQ(policy.PlanChunk({Prompt(5000, 5000), Prompt(10, 10)}), (std::vector<int32_t>{90, 10}));
+  EXPECT_EQ(policy.PlanChunk({Prompt(5000, 5000), Prompt(5000, 5000)}),
+            (std::vector<int32_t>{75, 25}));
+  EXPECT_EQ(policy.PlanChunk({Prompt(5000, 5000)}), (std::vector<int32_t>{100}));
+}
+
 TEST(LocalPolicyTest, PromptLogprobsMakeChunksSmaller) {
   const LocalPolicy policy(Options());
   EXPECT_EQ(policy.PlanChunk({Prompt(8, 8, true), Prompt(60, 60, true), Prompt(90, 90)}),
