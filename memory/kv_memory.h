@@ -182,7 +182,7 @@ class KvMemory {
   absl::Time free_read_at_ = absl::InfinitePast();
   absl::Time idle_since_ = absl::InfiniteFuture();  // Infinite: not idle.
   int64_t taken_when_idle_ = 0;
-  bool idle_ = false;  // Idle long enough: nothing is kept.
+  bool idle_ = true;  // Idle long enough, or nothing has run yet: nothing is kept.
 };
 
 }  // namespace ebb::memory
