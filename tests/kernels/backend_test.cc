@@ -170,6 +170,50 @@ TEST_P(BackendTest, BlockProductsAreTheExactIntegerSums) {
   }
 }
 
+// Both planes of the activations: multiples of 1/256 up to 127, with 127 in each block, so that d
+// is 1/256 and nothing is rounded. Sums stay below 2^24, so that floats hold them.
+TEST_P(BackendTest, BothPlanesOfTheActivationsAreExact) {
+  base::Rng rng(TestSeed(12));
+  constexpr int64_t kOutputs = 40;
+  constexpr int32_t kRows = 21;
+  for (DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
+    TestMatrix matrix{dtype, kOutputs, 32, {}, {}, {}};
+    for (int64_t o = 0; o < kOutputs; ++o) {
+      AppendHalf(&matrix.bytes, 1.0f);
+      if (dtype == DType::kQ4_1) AppendHalf(&matrix.bytes, 0.0f);
+      for (int i = 0; i < (dtype == DType::kQ8_0 ? 32 : 16); ++i) {
+        matrix.bytes.push_back(static_cast<uint8_t>(
+            dtype == DType::kQ8_0 ? rng.Between(-15, 15) : static_cast<int64_t>(rng.Bits())));
+      }
+    }
+    matrix.values.resize(kOutputs * 32);
+    Dequantize(dtype, matrix.bytes, absl::MakeSpan(matrix.values));
+    std::vector<int32_t> units(kRows * 32);
+    std::vector<float> x(units.size());
+    for (size_t i = 0; i < units.size(); ++i) {
+      units[i] = static_cast<int32_t>(rng.Between(-32512, 32512));
+      if ((units[i] + 128) % 256 == 0) ++units[i];  // A low plane of -128 is rounded to -127.
+      if (i % 32 == 9) units[i] = 32512;
+      x[i] = static_cast<float>(units[i]) / 256;
+    }
+    const auto weight = LoadOrDie(backend_.get(), matrix);
+    Guarded<uint8_t> scratch(backend_->ScratchBytes(kRows, 32));
+    Guarded<float> y(kRows * kOutputs);
+    const LinearOutput output{weight.get(), y.data(), false};
+    backend_->Linear({Lane::kDecode, scratch.span()}, x.data(), kRows, {}, {&output, 1});
+    for (int32_t r = 0; r < kRows; ++r) {
+      for (int64_t o = 0; o < kOutputs; ++o) {
+        int64_t want = 0;
+        for (int64_t k = 0; k < 32; ++k) {
+          want += units[r * 32 + k] * static_cast<int64_t>(matrix.values[o * 32 + k]);
+        }
+        ASSERT_EQ(y[r * kOutputs + o], static_cast<float>(want) / 256)
+            << TraitsOf(dtype).name << " row " << r << " output " << o;
+      }
+    }
+  }
+}
+
 TEST_P(BackendTest, SeveralMatricesOfDifferentFormatsAtOnce) {
   base::Rng rng(TestSeed(3));
   constexpr int64_t kColumns = 64;
