@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "server/effective_config.h"
@@ -15,6 +16,9 @@ namespace {
 
 // After a drain, readers that are still busy with answers already made get this long.
 constexpr absl::Duration kReadersTime = absl::Seconds(5);
+// Clients often ask again as soon as they have their answer: so long the server goes on saying
+// UNAVAILABLE, for gRPC itself answers CANCELLED to a call that comes while it closes.
+constexpr absl::Duration kLingerTime = absl::Milliseconds(200);
 // What is left then (health watchers, stuck readers) is cancelled after this.
 constexpr absl::Duration kFlushTime = absl::Milliseconds(200);
 // Calls may stay open after the engine is done with them, while their readers read.
@@ -116,6 +120,7 @@ void Serving::RunUntilDrained() {
   });
   engine_->Drain(grace);
   live_calls_.WaitUntilEmpty(hurried ? absl::Seconds(1) : kReadersTime);
+  if (!hurried) absl::SleepFor(kLingerTime);
   drain_->Stop();
   hurries.join();
   server_->Shutdown(kFlushTime);

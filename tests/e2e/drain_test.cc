@@ -87,7 +87,10 @@ TEST(DrainTest, SigtermUnderLoadFinishesWhatRuns) {
     if (streamed.status.ok()) {
       EXPECT_EQ(streamed.token_ids.size(), 24u);
     } else {
-      EXPECT_EQ(streamed.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+      // CANCELLED is gRPC's own answer to a call that comes at the very moment of closing.
+      EXPECT_TRUE(streamed.status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                  streamed.status.error_code() == grpc::StatusCode::CANCELLED)
+          << streamed.status.error_code();
       EXPECT_FALSE(streamed.accepted);
     }
   }
