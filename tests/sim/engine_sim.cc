@@ -17,6 +17,7 @@
 #include "memory/kv_memory.h"
 #include "scheduler/local_policy.h"
 #include "tests/sim/canaries.h"
+#include "tests/sim/sim_client.h"
 
 namespace ebb::sim {
 namespace {
@@ -28,164 +29,10 @@ using engine::Request;
 using engine::RequestId;
 using engine::Token;
 
-constexpr int32_t kVocabulary = 48;
-constexpr int32_t kEndId = 7;
-constexpr int32_t kContextTokens = 96;
 constexpr int32_t kBlockTokens = 4;
 constexpr int32_t kBlocksPerPage = 4;
 constexpr int32_t kLayers = 2;
 constexpr int64_t kGranularity = 4096;
-
-// What a request's answer is when nothing else runs: computed with no engine and no memory.
-struct QuietAnswer {
-  std::vector<int32_t> tokens;
-  FinishReason reason = FinishReason::kLength;
-  int32_t stop_token_id = -1;
-};
-
-QuietAnswer Quiet(const Request& request, int32_t sink_stops_at) {
-  QuietAnswer quiet;
-  std::vector<int32_t> tokens = request.prompt;
-  std::set<int32_t> stops(request.stopping.stop_token_ids.begin(),
-                          request.stopping.stop_token_ids.end());
-  if (!request.stopping.ignore_eos) stops.insert(kEndId);
-  for (int32_t index = 0;; ++index) {
-    std::vector<int32_t> banned;
-    if (index < request.stopping.min_tokens) banned.assign(stops.begin(), stops.end());
-    const int32_t id =
-        engine::FakeStepRunner::NextToken(tokens, index, request.sampling, banned, kVocabulary);
-    if (stops.count(id) > 0) {
-      quiet.reason = FinishReason::kStop;
-      quiet.stop_token_id = id;
-      return quiet;
-    }
-    tokens.push_back(id);
-    quiet.tokens.push_back(id);
-    if (index == sink_stops_at) {
-      quiet.reason = FinishReason::kStop;
-      return quiet;
-    }
-    if (index + 1 == request.stopping.max_tokens) return quiet;
-    if (static_cast<int32_t>(tokens.size()) == kContextTokens) return quiet;
-  }
-}
-
-// One client: its request, what it should get and what it got.
-class Client final : public engine::RequestSink {
- public:
-  Client(Request request, int32_t stop_at, Canary canary)
-      : request_(std::move(request)),
-        stop_at_(stop_at),
-        canary_(canary),
-        quiet_(Quiet(request_, stop_at)) {}
-
-  void OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) override {
-    if (prompt_calls_++ > 0) Fail("prompt log-probabilities came twice");
-    if (!got_.empty()) Fail("prompt log-probabilities after a token");
-    if (logprobs.size() + 1 != request_.prompt.size()) Fail("prompt log-probabilities are missing");
-    for (size_t i = 0; i < logprobs.size(); ++i) {
-      if (i + 1 >= request_.prompt.size() || logprobs[i].token_id != request_.prompt[i + 1]) {
-        Fail("a prompt log-probability of another token");
-        return;
-      }
-    }
-  }
-  engine::SinkAnswer OnToken(const Token& token) override {
-    TakeToken(token);
-    if (canary_ == Canary::kRepeatedToken && token.index == 2) TakeToken(token);
-    return token.index == stop_at_ ? engine::SinkAnswer::kStop : engine::SinkAnswer::kContinue;
-  }
-  void OnFinish(const Finish& finish) override {
-    TakeFinish(finish);
-    if (canary_ == Canary::kDoubleFinish && finish.completion_tokens > 3) TakeFinish(finish);
-  }
-
-  // What may have ended it before its time.
-  struct World {
-    bool cancelled = false;
-    bool limit_moved = false;
-    bool memory_stuck = false;
-    bool step_failed = false;
-    bool drained = false;
-  };
-  // Whether the end is one that this world explains. Called once, after the end.
-  void CheckEnd(const World& world, absl::Time now) {
-    if (finishes_ != 1) return Fail("ended " + std::to_string(finishes_) + " times");
-    if (finish_.completion_tokens != static_cast<int32_t>(got_.size())) Fail("a wrong count");
-    switch (finish_.reason) {
-      case FinishReason::kStop:
-      case FinishReason::kLength:
-        if (!finish_.status.ok()) Fail("an error status for a whole answer");
-        if (got_ != quiet_.tokens) Fail("a whole answer that is not whole");
-        if (finish_.reason != quiet_.reason) Fail("another reason than in the quiet run");
-        if (finish_.stop_token_id != quiet_.stop_token_id) Fail("another stop id");
-        if (request_.sampling.prompt_logprobs >= 0 && prompt_calls_ != 1) {
-          Fail("no prompt log-probabilities");
-        }
-        break;
-      case FinishReason::kCancelled:
-        if (!world.cancelled) Fail("cancelled by nobody");
-        break;
-      case FinishReason::kDeadline:
-        if (now < request_.deadline) Fail("ended before its deadline");
-        break;
-      case FinishReason::kError:
-        CheckError(world);
-        break;
-    }
-  }
-
-  const Request& request() const { return request_; }
-  bool finished() const { return finishes_ > 0; }
-  int64_t token_count() const { return static_cast<int64_t>(got_.size()); }
-  const std::string& failure() const { return failure_; }
-
-  RequestId id = 0;
-  bool cancelled = false;
-
- private:
-  void Fail(const std::string& what) {
-    if (failure_.empty()) failure_ = "request " + std::to_string(id) + ": " + what;
-  }
-  void TakeToken(const Token& token) {
-    if (finishes_ > 0) Fail("a token after the end");
-    if (token.index != static_cast<int32_t>(got_.size())) Fail("a token out of order");
-    if (got_.size() >= quiet_.tokens.size() || quiet_.tokens[got_.size()] != token.id) {
-      Fail("token " + std::to_string(got_.size()) + " is not that of the quiet run");
-    }
-    got_.push_back(token.id);
-  }
-  void TakeFinish(const Finish& finish) {
-    ++finishes_;
-    finish_ = finish;
-    if (finishes_ > 1) Fail("ended twice");
-  }
-  void CheckError(const World& world) {
-    switch (finish_.status.code()) {
-      case absl::StatusCode::kInternal:
-        if (!world.step_failed && !world.memory_stuck) Fail("a failed step that did not fail");
-        break;
-      case absl::StatusCode::kResourceExhausted:
-        if (!world.limit_moved && !world.memory_stuck) Fail("no memory, though it sufficed");
-        break;
-      case absl::StatusCode::kUnavailable:
-        if (!world.drained) Fail("drained by nobody");
-        break;
-      default:
-        Fail("ended with " + finish_.status.ToString());
-    }
-  }
-
-  const Request request_;
-  const int32_t stop_at_;
-  const Canary canary_;
-  const QuietAnswer quiet_;
-  std::vector<int32_t> got_;
-  int prompt_calls_ = 0;
-  int finishes_ = 0;
-  Finish finish_;
-  std::string failure_;
-};
 
 class EngineSim {
  public:
@@ -337,7 +184,7 @@ class EngineSim {
     if (rng_.Chance(0.1))
       request.deadline = clock_.Now() + absl::Milliseconds(rng_.Between(0, 2000));
     const int32_t stop_at = rng_.Chance(0.15) ? static_cast<int32_t>(rng_.Between(0, 20)) : -1;
-    auto client = std::make_shared<Client>(request, stop_at, canary_);
+    auto client = std::make_shared<SimClient>(request, stop_at, canary_);
     const absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), client);
     if (!id.ok()) {
       if (id.status().code() != absl::StatusCode::kResourceExhausted) {
@@ -415,7 +262,7 @@ class EngineSim {
 
   void CancelOne() {
     if (clients_.empty()) return;
-    Client& client = *clients_[rng_.Between(0, static_cast<int64_t>(clients_.size()) - 1)];
+    SimClient& client = *clients_[rng_.Between(0, static_cast<int64_t>(clients_.size()) - 1)];
     client.cancelled = true;
     if (canary_ == Canary::kDeafCancel && client.id % 2 == 0) return;
     engine_->Cancel(client.id);
@@ -553,7 +400,7 @@ class EngineSim {
 
   void CheckEnds() {
     for (const auto& client : clients_) {
-      Client::World world = world_;
+      SimClient::World world = world_;
       world.cancelled = client->cancelled;
       client->CheckEnd(world, clock_.Now());
       if (!client->failure().empty()) return Fail(client->failure());
@@ -601,8 +448,8 @@ class EngineSim {
   std::unique_ptr<scheduler::LocalPolicy> policy_;
   std::unique_ptr<CanaryPolicy> canary_policy_;
   std::unique_ptr<engine::LocalEngine> engine_;
-  std::vector<std::shared_ptr<Client>> clients_;
-  Client::World world_;
+  std::vector<std::shared_ptr<SimClient>> clients_;
+  SimClient::World world_;
   int64_t held_before_ = 0;
   SimReport report_;
 };
