@@ -1,5 +1,6 @@
 #include "engine/model_engine.h"
 
+#include <string>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -59,7 +60,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(const LocalEngi
                                                               config.head_dim, shape.block_tokens);
   ASSIGN_OR_RETURN(const memory::KvGeometry geometry,
                    memory::KvGeometry::Create(shape, parts.vmm->granularity_bytes()));
-  std::unique_ptr<ModelEngine> self(new ModelEngine());
+  std::unique_ptr<ModelEngine> self(new ModelEngine(parts.log));
   ASSIGN_OR_RETURN(self->memory_, memory::KvMemory::Create(
                                       geometry, MemoryOptionsOf(options, *parts.model), parts.vmm));
   self->prefill_stream_ = std::make_unique<device::HostStream>();
@@ -89,7 +90,9 @@ ModelEngine::~ModelEngine() {
   threads_.reset();
   if (engine_ == nullptr) return;
   // What the device refuses to take back stays quarantined until the process ends.
-  engine_->Shutdown().IgnoreError();
+  if (const absl::Status status = engine_->Shutdown(); !status.ok()) {
+    log_->Write("memory_not_returned", {{"reason", std::string(status.message())}});
+  }
 }
 
 }  // namespace ebb::engine

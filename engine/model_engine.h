@@ -47,8 +47,9 @@ class ModelEngine {
   Engine* engine() { return engine_.get(); }
 
  private:
-  ModelEngine() = default;
+  explicit ModelEngine(base::Log* log) : log_(log) {}
 
+  base::Log* const log_;
   // In order of construction; destroyed in reverse.
   std::unique_ptr<memory::KvMemory> memory_;
   std::unique_ptr<device::HostStream> prefill_stream_;

@@ -1,5 +1,5 @@
-// EngineStack: everything below the services, put together: the device's memory and streams, the
-// model on them, the step policy, the engine and its threads.
+// EngineStack: everything below the services, put together from the settings: the host's memory,
+// the step policy, and the engine that runs the model on them.
 #pragma once
 
 #include <memory>
@@ -9,13 +9,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/server_config.h"
-#include "device/stream_host.h"
 #include "device/vmm_host.h"
-#include "engine/engine_threads.h"
-#include "engine/local_engine.h"
-#include "engine/model_step_runner.h"
+#include "engine/engine.h"
+#include "engine/model_engine.h"
 #include "engine/options.h"
-#include "memory/kv_memory.h"
 #include "scheduler/local_policy.h"
 #include "server/loaded_model.h"
 
@@ -34,25 +31,17 @@ class EngineStack {
                                                              const LoadedModel& model,
                                                              const base::Clock* clock,
                                                              base::Log* log);
-  // Ends what is left without grace, then gives all memory back.
-  ~EngineStack();
   EngineStack(const EngineStack&) = delete;
   EngineStack& operator=(const EngineStack&) = delete;
 
-  engine::Engine& engine() { return *engine_; }
+  engine::Engine& engine() { return *engine_->engine(); }
 
  private:
-  EngineStack(const engine::LocalEngineOptions& options, base::Log* log);
+  explicit EngineStack(const engine::LocalEngineOptions& options);
 
-  base::Log* const log_;
   device::HostVmm vmm_;
-  std::unique_ptr<memory::KvMemory> memory_;
-  device::HostStream prefill_stream_;
-  device::HostStream decode_stream_;
   scheduler::LocalPolicy policy_;
-  std::unique_ptr<engine::ModelStepRunner> runner_;
-  std::unique_ptr<engine::LocalEngine> engine_;
-  std::unique_ptr<engine::EngineThreads> threads_;
+  std::unique_ptr<engine::ModelEngine> engine_;  // Must be the last member: it uses the others.
 };
 
 }  // namespace ebb::server
