@@ -1,8 +1,6 @@
 """Compares decode_bench with llama.cpp (llama-cpp-python) on the same file in the same run.
 
-    python3 -m venv VENV && VENV/bin/pip install llama-cpp-python==0.3.36
-    bazel build -c opt //bench:decode_bench
-    VENV/bin/python bench/compare_llama_cpp.py --model FILE [--threads 2] [--rounds 3] [--json]
+    bench/against_llama_cpp        # makes the environment, builds both and calls this
 
 The two take turns (ours, theirs, ours, theirs, ...), each round in a process of its own. Both
 measure alike: prefill of 512 random tokens with logits for the last, the fastest of a round's
