@@ -21,6 +21,8 @@ constexpr int64_t kDecodeTileBytes = 16 << 10;
 constexpr int32_t kGroupsPerTile = 8;
 // From this many rows on, work on single rows is worth a section of its own.
 constexpr int32_t kParallelRows = 3;
+// Blocks of columns that are worth a tile of their own when rows are packed.
+constexpr int64_t kPackBlocksMin = 4;
 
 const PackedMatrix& Cast(const Matrix& matrix) { return static_cast<const PackedMatrix&>(matrix); }
 
@@ -55,11 +57,6 @@ struct PackedRows {
   int32_t width(int32_t group) const {
     const int32_t whole = row_count / kGroupRows;
     return group < whole ? kGroupRows : std::min(kHalfGroup, row_count - first_row(group));
-  }
-  int32_t group_of(int32_t row) const {
-    const int32_t whole = row_count / kGroupRows;
-    const int32_t past = row - whole * kGroupRows;
-    return past < 0 ? row / kGroupRows : whole + past / kHalfGroup;
   }
   uint8_t* quantized_group(int32_t group) const {
     if (quantized == nullptr) return nullptr;
@@ -299,19 +296,37 @@ class CpuBackend : public Backend {
     CHECK_EQ(reinterpret_cast<uintptr_t>(context.scratch.data()) % 64, 0u);
     if (blocks) rows.quantized = context.scratch.data();
     if (plain) rows.plain = context.scratch.data() + quantized_bytes;
-    ForRows(context.lane, row_count, [&](int32_t row) {
+    // A tile packs all rows of a group, whose elements lie side by side: threads that took rows of
+    // one group would fight over its cache lines. Few groups are cut by columns instead.
+    const int32_t group_count = rows.group_count();
+    const int64_t blocks_per_row = CeilDivide(columns, kBlockColumns);
+    const int64_t parts = row_count < kParallelRows
+                              ? 1
+                              : std::min(CeilDivide(pool_.threads(), group_count),
+                                         CeilDivide(blocks_per_row, kPackBlocksMin));
+    const int64_t part_columns = CeilDivide(blocks_per_row, parts) * kBlockColumns;
+    const auto pack = [&](int32_t tile) {
+      const auto group = static_cast<int32_t>(tile / parts);
       PackRow job;
-      job.x = x + row * columns;
       job.columns = columns;
+      job.first_column = std::min(columns, tile % parts * part_columns);
+      job.end_column = std::min(columns, job.first_column + part_columns);
       job.norm_weight = norm.weight;
       job.epsilon = norm.epsilon;
-      const int32_t group = rows.group_of(row);
       job.width = rows.width(group);
-      job.lane = row - rows.first_row(group);
       job.quantized = rows.quantized_group(group);
       job.plain = reinterpret_cast<float*>(rows.plain_group(group));
-      kernels_.pack_row(job);
-    });
+      for (job.lane = 0; job.lane < job.width; ++job.lane) {
+        job.x = x + (rows.first_row(group) + job.lane) * columns;
+        kernels_.pack_row(job);
+      }
+    };
+    const auto tile_count = static_cast<int32_t>(group_count * parts);
+    if (tile_count == 1) {
+      pack(0);
+    } else {
+      pool_.Run(context.lane, tile_count, pack);
+    }
     return rows;
   }
 

@@ -44,10 +44,12 @@ struct MatmulTile {
   bool accumulate = false;
 };
 
-// One row of activations on its way into its group.
+// Some columns of one row of activations on their way into the row's group.
 struct PackRow {
   const float* x = nullptr;
-  int64_t columns = 0;
+  int64_t columns = 0;                 // Of the whole row: the norm is over all of them.
+  int64_t first_column = 0;            // A multiple of kBlockColumns.
+  int64_t end_column = 0;              // Likewise, or `columns`.
   const float* norm_weight = nullptr;  // Null: no norm.
   float epsilon = 0;
   int32_t width = 0;

@@ -47,7 +47,7 @@ EBB_INLINE void StoreOutputs(const MatmulTile& tile, int32_t panel, int half, in
 #include "kernels/cpu/plain_matmul.inc"
 
 void QuantizeRow(const PackRow& row, float scale) {
-  for (int64_t b = 0; b < row.columns / kBlockColumns; ++b) {
+  for (int64_t b = row.first_column / kBlockColumns; b < row.end_column / kBlockColumns; ++b) {
     F32 parts[4];
     for (int i = 0; i < 4; ++i) parts[i] = NormedAt(row, scale, b * kBlockColumns + i * kLanes);
     const float largest =

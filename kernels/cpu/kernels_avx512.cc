@@ -59,7 +59,7 @@ EBB_INLINE int32_t SplitPlanes(__m512i q, int8_t* high, int8_t* low) {
 }
 
 void QuantizeRow(const PackRow& row, float scale) {
-  for (int64_t b = 0; b < row.columns / kBlockColumns; ++b) {
+  for (int64_t b = row.first_column / kBlockColumns; b < row.end_column / kBlockColumns; ++b) {
     const F32 low = NormedAt(row, scale, b * kBlockColumns);
     const F32 high = NormedAt(row, scale, b * kBlockColumns + kLanes);
     // A NaN stands second, where Max lets it through.
@@ -108,14 +108,68 @@ EBB_INLINE void LoadWeights(const uint8_t* quants, __m512i (&weights)[8]) {
   }
 }
 
+// One block's dot products for rows t .. t + kCount - 1 of a group, 16 outputs each. A row's planes
+// have a chain of their own: one chain of 16 products would wait for itself.
+template <DType kDType, int kRows, int kCount>
+EBB_INLINE void BlockDots(const __m512i (&weights)[8], const uint8_t* x, int t,
+                          __m512i (&dots)[kCount]) {
+  // What an unsigned weight is above the signed one, as a shift of the activations' sum.
+  constexpr int kOffsetShift = kDType == DType::kQ8_0 ? 7 : 3;
+  const auto* quads = reinterpret_cast<const int32_t*>(x) + t;
+  const auto* negative_sums = reinterpret_cast<const int32_t*>(x + 72 * kRows) + t;
+  __m512i high[kCount];
+  __m512i low[kCount];
+#pragma GCC unroll 2
+  for (int i = 0; i < kCount; ++i) {
+    high[i] = _mm512_setzero_si512();
+    low[i] = kDType == DType::kQ4_1
+                 ? _mm512_setzero_si512()
+                 : _mm512_slli_epi32(_mm512_set1_epi32(negative_sums[i]), kOffsetShift);
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < 8; ++j) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kCount; ++i) {
+      high[i] = _mm512_dpbusd_epi32(high[i], weights[j], _mm512_set1_epi32(quads[j * kRows + i]));
+      low[i] =
+          _mm512_dpbusd_epi32(low[i], weights[j], _mm512_set1_epi32(quads[(8 + j) * kRows + i]));
+    }
+  }
+  // At most 32 * 255 * 32512 < 2^31.
+#pragma GCC unroll 2
+  for (int i = 0; i < kCount; ++i) {
+    dots[i] = _mm512_add_epi32(_mm512_slli_epi32(high[i], 8), low[i]);
+  }
+}
+
+// Adds rows t .. t + kCount - 1 of one block, scaled, to their sums.
+template <DType kDType, int kRows, int kCount>
+EBB_INLINE void AddBlock(const __m512i (&weights)[8], const uint8_t* scales, const uint8_t* x,
+                         int t, F32 (&sums)[kRows]) {
+  const auto* row_d = reinterpret_cast<const float*>(x + 64 * kRows);
+  const auto* row_s = reinterpret_cast<const float*>(x + 68 * kRows);
+  __m512i dots[kCount];
+  BlockDots<kDType, kRows, kCount>(weights, x, t, dots);
+  const F32 d = FromHalf(Load16Bit(scales));
+#pragma GCC unroll 2
+  for (int i = 0; i < kCount; ++i) {
+    const F32 dot = _mm512_cvtepi32_ps(dots[i]);
+    const F32 scale = Mul(d, Set1(row_d[t + i]));
+    if constexpr (kDType == DType::kQ4_1) {
+      const F32 offset = Mul(FromHalf(Load16Bit(scales + 32)), Set1(row_s[t + i]));
+      sums[t + i] = Add(sums[t + i], Fma(dot, scale, offset));
+    } else {
+      sums[t + i] = Fma(dot, scale, sums[t + i]);
+    }
+  }
+}
+
 // One panel times a group of kRows rows. A function of its own for each kRows: put together they
 // would take the compiler minutes.
 template <DType kDType, int kRows>
 __attribute__((noinline)) void BlockPanel(const MatmulTile& tile, int32_t panel) {
   constexpr int64_t kQuantBytes = kDType == DType::kQ8_0 ? 512 : 256;
   constexpr int64_t kScaleBytes = kDType == DType::kQ4_1 ? 64 : 32;
-  // What an unsigned weight is above the signed one, as a shift of the activations' sum.
-  constexpr int kOffsetShift = kDType == DType::kQ8_0 ? 7 : 3;
   const int64_t blocks = tile.columns / kBlockColumns;
   const uint8_t* quants = tile.panels + panel * tile.panel_bytes;
   const uint8_t* scales = quants + blocks * kQuantBytes;
@@ -129,37 +183,12 @@ __attribute__((noinline)) void BlockPanel(const MatmulTile& tile, int32_t panel)
     Prefetch(scales + kPrefetchBytes);
     __m512i weights[8];
     LoadWeights<kDType>(quants, weights);
-    const F32 d = FromHalf(Load16Bit(scales));
-    F32 m = Zero();
-    if constexpr (kDType == DType::kQ4_1) m = FromHalf(Load16Bit(scales + 32));
-    const auto* quads = reinterpret_cast<const int32_t*>(x);
-    const auto* row_d = reinterpret_cast<const float*>(x + 64 * kRows);
-    const auto* row_s = reinterpret_cast<const float*>(x + 68 * kRows);
-    const auto* row_negative_sum = reinterpret_cast<const int32_t*>(x + 72 * kRows);
-#pragma GCC unroll 16
-    for (int t = 0; t < kRows; ++t) {
-      // At most 32 * 255 * 32512 < 2^31.
-      __m512i dot = _mm512_setzero_si512();
 #pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) {
-        dot = _mm512_dpbusd_epi32(dot, weights[j], _mm512_set1_epi32(quads[j * kRows + t]));
-      }
-      dot = _mm512_slli_epi32(dot, 8);
-      if constexpr (kDType != DType::kQ4_1) {
-        dot = _mm512_add_epi32(
-            dot, _mm512_slli_epi32(_mm512_set1_epi32(row_negative_sum[t]), kOffsetShift));
-      }
-#pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) {
-        dot = _mm512_dpbusd_epi32(dot, weights[j], _mm512_set1_epi32(quads[(8 + j) * kRows + t]));
-      }
-      const F32 scale = Mul(d, Set1(row_d[t]));
-      if constexpr (kDType == DType::kQ4_1) {
-        const F32 offset = Mul(m, Set1(row_s[t]));
-        sums[t] = Add(sums[t], Fma(_mm512_cvtepi32_ps(dot), scale, offset));
-      } else {
-        sums[t] = Fma(_mm512_cvtepi32_ps(dot), scale, sums[t]);
-      }
+    for (int t = 0; t + 1 < kRows; t += 2) {
+      AddBlock<kDType, kRows, 2>(weights, scales, x, t, sums);
+    }
+    if constexpr (kRows % 2 == 1) {
+      AddBlock<kDType, kRows, 1>(weights, scales, x, kRows - 1, sums);
     }
     quants += kQuantBytes;
     scales += kScaleBytes;
