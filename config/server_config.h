@@ -54,6 +54,7 @@ struct MemoryConfig {
   int32_t slack_pages = 1;
   int32_t prepared_pages = 1;
   int32_t shrink_windows = 8;
+  absl::Duration shrink_after = absl::Seconds(1);
   int32_t shrink_pages_max = 16;
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };

@@ -24,6 +24,7 @@ memory::KvMemory::Options MemoryOptionsOf(const LocalEngineOptions& options,
   memory.headroom_bytes = options.memory.headroom_bytes;
   memory.idle_after = options.memory.idle;
   memory.shrink.windows_kept = options.memory.shrink_windows;
+  memory.shrink.after = options.memory.shrink_after;
   memory.shrink.pages_at_once = options.memory.shrink_pages_max;
   memory.prepare_ahead_pages = options.memory.prepared_pages;
   memory.workspaces = {{"workspace.prefill", workspace_bytes(Lane::kPrefill)},

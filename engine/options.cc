@@ -47,6 +47,7 @@ absl::Status Validate(const LocalEngineOptions& options) {
       {memory.prepared_pages >= 0, "prepared_pages", "at least 0"},
       {memory.idle > zero, "idle", "above 0"},
       {memory.shrink_windows >= 1, "shrink_windows", "at least 1"},
+      {memory.shrink_after >= absl::ZeroDuration(), "shrink_after", "at least 0"},
       {memory.shrink_pages_max >= 1, "shrink_pages_max", "at least 1"},
   };
   for (const Rule& rule : rules) {

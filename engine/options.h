@@ -72,9 +72,10 @@ struct MemoryOptions {
   int32_t prepared_pages = 1;
   // Nothing running for this long: every page is unmapped.
   absl::Duration idle = absl::Seconds(5);
-  // Shrinking goes down to the largest demand of the last `shrink_windows` windows, at most
-  // `shrink_pages_max` pages at a time.
+  // Shrinking goes down to the largest demand of the last `shrink_windows` windows, once there has
+  // been too much for `shrink_after`, at most `shrink_pages_max` pages at a time.
   int32_t shrink_windows = 8;
+  absl::Duration shrink_after = absl::Seconds(1);
   int32_t shrink_pages_max = 16;
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };

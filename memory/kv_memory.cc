@@ -113,6 +113,11 @@ void KvMemory::OpenWindow(AccountId account, const WindowPlan& plan) {
 void KvMemory::CloseWindow(AccountId account) {
   window_open_[static_cast<int>(account)] = false;
   accounts_->SetDemand(account, accounts_->used(account));
+  if (!AnyWindowOpen()) shrink_.Forget();
+}
+
+bool KvMemory::AnyWindowOpen() const {
+  return std::find(window_open_.begin(), window_open_.end(), true) != window_open_.end();
 }
 
 bool KvMemory::NoteFreeBytes(int64_t bytes, absl::Time now) {
@@ -144,8 +149,7 @@ LimitState KvMemory::limit_state() const {
 std::optional<Miss> KvMemory::TakeMiss() { return std::exchange(miss_, std::nullopt); }
 
 void KvMemory::Tend(absl::Time now) {
-  const bool open = std::find(window_open_.begin(), window_open_.end(), true) != window_open_.end();
-  if (!open) OnBoundary();
+  if (!AnyWindowOpen()) OnBoundary();
   TendIdle(now);
   const bool over = OverLimit();
   for (const auto& workspace : workspaces_) workspace->Tend(now, over || idle_);

@@ -151,6 +151,7 @@ class KvMemory {
  private:
   KvMemory(const KvGeometry& geometry, const Options& options);
 
+  bool AnyWindowOpen() const;
   int64_t WantedPages() const;
   bool OverLimit() const;
   int64_t ExcessBytes() const;

@@ -26,8 +26,12 @@ class ShrinkPolicy {
 
   // A window opened that wants so many pages of all queues together.
   void RecordDemand(int64_t pages);
-  // Forgets the past windows: nothing executes any more.
-  void Forget() { demands_.clear(); }
+  // Forgets the past windows: nothing executes any more. What is too much from now on is given up
+  // `after` from now.
+  void Forget() {
+    demands_.clear();
+    excess_since_ = absl::InfiniteFuture();
+  }
 
   // The largest recorded demand plus slack; 0 when none is recorded.
   int64_t keep_pages() const;

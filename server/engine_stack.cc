@@ -26,6 +26,7 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   options.memory.prepared_pages = config.memory.prepared_pages;
   options.memory.idle = config.memory.idle;
   options.memory.shrink_windows = config.memory.shrink_windows;
+  options.memory.shrink_after = config.memory.shrink_after;
   options.memory.shrink_pages_max = config.memory.shrink_pages_max;
   options.memory.static_estimator =
       config.memory.static_estimator == config::StaticEstimator::kByUsage

@@ -327,6 +327,22 @@ TEST_F(PageKeeperTest, ARequestBetweenTwoPassesStartsTheIdleTimeAnew) {
   EXPECT_EQ(Mapped(), 0);
 }
 
+TEST_F(PageKeeperTest, WithNoWindowOpenPastDemandHoldsNothingBack) {
+  options_.idle_after = absl::Hours(1);
+  Start();
+  Want(28);
+  Settle();
+  BlockTable table = Table(40);
+  EXPECT_EQ(Mapped(), 7);
+  table.ShrinkTo(0);
+  memory_->CloseWindow(kDecode);
+  EXPECT_EQ(Settle().next_run, clock_.Now() + options_.shrink.after);
+  EXPECT_EQ(Mapped(), 7);  // A pause shorter than that costs no mapping.
+  clock_.Advance(options_.shrink.after);
+  Settle();
+  EXPECT_EQ(Mapped(), 0);
+}
+
 TEST_F(PageKeeperTest, ShrinksToTheLargestDemandOfTheLastWindows) {
   Want(28);
   Settle();
