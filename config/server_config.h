@@ -74,6 +74,7 @@ struct SchedulerConfig {
   int32_t queue_requests_max = 256;
   int32_t running_sequences_max = 64;
   int32_t chunk_tokens_max = 512;
+  int32_t logits_rows_max = 64;
   absl::Duration max_gap = absl::Milliseconds(200);
   absl::Duration ageing = absl::Seconds(10);
   int32_t resume_immunity_tokens = 16;

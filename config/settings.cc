@@ -116,9 +116,12 @@ const Setting kSettings[] = {
 
     {"decode_window.steps", "Decode steps in one window.", EBB_MEMBER(int32_t, decode_window.steps),
      1, 65536},
-    {"decode_window.min_ms", "The shortest window: more steps are taken to fill it.",
+    {"decode_window.min_ms",
+     "A window that closes before its steps are done, since somebody waits for its boundary, does "
+     "not close earlier than this.",
      EBB_MEMBER(absl::Duration, decode_window.min), 1, kDayMs},
-    {"decode_window.max_ms", "The longest window: fewer steps are taken to stay within it.",
+    {"decode_window.max_ms",
+     "The longest window: it closes then, however few of its steps are done.",
      EBB_MEMBER(absl::Duration, decode_window.max), 1, kDayMs},
 
     {"scheduler.queue_requests_max",
@@ -128,6 +131,11 @@ const Setting kSettings[] = {
      EBB_MEMBER(int32_t, scheduler.running_sequences_max), 1, 65536},
     {"scheduler.chunk_tokens_max", "Prompt tokens prefilled in one step, at most.",
      EBB_MEMBER(int32_t, scheduler.chunk_tokens_max), 1, 65536},
+    {"scheduler.logits_rows_max",
+     "Rows of logits that one prefill step computes for prompt log-probabilities, at most; a row "
+     "is "
+     "as large as the vocabulary, so prompts that ask for them go in smaller chunks.",
+     EBB_MEMBER(int32_t, scheduler.logits_rows_max), 1, 65536},
     {"scheduler.max_gap_ms",
      "While prompts are prefilled, the gap between two tokens of a running answer is kept under "
      "this.",

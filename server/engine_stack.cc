@@ -12,6 +12,7 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   options.queue.resume_immunity_tokens = config.scheduler.resume_immunity_tokens;
   options.queue.growth_prior_tokens = config.scheduler.growth_prior_tokens;
   options.step.chunk_tokens_max = config.scheduler.chunk_tokens_max;
+  options.step.logits_rows_max = config.scheduler.logits_rows_max;
   options.step.max_gap = config.scheduler.max_gap;
   options.window.prefill_min = config.prefill_window.min;
   options.window.prefill_max = config.prefill_window.max;
