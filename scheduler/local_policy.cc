@@ -49,7 +49,10 @@ std::vector<size_t> LocalPolicy::Admit(const engine::AdmissionInput& input) cons
 
 absl::Time LocalPolicy::NextDecodeStart(const engine::DecodeTiming& timing) const {
   if (!timing.prefill_in_flight) return absl::InfinitePast();
-  return timing.last_step_ended + options_.max_gap - timing.predicted_step;
+  // One part in kPrefillShare of a step is left to prefill whatever the gap.
+  constexpr int64_t kPrefillShare = 4;
+  return timing.last_step_ended +
+         std::max(options_.max_gap - timing.predicted_step, timing.predicted_step / kPrefillShare);
 }
 
 int64_t LocalPolicy::ExpectedTokens(int64_t max_tokens, int64_t generated) const {

@@ -39,7 +39,9 @@ class LocalPolicy final : public engine::StepPolicy {
   std::vector<size_t> Admit(const engine::AdmissionInput& input) const override;
 
   // A step under way keeps prefill from the cores, so between steps decode waits, as long as
-  // max_gap allows: the step must have ended before the gap is over.
+  // max_gap allows: the step must have ended before the gap is over. Where steps are nearly as long
+  // as the gap, decode still waits a quarter of a step: prefill keeps a fifth of the time, or it
+  // would stand still for as long as large batches decode.
   absl::Time NextDecodeStart(const engine::DecodeTiming& timing) const override;
 
   // min(max_tokens, prior); past the prior, half as many again as it has made and at least 32, for

@@ -56,6 +56,18 @@ TEST(LocalPolicyTest, DecodeWaitsForPrefillOnlyWithinTheGap) {
   EXPECT_EQ(policy.NextDecodeStart(timing), absl::InfinitePast());
 }
 
+TEST(LocalPolicyTest, StepsLongerThanTheGapDoNotStarvePrefill) {
+  const LocalPolicy policy(Options());
+  engine::DecodeTiming timing;
+  timing.prefill_in_flight = true;
+  timing.last_step_ended = absl::FromUnixSeconds(100);
+  for (const absl::Duration step : {absl::Milliseconds(190), absl::Milliseconds(200),
+                                    absl::Milliseconds(1000), absl::Seconds(20)}) {
+    timing.predicted_step = step;
+    EXPECT_GE(policy.NextDecodeStart(timing), absl::FromUnixSeconds(100) + step / 4) << step;
+  }
+}
+
 TEST(LocalPolicyTest, ExpectsThePriorUntilItIsPassed) {
   const LocalPolicy policy(Options());
   EXPECT_EQ(policy.ExpectedTokens(1000, 0), 50);
