@@ -1,5 +1,11 @@
 #include "base/log.h"
 
+#include <limits.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <optional>
 #include <utility>
 
@@ -8,9 +14,10 @@
 namespace ebb::base {
 
 StreamLog::StreamLog(std::FILE* out, const Clock* clock, size_t queue_lines_max)
-    : out_(out), clock_(clock), lines_(queue_lines_max), writer_([this] { WriteLines(); }) {}
+    : fd_(fileno(out)), clock_(clock), lines_(queue_lines_max), writer_([this] { WriteLines(); }) {}
 
 StreamLog::~StreamLog() {
+  closing_ = true;
   lines_.Close();
   writer_.join();
 }
@@ -29,10 +36,30 @@ void StreamLog::Write(absl::string_view event, nlohmann::ordered_json fields) {
 }
 
 void StreamLog::WriteLines() {
+  bool written = true;
   while (std::optional<std::string> line = lines_.Pop()) {
-    std::fwrite(line->data(), 1, line->size(), out_);
-    if (lines_.size() == 0) std::fflush(out_);
+    written = written && WriteText(*line);
   }
+}
+
+bool StreamLog::WriteText(absl::string_view text) {
+  constexpr int kPollMs = 100;
+  constexpr int kPollsMax = 10;
+  int poll_count = 0;  // In a row, without anything written, since the log is closing.
+  while (!text.empty()) {
+    pollfd out = {fd_, POLLOUT, 0};
+    if (poll(&out, 1, kPollMs) <= 0) {
+      if (closing_ && ++poll_count >= kPollsMax) return false;
+      continue;
+    }
+    // A pipe that polls as writable takes so many bytes without blocking.
+    const ssize_t count = write(fd_, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (count < 0) return true;  // Nobody to tell: the line is lost, the next one may do better.
+    text.remove_prefix(static_cast<size_t>(count));
+    poll_count = 0;
+  }
+  return true;
 }
 
 }  // namespace ebb::base

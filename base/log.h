@@ -4,7 +4,8 @@
 //   {"time":"2026-11-23T06:44:00.123Z","event":"window","queue":"decode","pages_after":3}
 //
 // A slow reader of the log never holds up the engine: lines wait in a bounded queue for one writer
-// thread, and those that find it full are counted and reported in the next line that fits.
+// thread, and those that find it full are counted and reported in the next line that fits. Nor does
+// one that has stopped reading hold up the end of the process.
 #pragma once
 
 #include <atomic>
@@ -28,11 +29,12 @@ class Log {
   virtual void Write(absl::string_view event, nlohmann::ordered_json fields) = 0;
 };
 
-// Writes to a C stream that outlives it.
+// Writes to the file of a C stream that outlives it and that nobody else writes to meanwhile.
 class StreamLog final : public Log {
  public:
   StreamLog(std::FILE* out, const Clock* clock, size_t queue_lines_max = 8192);
-  ~StreamLog() override;  // Writes what is queued.
+  // Writes what is queued, unless nothing can be written for a second.
+  ~StreamLog() override;
   StreamLog(const StreamLog&) = delete;
   StreamLog& operator=(const StreamLog&) = delete;
 
@@ -40,11 +42,14 @@ class StreamLog final : public Log {
 
  private:
   void WriteLines();
+  // False when it gave up.
+  bool WriteText(absl::string_view text);
 
-  std::FILE* const out_;
+  const int fd_;
   const Clock* const clock_;
   BoundedQueue<std::string> lines_;
   std::atomic<int64_t> dropped_count_ = 0;
+  std::atomic<bool> closing_ = false;
   std::thread writer_;  // Must be the last member: it uses the others.
 };
 

@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -37,6 +39,28 @@ TEST(LogTest, OneObjectALine) {
   const auto second = nlohmann::json::parse(text.substr(end + 1));
   EXPECT_EQ(second["text"], "a\nb\xEF\xBF\xBD\x1b");
   EXPECT_EQ(text.find('\x1b'), std::string::npos) << "control characters are escaped";
+}
+
+TEST(LogTest, AReaderThatHasStoppedDoesNotHoldUpTheEnd) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  std::FILE* file = fdopen(ends[1], "w");
+  FakeClock clock;
+  {
+    StreamLog log(file, &clock);
+    // More than a pipe takes; nobody reads it.
+    for (int i = 0; i < 200; ++i) log.Write("filler", {{"text", std::string(1000, 'x')}});
+  }
+  // What was written is whole lines but for the last one.
+  close(ends[1]);
+  std::string text(1 << 20, '\0');
+  size_t have = 0;
+  for (ssize_t n; (n = read(ends[0], &text[have], text.size() - have)) > 0;) {
+    have += static_cast<size_t>(n);
+  }
+  EXPECT_GE(have, 4096u);
+  EXPECT_EQ(nlohmann::json::parse(text.substr(0, text.find('\n')))["event"], "filler");
+  close(ends[0]);
 }
 
 }  // namespace
