@@ -4,6 +4,7 @@
 #include <functional>
 #include <istream>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -44,6 +45,10 @@ Command MemoryCommand();
 Command HealthCommand();
 Command BenchCommand();
 
+// Sets the call's deadline from --timeout-seconds; where it is not given, from `standard_seconds`.
+absl::Status SetDeadline(const Args& args, std::optional<double> standard_seconds,
+                         grpc::ClientContext* context);
+
 // Writes "ebb: MESSAGE" and gives `code`.
 ExitCode Fail(Terminal* terminal, ExitCode code, absl::string_view message);
 // For a mistake on the command line.
@@ -51,7 +56,8 @@ ExitCode FailUsage(Terminal* terminal, const absl::Status& status);
 // For a call's status that is not OK; kInterrupted if Ctrl-C is why.
 ExitCode FailCall(Terminal* terminal, const Connection& connection, const grpc::Status& status);
 
-// The whole program: `words` are the command line without the program's name.
+// The whole program: `words` are the command line without the program's name. An answer that cannot
+// be written is a failure.
 ExitCode Run(const std::vector<std::string>& words, Terminal* terminal);
 
 }  // namespace ebb::cli

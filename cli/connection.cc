@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
@@ -23,6 +24,24 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
 }
 
 }  // namespace
+
+absl::Status CheckAddress(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  const absl::string_view host = address.substr(0, colon);
+  const absl::string_view port = colon == absl::string_view::npos ? "" : address.substr(colon + 1);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  const bool host_ok = !host.empty() && host.find_first_of("/% \t\n") == absl::string_view::npos &&
+                       (bracketed || host.find_first_of(":[]") == absl::string_view::npos);
+  const bool digits =
+      !port.empty() && port.find_first_not_of("0123456789") == absl::string_view::npos;
+  int number = 0;
+  if (host_ok && digits && absl::SimpleAtoi(port, &number) && number >= 1 && number <= 65535) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--address: must be ADDR:PORT with a port from 1 to 65535, such as ",
+                   kDefaultAddress, " or [::1]:50051; not \"", address, "\""));
+}
 
 Connection::Connection(std::string address)
     : address_(std::move(address)),

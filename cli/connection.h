@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "grpcpp/grpcpp.h"
@@ -12,6 +13,10 @@
 namespace ebb::cli {
 
 inline constexpr absl::string_view kDefaultAddress = "127.0.0.1:50051";
+
+// ADDR:PORT with a port from 1 to 65535; an IPv6 address in brackets. gRPC itself would take a port
+// that is too large modulo 65536 and talk to somebody else.
+absl::Status CheckAddress(absl::string_view address);
 
 // Thread-safe. Made without waiting: the first call connects.
 class Connection {

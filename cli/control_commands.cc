@@ -80,8 +80,13 @@ ExitCode RunMemory(const Args& args, Connection* connection, Terminal* terminal)
 
 // ---- health
 
+// A server that hangs is not healthy: a probe must not hang with it.
+constexpr double kHealthSeconds = 5;
+
 ExitCode RunHealth(const Args& args, Connection* connection, Terminal* terminal) {
   grpc::ClientContext context;
+  const absl::Status deadline = SetDeadline(args, kHealthSeconds, &context);
+  if (!deadline.ok()) return FailUsage(terminal, deadline);
   const Interrupt::Scope cancel(terminal->interrupt, [&context] { context.TryCancel(); });
   std::string answer;
   const grpc::Status status = CheckHealth(*connection, &context, &answer);
@@ -106,7 +111,8 @@ Command HealthCommand() {
   return {"health",
           "",
           "Say whether the server takes requests: SERVING, exit code 0; else 1.",
-          {{"json", "", "Print {\"status\": \"SERVING\"}."}},
+          {{"timeout-seconds", "S", "A server that is silent so long is not serving. Default 5."},
+           {"json", "", "Print {\"status\": \"SERVING\"}."}},
           RunHealth};
 }
 

@@ -1,6 +1,5 @@
 // ebb generate and ebb chat: one prompt, one answer, streamed as text or printed as JSON.
-#include <chrono>
-#include <cmath>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -14,26 +13,13 @@
 namespace ebb::cli {
 namespace {
 
-// Sets the call's deadline from --timeout-seconds.
-absl::Status SetDeadline(const Args& args, grpc::ClientContext* context) {
-  ASSIGN_OR_RETURN(const auto seconds, args.Double("timeout-seconds"));
-  if (!seconds.has_value()) return absl::OkStatus();
-  constexpr double kSecondsMax = 1e6;
-  if (!(*seconds > 0 && *seconds <= kSecondsMax)) {  // Written so that NaN fails.
-    return absl::InvalidArgumentError("--timeout-seconds: must be above 0 and at most 1000000");
-  }
-  context->set_deadline(std::chrono::system_clock::now() +
-                        std::chrono::microseconds(std::llround(*seconds * 1e6)));
-  return absl::OkStatus();
-}
-
 ExitCode PrintWhole(const v1::GenerateRequest& request, grpc::ClientContext* context,
                     Connection* connection, Terminal* terminal) {
   v1::GenerateResponse response;
   const grpc::Status status = connection->inference()->Generate(context, request, &response);
   if (!status.ok()) return FailCall(terminal, *connection, status);
-  *terminal->out << JsonLine(AnswerJson(request, response)) << std::flush;
-  return terminal->out->good() ? ExitCode::kOk : ExitCode::kFailed;
+  *terminal->out << JsonLine(AnswerJson(request, response));
+  return ExitCode::kOk;
 }
 
 // Prints the text as it comes and ends it with a line break; `answer` gets all of it.
@@ -49,6 +35,7 @@ ExitCode PrintStream(const v1::GenerateRequest& request, grpc::ClientContext* co
     if (!terminal->out->good()) context->TryCancel();
   }
   const grpc::Status status = reader->Finish();
+  if (!terminal->out->good()) return ExitCode::kOk;  // Run says what is wrong.
   const bool line_open = answer->empty() ? status.ok() : answer->back() != '\n';
   if (line_open) *terminal->out << std::endl;
   if (!status.ok()) return FailCall(terminal, *connection, status);
@@ -58,7 +45,7 @@ ExitCode PrintStream(const v1::GenerateRequest& request, grpc::ClientContext* co
 ExitCode Answer(const Args& args, const v1::GenerateRequest& request, Connection* connection,
                 Terminal* terminal, std::string* answer) {
   grpc::ClientContext context;
-  const absl::Status deadline = SetDeadline(args, &context);
+  const absl::Status deadline = SetDeadline(args, std::nullopt, &context);
   if (!deadline.ok()) return FailUsage(terminal, deadline);
   const Interrupt::Scope cancel(terminal->interrupt, [&context] { context.TryCancel(); });
   return args.Has("json") ? PrintWhole(request, &context, connection, terminal)

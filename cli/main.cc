@@ -14,7 +14,5 @@ int main(int argc, char** argv) {
   ebb::cli::Terminal terminal{&std::cin, &std::cout, &std::cerr, isatty(STDIN_FILENO) == 1,
                               &interrupt};
   const std::vector<std::string> words(argv + 1, argv + argc);
-  const ebb::cli::ExitCode code = ebb::cli::Run(words, &terminal);
-  std::cout.flush();
-  return static_cast<int>(code);
+  return static_cast<int>(ebb::cli::Run(words, &terminal));
 }

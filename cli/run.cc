@@ -1,8 +1,10 @@
 // The program: the options before the command, the help, and what all commands share.
+#include <chrono>
 #include <cmath>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "cli/command.h"
 #include "config/nearest.h"
 
@@ -97,6 +99,20 @@ const std::vector<Command>& AllCommands() {
   return commands;
 }
 
+absl::Status SetDeadline(const Args& args, std::optional<double> standard_seconds,
+                         grpc::ClientContext* context) {
+  ASSIGN_OR_RETURN(const auto given, args.Double("timeout-seconds"));
+  const std::optional<double> seconds = given.has_value() ? given : standard_seconds;
+  if (!seconds.has_value()) return absl::OkStatus();
+  constexpr double kSecondsMax = 1e6;
+  if (!(*seconds > 0 && *seconds <= kSecondsMax)) {  // Written so that NaN fails.
+    return absl::InvalidArgumentError("--timeout-seconds: must be above 0 and at most 1000000");
+  }
+  context->set_deadline(std::chrono::system_clock::now() +
+                        std::chrono::microseconds(std::llround(*seconds * 1e6)));
+  return absl::OkStatus();
+}
+
 ExitCode Fail(Terminal* terminal, ExitCode code, absl::string_view message) {
   *terminal->err << "ebb: " << message << std::endl;
   return code;
@@ -139,10 +155,18 @@ ExitCode Run(const std::vector<std::string>& words, Terminal* terminal) {
     *terminal->out << CommandHelp(*command);
     return ExitCode::kOk;
   }
-  Connection connection(args->Text("address").value_or(std::string(kDefaultAddress)));
+  const std::string address = args->Text("address").value_or(std::string(kDefaultAddress));
+  if (absl::Status status = CheckAddress(address); !status.ok()) {
+    return FailUsage(terminal, status);
+  }
+  Connection connection(address);
   const ExitCode waited = AwaitServer(*args, connection, terminal);
   if (waited != ExitCode::kOk) return waited;
-  return command->run(*args, &connection, terminal);
+  const ExitCode code = command->run(*args, &connection, terminal);
+  terminal->out->flush();
+  if (terminal->out->good() || code != ExitCode::kOk) return code;
+  return Fail(terminal, ExitCode::kFailed,
+              "cannot write to standard output: its reader has left, or the disk is full");
 }
 
 }  // namespace ebb::cli

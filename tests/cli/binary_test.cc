@@ -1,4 +1,5 @@
 // The real binary: signals, exit codes, streams.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,10 +13,10 @@
 namespace ebb::cli {
 namespace {
 
-// A child with its standard output in a pipe.
+// A child with its standard output in a pipe, or in a file.
 class Child {
  public:
-  explicit Child(std::vector<std::string> words) {
+  explicit Child(std::vector<std::string> words, const char* out_file = nullptr) {
     words.insert(words.begin(), "cli/ebb");
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -25,7 +26,7 @@ class Child {
     pid_ = fork();
     CHECK_GE(pid_, 0);
     if (pid_ == 0) {
-      dup2(ends[1], STDOUT_FILENO);
+      dup2(out_file == nullptr ? ends[1] : open(out_file, O_WRONLY), STDOUT_FILENO);
       close(ends[0]);
       close(ends[1]);
       execv(argv[0], argv.data());
@@ -86,6 +87,18 @@ TEST(BinaryTest, AReaderThatLeavesCancelsOnTheServer) {
   // The first piece of text cannot be written.
   server.AwaitCancelled();
   EXPECT_EQ(child.Wait(), 1);
+}
+
+TEST(BinaryTest, AnAnswerThatCannotBeWrittenIsAFailure) {
+  FakeServer server;
+  for (const char* command : {"health", "memory"}) {
+    Child child({"--address", server.address(), command}, "/dev/full");
+    EXPECT_EQ(child.Wait(), 1) << command;
+  }
+  Child whole({"--address", server.address(), "generate", "--prompt", "x", "--json"}, "/dev/full");
+  EXPECT_EQ(whole.Wait(), 1);
+  Child streamed({"--address", server.address(), "generate", "--prompt", "x"}, "/dev/full");
+  EXPECT_EQ(streamed.Wait(), 1);
 }
 
 TEST(BinaryTest, AnswersAndExitCodes) {

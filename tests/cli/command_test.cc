@@ -203,6 +203,7 @@ TEST_F(CommandTest, MistakesOnTheCommandLineExitWithTwo) {
       {{"memory", "--set-limit", "5XB"}, "--set-limit: must be a number of bytes"},
       {{"memory", "--set-limit", "9223372036854775807KiB"}, "--set-limit: must be a number of"},
       {{"health", "--wait-seconds", "-1"}, "--wait-seconds: must be 0 to 86400"},
+      {{"health", "--timeout-seconds", "0"}, "--timeout-seconds: must be above 0"},
       {{"bench"}, "give one of --rate R, --square LOW:HIGH:PERIOD and --trace FILE"},
       {{"bench", "--rate", "0"}, "--rate: must be 0.001 to 1e+06; not 0"},
       {{"bench", "--rate", "1", "--trace-speed", "2"}, "--trace-speed: needs --trace"},
@@ -238,6 +239,36 @@ TEST_F(CommandTest, AServerThatIsNotThereSaysHowToStartOne) {
   EXPECT_THAT(err_, HasSubstr("start one with ./run, or name another with --address ADDR:PORT"));
   EXPECT_EQ(RunBare({"--address=" + port.address(), "health", "--wait-seconds", "0.01"}),
             ExitCode::kUnreachable);
+}
+
+TEST_F(CommandTest, AnAddressIsAHostAndAPort) {
+  // gRPC would take 115587 for the port 50051.
+  for (const char* bad : {"", "somewhere", "127.0.0.1", "127.0.0.1:", ":50051", "127.0.0.1:0",
+                          "127.0.0.1:115587", "127.0.0.1:-1", "127.0.0.1:5x", "::1:50051", "[]:1",
+                          "unix:/tmp/x:1", "dns:///a:1", "a b:1"}) {
+    EXPECT_EQ(RunBare({"health", "--address", bad}), ExitCode::kUsage) << bad;
+    EXPECT_THAT(err_, HasSubstr("ebb: --address: must be ADDR:PORT with a port from 1 to 65535"));
+  }
+  for (const char* good : {"127.0.0.1:1", "[::1]:65535", "localhost:50051", "ebb-0.example:443"}) {
+    EXPECT_TRUE(CheckAddress(good).ok()) << good;
+  }
+}
+
+// A server whose connections are taken by the system, and never by anybody else.
+TEST_F(CommandTest, HealthDoesNotHangWithTheServer) {
+  const int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in where = {};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(where);
+  ASSERT_EQ(bind(silent, reinterpret_cast<sockaddr*>(&where), size), 0);
+  ASSERT_EQ(listen(silent, 8), 0);
+  ASSERT_EQ(getsockname(silent, reinterpret_cast<sockaddr*>(&where), &size), 0);
+  const std::string address = "127.0.0.1:" + std::to_string(ntohs(where.sin_port));
+  EXPECT_EQ(RunBare({"health", "--address", address, "--timeout-seconds", "0.1"}),
+            ExitCode::kFailed);
+  EXPECT_THAT(err_, HasSubstr("ebb: DEADLINE_EXCEEDED"));
+  close(silent);
 }
 
 TEST_F(CommandTest, DeadlineEndsTheCall) {
