@@ -1,5 +1,8 @@
 #include "config/server_config.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -154,12 +157,20 @@ std::string SuggestSection(absl::string_view section) {
 
 // ---- Combinations
 
-// ADDRESS:PORT, [IPV6]:PORT; the address itself is for the resolver to judge.
+// Whether the system would listen there without asking a resolver.
+bool IsLiteralHost(const std::string& host, bool bracketed) {
+  in_addr v4;
+  in6_addr v6;
+  if (bracketed) return inet_pton(AF_INET6, host.c_str(), &v6) == 1;
+  return host == "localhost" || inet_pton(AF_INET, host.c_str(), &v4) == 1;
+}
+
+// ADDRESS:PORT, [IPV6]:PORT.
 std::string ListenProblem(absl::string_view listen) {
   constexpr absl::string_view kForm = "must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0";
   const size_t colon = listen.rfind(':');
   if (colon == absl::string_view::npos || colon == 0) return std::string(kForm);
-  const absl::string_view host = listen.substr(0, colon);
+  absl::string_view host = listen.substr(0, colon);
   const absl::string_view port = listen.substr(colon + 1);
   const bool bracketed = host.front() == '[' && host.back() == ']';
   if (host.find(':') != absl::string_view::npos && !bracketed) return std::string(kForm);
@@ -168,6 +179,11 @@ std::string ListenProblem(absl::string_view listen) {
   int number = 0;
   if (!digits || !absl::SimpleAtoi(port, &number)) return std::string(kForm);
   if (number > 65535) return absl::StrCat("port ", number, " is out of range; must be 0 to 65535");
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (!IsLiteralHost(std::string(host), bracketed)) {
+    return absl::StrCat("\"", host, "\" is not an address; write it in numbers, such as ",
+                        "127.0.0.1, 0.0.0.0 or [::1]");
+  }
   return "";
 }
 

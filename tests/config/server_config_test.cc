@@ -128,6 +128,12 @@ const BadCase kBadCases[] = {
      "f.json:1: server.listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0"},
     {"{\"server\": {\"listen\": \"::1:5\"}}",
      "f.json:1: server.listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0"},
+    {"{\"server\":\n{\"listen\": \"example.com:1\"}}",
+     "f.json:2: server.listen: \"example.com\" is not an address; write it in numbers, such as "
+     "127.0.0.1, 0.0.0.0 or [::1]"},
+    {"{\"server\": {\"listen\": \"[127.0.0.1]:1\"}}",
+     "f.json:1: server.listen: \"127.0.0.1\" is not an address; write it in numbers, such as "
+     "127.0.0.1, 0.0.0.0 or [::1]"},
     {"{\"server\": {\"listen\": \"h:70000\"}}",
      "f.json:1: server.listen: port 70000 is out of range; must be 0 to 65535"},
     // All mistakes at once.
@@ -242,7 +248,8 @@ std::string RandomValue(const Setting& setting, base::Rng* rng) {
         rng->Between(0, static_cast<int64_t>(names->names.size()) - 1))]);
   }
   if (std::holds_alternative<Member<std::string>>(setting.member)) {
-    if (setting.key == "server.listen") return "h" + std::to_string(rng->Between(0, 99)) + ":0";
+    if (setting.key == "server.listen")
+      return "127.0.0." + std::to_string(rng->Between(0, 99)) + ":0";
     std::string text;
     const char* const pieces[] = {"a", "\"", "\\", "/", " ", "\u00e9", "\u4e2d", "//", "{"};
     for (int64_t i = rng->Between(0, 8); i > 0; --i) text += pieces[rng->Between(0, 8)];
