@@ -133,8 +133,7 @@ const Setting kSettings[] = {
      EBB_MEMBER(int32_t, scheduler.chunk_tokens_max), 1, 65536},
     {"scheduler.logits_rows_max",
      "Rows of logits that one prefill step computes for prompt log-probabilities, at most; a row "
-     "is "
-     "as large as the vocabulary, so prompts that ask for them go in smaller chunks.",
+     "is as large as the vocabulary, so prompts that ask for them go in smaller chunks.",
      EBB_MEMBER(int32_t, scheduler.logits_rows_max), 1, 65536},
     {"scheduler.max_gap_ms",
      "While prompts are prefilled, the gap between two tokens of a running answer is kept under "
