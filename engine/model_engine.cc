@@ -90,6 +90,11 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(const LocalEngi
 ModelEngine::~ModelEngine() {
   threads_.reset();
   if (engine_ == nullptr) return;
+  // A step's result may have been taken while its stream was still on the way to say so: nobody may
+  // be left who wakes an actor of the engine.
+  for (const auto& stream : {prefill_stream_.get(), decode_stream_.get()}) {
+    stream->Wait(stream->submitted());
+  }
   // What the device refuses to take back stays quarantined until the process ends.
   if (const absl::Status status = engine_->Shutdown(); !status.ok()) {
     log_->Write("memory_not_returned", {{"reason", std::string(status.message())}});

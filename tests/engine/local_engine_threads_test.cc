@@ -80,6 +80,8 @@ class ThreadedEngine {
   }
   ~ThreadedEngine() {
     threads_.reset();
+    // A stream may still be on the way to say that its last step is done.
+    for (device::HostStream& stream : streams_) stream.Wait(stream.submitted());
     EXPECT_TRUE(engine_->Shutdown().ok());
   }
 
