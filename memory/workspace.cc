@@ -17,6 +17,8 @@ int64_t Workspace::usable_bytes() const {
 void Workspace::SetDemand(int64_t bytes) {
   CHECK_GE(bytes, 0);
   CHECK_LE(bytes, bytes_max());
+  // The queue closes: no later window of it would push its past ones out.
+  if (bytes == 0 && demand_bytes_ > 0) shrink_.Forget();
   demand_bytes_ = bytes;
   shrink_.RecordDemand(DemandPages());
 }

@@ -523,6 +523,22 @@ TEST_F(WorkspaceTest, ShrinksAfterItsWindowsAndGoesWhenIdle) {
   EXPECT_EQ(memory_->held_bytes(), 0);
 }
 
+// While the other queue goes on, nothing is idle, and a closed queue opens no windows.
+TEST_F(WorkspaceTest, OfAClosedQueueGoesThoughTheOtherRuns) {
+  Want(4);
+  workspace().SetDemand(5 * kGranule);
+  Settle();
+  BlockTable table = Table(5);
+  EXPECT_EQ(workspace().usable_bytes(), 5 * kGranule);
+  workspace().SetDemand(0);
+  Settle();
+  EXPECT_EQ(workspace().usable_bytes(), 5 * kGranule);
+  clock_.Advance(options_.shrink.after);
+  Settle();
+  EXPECT_EQ(workspace().usable_bytes(), 0);
+  table.ShrinkTo(0);
+}
+
 TEST_F(WorkspaceTest, IsNotUnmappedUnderWorkThatWasSubmitted) {
   Want(4);
   workspace().SetDemand(2 * kGranule);
