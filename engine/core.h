@@ -52,8 +52,9 @@ struct EngineParts {
 struct OpenWindow {
   memory::WindowPlan plan;
   absl::Time opened;
-  int32_t steps = 0;     // Completed in it.
-  bool starved = false;  // A sequence of the queue could not get what its next step needs.
+  int64_t limit_bytes = 0;  // The memory limit under which it was planned.
+  int32_t steps = 0;        // Completed in it.
+  bool starved = false;     // A sequence of the queue could not get what its next step needs.
 };
 
 // One sequence's part in the step in flight.

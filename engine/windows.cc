@@ -1,6 +1,7 @@
 #include "engine/windows.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -67,7 +68,10 @@ memory::WindowProgress Windows::ProgressOf(Lane which, absl::Time now) const {
   progress.steps = window.steps;
   progress.set_empty = core_->InState(StateOf(which)).empty();
   progress.set_waiting = window.starved;
-  progress.limit_pending = core_->memory().limit_state().pending;
+  // The boundary of either queue puts a lowered limit into force; the other's grants are still
+  // those of the old one.
+  progress.limit_pending = core_->memory().limit_state().pending ||
+                           core_->memory().budget().limit_bytes() < window.limit_bytes;
   if (which == Lane::kPrefill) {
     progress.arrivals_waiting =
         static_cast<int64_t>(core_->order().size()) > core_->running_count();
@@ -123,6 +127,7 @@ void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
   }
   SetWorkspaceDemand(which);
   memory::WindowPlan plan = Plan(which, now);
+  if (!plan.fits() && ForgoSlack(OtherLane(which))) plan = Plan(which, now);
   if (!plan.fits() &&
       (which == Lane::kDecode || core_->InState(SequenceState::kDecoding).empty())) {
     plan = MakeRoom(which, std::move(plan), now, outbox);
@@ -157,6 +162,7 @@ void Windows::Open(Lane which, const memory::WindowPlan& plan, absl::Time now, O
   OpenWindow window;
   window.plan = plan;
   window.opened = now;
+  window.limit_bytes = core_->memory().budget().limit_bytes();
   lane.window = window;
   core_->wakeups.Wake(Actor::kKeeper);
   if (core_->options.log.windows) {
@@ -171,8 +177,10 @@ void Windows::Admit(absl::Time now) {
   if (core_->draining_hard(now)) return;
   const std::vector<Sequence*> order(core_->order().begin(), core_->order().end());
   AdmissionInput input;
+  // Beside what the workspaces will need, or those that start would soon have to give way to them.
   input.capacity_blocks =
-      core_->memory().WindowMemoryOf(memory::AccountId::kPrefill, now).CapacityBlocks();
+      std::min(core_->memory().WindowMemoryOf(memory::AccountId::kPrefill, now).CapacityBlocks(),
+               core_->LimitBlocks());
   for (const Sequence* sequence : order) {
     DemandView view;
     view.running = sequence->running();
@@ -255,6 +263,15 @@ bool Windows::PrefillGoesFirst() const {
 }
 
 // ---- making room
+
+// Slack is what a queue would like: the other's goes before anybody has to give way.
+bool Windows::ForgoSlack(Lane which) {
+  std::optional<OpenWindow>& window = core_->lane(which).window;
+  if (!window.has_value() || window->plan.slack_blocks == 0) return false;
+  core_->memory().accounts().Forgo(AccountOf(which), window->plan.slack_blocks);
+  window->plan.slack_blocks = 0;
+  return true;
+}
 
 memory::WindowPlan Windows::MakeRoom(Lane which, memory::WindowPlan plan, absl::Time now,
                                      Outbox* outbox) {

@@ -55,6 +55,8 @@ class Windows {
   void Close(Lane which);
   void Open(Lane which, const memory::WindowPlan& plan, absl::Time now, Outbox* outbox);
 
+  // Takes back what is left of the slack in the queue's open window. True when there was any.
+  bool ForgoSlack(Lane which);
   // Preempts until the plan fits or nobody is left to give way; returns the last plan.
   memory::WindowPlan MakeRoom(Lane which, memory::WindowPlan plan, absl::Time now, Outbox* outbox);
   std::vector<Sequence*> PickVictims(const std::vector<Sequence*>& running,

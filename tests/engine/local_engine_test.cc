@@ -236,6 +236,51 @@ TEST_F(LocalEngineTest, ALimitIsAppliedOrDeferredWithItsBytes) {
   EXPECT_FALSE(engine_->SetMemoryLimit(-1, absl::ZeroDuration()).ok());
 }
 
+// The boundary of one queue puts the limit into force, but the other's window was planned under the
+// old one: its grant must come down as soon, not when the window ends.
+TEST_F(LocalEngineTest, ALoweredLimitReachesTheWindowsOfBothQueues) {
+  auto decoding = Submit(MakeRequest(4, 100)).second;
+  for (int i = 0; i < 3; ++i) Round();
+  ASSERT_GT(decoding->tokens().size(), 0u);
+  clock_.Advance(options_.window.decode_max);
+  auto prompt = Submit(MakeRequest(90, 4)).second;
+  Plan();
+  const int64_t granted = memory_->accounts().granted(memory::AccountId::kPrefill);
+  ASSERT_GT(granted, 24) << "prefill's window covers the whole prompt";
+  const int64_t limit = 8 * kGranularity;
+  ASSERT_TRUE(engine_->SetMemoryLimit(limit, absl::ZeroDuration()).ok());
+  for (int i = 0; i < 4; ++i) {
+    clock_.Advance(options_.window.decode_min / 2 + absl::Milliseconds(1));
+    Round();
+  }
+  EXPECT_LE(engine_->Memory().held_bytes, limit);
+  EXPECT_FALSE(decoding->finished());
+}
+
+// Decode finds the memory that it lacks in prefill's slack: nobody has to give way.
+TEST_F(LocalEngineTest, SlackGoesBeforeAnybodyGivesWay) {
+  // Room for two of 64 tokens and one of 64, and for no slack beside them.
+  const int64_t workspace_bytes = engine_->core().WorkspaceBytesMax(Lane::kPrefill) +
+                                  engine_->core().WorkspaceBytesMax(Lane::kDecode);
+  ASSERT_TRUE(
+      engine_->SetMemoryLimit(12 * kGranularity + workspace_bytes, absl::ZeroDuration())->applied);
+  auto first = Submit(MakeRequest(4, 60)).second;
+  auto second = Submit(MakeRequest(4, 60)).second;
+  while (second->tokens().size() < 29) Round();
+  clock_.Advance(options_.window.prefill_max);
+  auto prompt = Submit(MakeRequest(62, 2)).second;
+  // Decode's window ends while the prompt is prefilled.
+  bool beside = false;
+  for (int i = 0; i < 60; ++i) {
+    clock_.Advance(options_.step.max_gap);
+    Round();
+    beside |= second->tokens().size() > 34 && prompt->tokens().empty();
+  }
+  EXPECT_TRUE(beside);
+  EXPECT_TRUE(prompt->finished());
+  EXPECT_EQ(engine_->Load().preemptions_total, 0);
+}
+
 TEST_F(LocalEngineTest, TheLogTellsWindowsAndEndsButNoPrompt) {
   auto sink = Submit(MakeRequest(20, 4)).second;
   for (int i = 0; i < 20; ++i) Round();
