@@ -187,4 +187,10 @@ int32_t FakeStepRunner::NextToken(const std::vector<int32_t>& tokens, int32_t ou
   return Choose(before, sampling, output_index, banned, vocabulary_size);
 }
 
+float FakeStepRunner::LogprobOf(const std::vector<int32_t>& tokens, int32_t next) {
+  uint64_t before = kFoldStart;
+  for (const int32_t token : tokens) before = Fold(before, CellOf(before, token));
+  return FakeLogprob(before, next);
+}
+
 }  // namespace ebb::engine

@@ -22,6 +22,7 @@ inline constexpr int32_t kContextTokens = 96;
 // What a request's answer is when nothing else runs: computed with no engine and no memory.
 struct QuietAnswer {
   std::vector<int32_t> tokens;
+  std::vector<float> logprobs;  // Of those tokens.
   engine::FinishReason reason = engine::FinishReason::kLength;
   int32_t stop_token_id = -1;
 };
@@ -42,6 +43,7 @@ inline QuietAnswer Quiet(const engine::Request& request, int32_t sink_stops_at) 
       quiet.stop_token_id = id;
       return quiet;
     }
+    quiet.logprobs.push_back(engine::FakeStepRunner::LogprobOf(tokens, id));
     tokens.push_back(id);
     quiet.tokens.push_back(id);
     if (index == sink_stops_at) {
@@ -70,6 +72,12 @@ class SimClient final : public engine::RequestSink {
       if (i + 1 >= request_.prompt.size() || logprobs[i].token_id != request_.prompt[i + 1]) {
         Fail("a prompt log-probability of another token");
         return;
+      }
+      const std::vector<int32_t> before(request_.prompt.begin(),
+                                        request_.prompt.begin() + static_cast<int64_t>(i) + 1);
+      if (logprobs[i].logprob !=
+          engine::FakeStepRunner::LogprobOf(before, request_.prompt[i + 1])) {
+        Fail("a prompt log-probability that is not that of the quiet run");
       }
     }
   }
@@ -135,6 +143,8 @@ class SimClient final : public engine::RequestSink {
     if (token.index != static_cast<int32_t>(got_.size())) Fail("a token out of order");
     if (got_.size() >= quiet_.tokens.size() || quiet_.tokens[got_.size()] != token.id) {
       Fail("token " + std::to_string(got_.size()) + " is not that of the quiet run");
+    } else if (quiet_.logprobs[got_.size()] != token.logprob) {
+      Fail("token " + std::to_string(got_.size()) + " has another log-probability");
     }
     got_.push_back(token.id);
   }
