@@ -49,10 +49,11 @@ std::vector<size_t> LocalPolicy::Admit(const engine::AdmissionInput& input) cons
 
 absl::Time LocalPolicy::NextDecodeStart(const engine::DecodeTiming& timing) const {
   if (!timing.prefill_in_flight) return absl::InfinitePast();
-  // One part in kPrefillShare of a step is left to prefill whatever the gap.
+  // One part in kPrefillShare of a step is left to prefill whatever the gap; but a prediction that
+  // is far too high must not keep decode waiting for longer than the gap.
   constexpr int64_t kPrefillShare = 4;
-  return timing.last_step_ended +
-         std::max(options_.max_gap - timing.predicted_step, timing.predicted_step / kPrefillShare);
+  const absl::Duration least = std::min(timing.predicted_step / kPrefillShare, options_.max_gap);
+  return timing.last_step_ended + std::max(options_.max_gap - timing.predicted_step, least);
 }
 
 int64_t LocalPolicy::ExpectedTokens(int64_t max_tokens, int64_t generated) const {

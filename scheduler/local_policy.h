@@ -40,8 +40,8 @@ class LocalPolicy final : public engine::StepPolicy {
 
   // A step under way keeps prefill from the cores, so between steps decode waits, as long as
   // max_gap allows: the step must have ended before the gap is over. Where steps are nearly as long
-  // as the gap, decode still waits a quarter of a step: prefill keeps a fifth of the time, or it
-  // would stand still for as long as large batches decode.
+  // as the gap, decode still waits a quarter of a step (not longer than the gap): prefill keeps a
+  // fifth of the time, or it would stand still for as long as large batches decode.
   absl::Time NextDecodeStart(const engine::DecodeTiming& timing) const override;
 
   // min(max_tokens, prior); past the prior, half as many again as it has made and at least 32, for

@@ -61,11 +61,14 @@ TEST(LocalPolicyTest, StepsLongerThanTheGapDoNotStarvePrefill) {
   engine::DecodeTiming timing;
   timing.prefill_in_flight = true;
   timing.last_step_ended = absl::FromUnixSeconds(100);
-  for (const absl::Duration step : {absl::Milliseconds(190), absl::Milliseconds(200),
-                                    absl::Milliseconds(1000), absl::Seconds(20)}) {
-    timing.predicted_step = step;
-    EXPECT_GE(policy.NextDecodeStart(timing), absl::FromUnixSeconds(100) + step / 4) << step;
+  const absl::Time ended = timing.last_step_ended;
+  for (const int64_t step_ms : {190, 200, 400, 800}) {
+    timing.predicted_step = absl::Milliseconds(step_ms);
+    EXPECT_EQ(policy.NextDecodeStart(timing), ended + timing.predicted_step / 4) << step_ms;
   }
+  // A wild prediction keeps decode waiting no longer than the gap.
+  timing.predicted_step = absl::Seconds(3600);
+  EXPECT_EQ(policy.NextDecodeStart(timing), ended + Options().max_gap);
 }
 
 TEST(LocalPolicyTest, ExpectsThePriorUntilItIsPassed) {
