@@ -25,7 +25,8 @@ class Workspace {
   // Bytes from the start that may be used by work that is submitted now.
   int64_t usable_bytes() const;
 
-  // What the coming steps need; the keeper grows to it. Once a window, or before a larger step.
+  // What the coming steps need; the keeper grows to it. Once a window, or before a larger step; 0
+  // when its queue closes: then nothing is kept for the sake of past windows.
   // REQUIRES: 0 <= bytes <= bytes_max().
   void SetDemand(int64_t bytes);
   int64_t demand_bytes() const { return demand_bytes_; }
