@@ -31,6 +31,7 @@ void GenerateCall::Start(const v1::GenerateRequest& in) {
   const absl::Status status = Submit(in);
   if (!status.ok()) {
     resources_->refusals->Write(status);
+    ticket_.FreeId();
     Fail(ToGrpc(status));
     return;
   }
@@ -133,6 +134,7 @@ void GenerateCall::Release() {
 }
 
 grpc::Status GenerateCall::EndStatus() {
+  ticket_.FreeId();
   const absl::Status& status = answer_->status();
   if (status.ok()) return grpc::Status::OK;
   const engine::Finish& finish = answer_->finish();

@@ -72,7 +72,8 @@ class GenerateCall : public engine::RequestSink,
   void CancelRequest();
   // gRPC is done with the call.
   void Release();
-  // The status on the wire. A request that failed on its way tells in trailers what it had cost.
+  // The status on the wire, about to be sent: from here on the request's id is free. A request that
+  // failed on its way tells in trailers what it had cost.
   grpc::Status EndStatus() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   base::Mutex mutex_;

@@ -1,6 +1,8 @@
 #include "server/inference_service.h"
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +11,22 @@
 #include "server/grpc_status.h"
 
 namespace ebb::server {
+namespace {
+
+constexpr size_t kLongTextBytes = size_t{64} << 10;
+constexpr size_t kLongTextsMax = 16;
+
+}  // namespace
+
+InferenceService::InferenceService(CallResources* resources)
+    : resources_(resources), long_texts_(kLongTextsMax), long_text_thread_([this] {
+        while (std::optional<std::function<void()>> call = long_texts_.Pop()) (*call)();
+      }) {}
+
+InferenceService::~InferenceService() {
+  long_texts_.Close();
+  long_text_thread_.join();
+}
 
 grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* context,
                                                      const v1::GenerateRequest* request,
@@ -29,10 +47,30 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const absl::StatusOr<std::vector<int32_t>> ids = resources_->reader->ReadTokenize(*request);
+  if (request->text().size() < kLongTextBytes) {
+    TokenizeNow(*request, response, reactor);
+    return reactor;
+  }
+  const bool queued = long_texts_.TryPush([this, context, request, response, reactor] {
+    if (context->IsCancelled()) {
+      reactor->Finish(grpc::Status::CANCELLED);
+    } else {
+      TokenizeNow(*request, response, reactor);
+    }
+  });
+  if (!queued) {
+    reactor->Finish(ToGrpc(absl::ResourceExhaustedError(
+        "too many long texts wait to be tokenized; try again later, or send shorter ones")));
+  }
+  return reactor;
+}
+
+void InferenceService::TokenizeNow(const v1::TokenizeRequest& request,
+                                   v1::TokenizeResponse* response,
+                                   grpc::ServerUnaryReactor* reactor) {
+  const absl::StatusOr<std::vector<int32_t>> ids = resources_->reader->ReadTokenize(request);
   if (ids.ok()) response->mutable_token_ids()->Add(ids->begin(), ids->end());
   reactor->Finish(ToGrpc(ids.status()));
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,

@@ -2,6 +2,10 @@
 // GenerateCall's.
 #pragma once
 
+#include <functional>
+#include <thread>
+
+#include "base/bounded_queue.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/ebb.grpc.pb.h"
 #include "server/generate_call.h"
@@ -11,7 +15,8 @@ namespace ebb::server {
 // Thread-safe. `resources` outlives it and every call.
 class InferenceService final : public v1::Inference::CallbackService {
  public:
-  explicit InferenceService(CallResources* resources) : resources_(resources) {}
+  explicit InferenceService(CallResources* resources);
+  ~InferenceService() override;
 
   grpc::ServerUnaryReactor* Generate(grpc::CallbackServerContext* context,
                                      const v1::GenerateRequest* request,
@@ -26,7 +31,14 @@ class InferenceService final : public v1::Inference::CallbackService {
                                        v1::DetokenizeResponse* response) override;
 
  private:
+  void TokenizeNow(const v1::TokenizeRequest& request, v1::TokenizeResponse* response,
+                   grpc::ServerUnaryReactor* reactor);
+
   CallResources* const resources_;
+  // A text of megabytes takes a second. On gRPC's few threads it would hold up health and everybody
+  // else: long texts take turns on a thread of their own.
+  base::BoundedQueue<std::function<void()>> long_texts_;
+  std::thread long_text_thread_;
 };
 
 }  // namespace ebb::server

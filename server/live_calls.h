@@ -31,6 +31,10 @@ class LiveCalls {
     }
     ~Ticket() { Release(); }
 
+    // The id is free for another call; the place is not. For a client that has its status may ask
+    // again at once, while gRPC is still closing the call.
+    void FreeId();
+
    private:
     void Release();
     LiveCalls* calls_ = nullptr;
@@ -52,12 +56,14 @@ class LiveCalls {
   bool WaitUntilEmpty(absl::Duration timeout);
 
  private:
-  void Leave(const std::string& id);
+  void FreeId(const std::string& id);
+  void Leave();
 
   const size_t calls_max_;
   mutable base::Mutex mutex_;
   base::CondVar left_;
   std::unordered_set<std::string> ids_ ABSL_GUARDED_BY(mutex_);
+  size_t call_count_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

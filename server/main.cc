@@ -1,9 +1,15 @@
 // ebb_server: the composition root. Reads arguments and settings, loads the model, puts the engine
 // together, serves, drains, ends.
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <iostream>
 #include <memory>
+#include <new>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -12,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/server_config.h"
+#include "google/protobuf/stubs/logging.h"
 #include "model/load_error.h"
 #include "server/drain.h"
 #include "server/effective_config.h"
@@ -57,6 +64,7 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
   absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = MakeBackend(config);
   if (!backend.ok()) return Fail(kExitConfig, backend.status());
   absl::StatusOr<LoadedModel> model = LoadModel(config, *std::move(backend), clock, log);
+  if (absl::IsResourceExhausted(model.status())) return Fail(kExitSystem, model.status());
   if (!model.ok()) return RejectModel(config, model.status(), log);
   absl::StatusOr<std::unique_ptr<EngineStack>> stack =
       EngineStack::Create(config, *model, &clock, log);
@@ -103,10 +111,33 @@ ExitCode Run(const std::vector<std::string>& arguments) {
   return Serve(*config, clock, &log);
 }
 
+// Called when an exception finds no handler, with nothing unwound. Only the system throws in here:
+// when it gives no memory or no thread.
+[[noreturn]] void EndWithoutHandler() {
+  std::string refused;
+  try {
+    if (std::current_exception() != nullptr) std::rethrow_exception(std::current_exception());
+  } catch (const std::bad_alloc&) {
+    refused = "memory; give this process more, or lower memory.limit_bytes";
+  } catch (const std::system_error& error) {
+    refused = std::string("a thread (") + error.what() +
+              "); raise the limit of processes (ulimit -u, pids.max), or lower kernels.threads";
+  } catch (...) {
+    std::abort();
+  }
+  if (refused.empty()) std::abort();
+  std::cerr << "ebb_server: the system refused " << refused << std::endl;
+  _exit(kExitSystem);
+}
+
 }  // namespace
 }  // namespace ebb::server
 
 int main(int argc, char** argv) {
+  std::set_terminate(ebb::server::EndWithoutHandler);
+  // The library would write a line to standard error for each malformed message that anybody sends.
+  // The sender has its status.
+  google::protobuf::SetLogHandler(nullptr);
   ebb::server::BlockSignals();
   return ebb::server::Run(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/mutex.h"
 #include "server/text_codec.h"
 
 namespace ebb::server {
@@ -17,9 +18,26 @@ class FakeTextCodec final : public TextCodec {
   static constexpr int32_t kVocabularyTokens = 258;
   static constexpr int32_t kEnd = 256;
   static constexpr int32_t kBegin = 257;
+  static constexpr size_t kLongBytes = size_t{64} << 10;
+
+  // From here on, encoding a text of kLongBytes or more waits until LetGo.
+  void HoldLongTexts() {
+    base::MutexLock lock(&mutex_);
+    held_ = true;
+  }
+  bool IsHolding() const {
+    base::MutexLock lock(&mutex_);
+    return waiting_;
+  }
+  void LetGo() {
+    base::MutexLock lock(&mutex_);
+    held_ = false;
+    let_go_.SignalAll();
+  }
 
   absl::StatusOr<std::vector<int32_t>> Encode(absl::string_view text,
                                               bool parse_special) const override {
+    if (text.size() >= kLongBytes) WaitUntilLetGo();
     std::vector<int32_t> ids;
     while (!text.empty()) {
       if (parse_special && absl::StartsWith(text, "<|end|>")) {
@@ -92,6 +110,18 @@ class FakeTextCodec final : public TextCodec {
 
   bool has_template = true;
   int32_t prefix_id = -1;
+
+ private:
+  void WaitUntilLetGo() const {
+    base::MutexLock lock(&mutex_);
+    waiting_ = held_;
+    while (held_) let_go_.Wait(&mutex_);
+  }
+
+  mutable base::Mutex mutex_;
+  mutable base::CondVar let_go_;
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;
+  mutable bool waiting_ ABSL_GUARDED_BY(mutex_) = false;  // Somebody has begun to wait.
 };
 
 }  // namespace ebb::server

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <string>
@@ -175,6 +176,16 @@ TEST_F(ServiceTest, ALiveRequestsIdIsItsOwn) {
   EXPECT_TRUE(stream->Finish().ok());
   // Free again once the call is over.
   EXPECT_TRUE(WaitUntil([&] { return Generate(request, &response).ok(); }));
+}
+
+TEST_F(ServiceTest, AnIdIsFreeOnceItsClientHasTheAnswer) {
+  Answers("ok");
+  v1::GenerateRequest request = Ask("hi");
+  request.set_request_id("again");
+  for (int i = 0; i < 100; ++i) {
+    v1::GenerateResponse response;
+    EXPECT_TRUE(Generate(request, &response).ok());
+  }
 }
 
 TEST_F(ServiceTest, AClientThatLeavesCancels) {
@@ -414,6 +425,41 @@ TEST_F(ServiceTest, ManyClientsAtOnceAllGetTheirOwn) {
   for (std::thread& client : clients) client.join();
   for (const std::string& answer : answers) EXPECT_EQ(answer, "+++++");
   EXPECT_EQ(engine_.Load().finished_total, 160);
+}
+
+// Long texts take turns on one thread: those that find no place there are refused, the others get
+// their tokens, and nobody else waits for them.
+TEST_F(ServiceTest, LongTextsHoldUpNobodyElse) {
+  codec_.HoldLongTexts();
+  const auto tokenize = [this](size_t bytes) {
+    v1::TokenizeRequest request;
+    request.set_text(std::string(bytes, 'a'));
+    v1::TokenizeResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status = stub_->Tokenize(&context, request, &response);
+    EXPECT_EQ(static_cast<size_t>(response.token_ids_size()), status.ok() ? bytes : 0u);
+    return status.error_code();
+  };
+  constexpr size_t kLong = size_t{64} << 10;
+  constexpr int kClients = 24;
+  std::atomic<int> refused_count = 0;
+  std::atomic<int> ok_count = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.emplace_back([&] {
+      const grpc::StatusCode code = tokenize(kLong);
+      ++(code == grpc::StatusCode::OK ? ok_count : refused_count);
+    });
+    EXPECT_TRUE(WaitUntil([&] { return codec_.IsHolding(); }));
+  }
+  // One is held, 16 wait, the rest are turned away.
+  EXPECT_TRUE(WaitUntil([&] { return refused_count == kClients - 17; }));
+  EXPECT_EQ(ok_count, 0);
+  EXPECT_EQ(tokenize(kLong - 1), grpc::StatusCode::OK);
+  EXPECT_EQ(tokenize(kLong), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  codec_.LetGo();
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(ok_count, 17);
 }
 
 TEST_F(ServiceTest, TokenizesAndDetokenizes) {

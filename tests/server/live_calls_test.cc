@@ -24,6 +24,20 @@ TEST(LiveCallsTest, KeepsIdsApartAndTheirNumberBounded) {
   EXPECT_TRUE(calls.Enter("a").ok());
 }
 
+TEST(LiveCallsTest, AFreedIdKeepsItsPlace) {
+  LiveCalls calls(2);
+  auto a = calls.Enter("a");
+  ASSERT_TRUE(a.ok());
+  a->FreeId();
+  auto again = calls.Enter("a");
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(calls.Enter("b").status().code(), absl::StatusCode::kResourceExhausted);
+  // The one that has freed its id does not free it for its successor.
+  *a = LiveCalls::Ticket();
+  EXPECT_EQ(calls.Enter("a").status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_FALSE(calls.WaitUntilEmpty(absl::ZeroDuration()));
+}
+
 TEST(LiveCallsTest, ATicketThatMovesHoldsOnePlace) {
   LiveCalls calls(1);
   LiveCalls::Ticket ticket = *calls.Enter("a");
