@@ -80,7 +80,7 @@ const Setting kSettings[] = {
      "KV pages and workspaces held, at most. `ebb memory --set-limit` changes it at run time.",
      EBB_MEMBER(int64_t, memory.limit_bytes), 1, kBytesMax},
     {"memory.ceiling_bytes",
-     "Address range reserved at the start, which costs no memory; the limit never rises above it.",
+     "Address range reserved at the start, which costs next to no memory; the limit never rises above it.",
      EBB_MEMBER(int64_t, memory.ceiling_bytes), 1, kBytesMax},
     {"memory.headroom_bytes",
      "Free memory left to others: growth stops before what the system or the cgroup still allows "
