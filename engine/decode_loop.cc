@@ -4,13 +4,6 @@
 #include <utility>
 
 namespace ebb::engine {
-namespace {
-
-// While a sequence waits for memory: how often to look whether the device has some again.
-constexpr absl::Duration kStarvedRetry = absl::Milliseconds(100);
-
-}  // namespace
-
 Pass DecodeLoop::RunOnce() {
   Pass pass;
   pass.progressed = ReapStep(core_, windows_, Lane::kDecode);

@@ -10,6 +10,9 @@
 
 namespace ebb::engine {
 
+// While a sequence waits for memory: how often its loop looks whether the device has some again.
+inline constexpr absl::Duration kStarvedRetry = absl::Milliseconds(100);
+
 // Reads the device's free bytes, without the mutex, when a boundary of the lane is due and the last
 // reading is old: the plan then rests on what the device says now.
 void RefreshFreeBytes(EngineCore* core, const Windows& windows, Lane which);

@@ -5,13 +5,6 @@
 #include <utility>
 
 namespace ebb::engine {
-namespace {
-
-// While a prompt waits for memory: how often to look whether the device has some again.
-constexpr absl::Duration kStarvedRetry = absl::Milliseconds(100);
-
-}  // namespace
-
 Pass PrefillLoop::RunOnce() {
   Pass pass;
   pass.progressed = ReapStep(core_, windows_, Lane::kPrefill);

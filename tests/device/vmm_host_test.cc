@@ -8,31 +8,13 @@
 #include <string>
 
 #include "device/address_range.h"
+#include "tests/device/resident_bytes.h"
 
 namespace ebb::device {
 namespace {
 
 constexpr int64_t kMiB = int64_t{1} << 20;
 constexpr int64_t kPage = 4 * kMiB;
-
-// Bytes of [base, base + bytes) that are in memory, as the kernel counts them.
-int64_t ResidentBytes(const uint8_t* base, int64_t bytes) {
-  std::ifstream smaps("/proc/self/smaps");
-  std::string line;
-  bool inside = false;
-  int64_t resident = 0;
-  while (std::getline(smaps, line)) {
-    unsigned long start = 0, end = 0;
-    long kib = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx ", &start, &end) == 2) {
-      inside = start >= reinterpret_cast<uintptr_t>(base) &&
-               end <= reinterpret_cast<uintptr_t>(base + bytes);
-    } else if (inside && std::sscanf(line.c_str(), "Rss: %ld kB", &kib) == 1) {
-      resident += kib * 1024;
-    }
-  }
-  return resident;
-}
 
 VmmHandle CreateAndMap(HostVmm* vmm, uint8_t* address, int64_t bytes) {
   const absl::StatusOr<VmmHandle> handle = vmm->Create(bytes);

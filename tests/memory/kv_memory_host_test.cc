@@ -17,32 +17,16 @@
 #include "device/vmm_host.h"
 #include "memory/kv_memory.h"
 #include "memory/page_keeper.h"
+#include "tests/device/resident_bytes.h"
 #include "tests/memory/seed.h"
 
 namespace ebb::memory {
 namespace {
 
+using device::ResidentBytes;
+
 constexpr AccountId kDecode = AccountId::kDecode;
 constexpr int64_t kMiB = int64_t{1} << 20;
-
-// Bytes of the range that are in memory, as the kernel counts them.
-int64_t ResidentBytes(const uint8_t* base, int64_t bytes) {
-  std::ifstream smaps("/proc/self/smaps");
-  std::string line;
-  bool inside = false;
-  int64_t resident = 0;
-  while (std::getline(smaps, line)) {
-    unsigned long start = 0, end = 0;
-    long kib = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx ", &start, &end) == 2) {
-      inside = start >= reinterpret_cast<uintptr_t>(base) &&
-               end <= reinterpret_cast<uintptr_t>(base + bytes);
-    } else if (inside && std::sscanf(line.c_str(), "Rss: %ld kB", &kib) == 1) {
-      resident += kib * 1024;
-    }
-  }
-  return resident;
-}
 
 KvMemory::Options Options() {
   KvMemory::Options options;
