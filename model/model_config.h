@@ -15,7 +15,7 @@
 namespace ebb::model {
 
 struct ModelConfig {
-  std::string architecture;  // "llama".
+  std::string architecture;  // "llama", "qwen2" or "qwen3".
   std::string name;          // general.name, or "". Any bytes.
   int32_t layers = 0;
   int32_t width = 0;      // Of the residual stream.
@@ -27,6 +27,8 @@ struct ModelConfig {
   int32_t vocab = 0;           // Rows of the embedding, so the width of the logits.
   float rms_epsilon = 0;
   bool tied_head = false;  // The head is the embedding.
+  bool qkv_bias = false;   // Queries, keys and values have biases (qwen2).
+  bool qk_norm = false;    // Each query and key head is normed before its rotation (qwen3).
   // [rope_pairs], radians per position for each pair of dimensions; scaling is already applied.
   std::vector<float> rope_frequencies;
 
