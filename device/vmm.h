@@ -12,7 +12,8 @@
 //   - memory goes back only when its handle is released and its mapping is gone;
 //   - no call waits for work that still touches a range: the caller must know that none does.
 //
-// Forms: HostVmm (mmap), FakeVmm (enforces the rules, fails on demand).
+// Forms: HostVmm (mmap), CudaVmm (the driver), GatedVmm (edits only while no work runs), FakeVmm
+// (enforces the rules, fails on demand).
 #pragma once
 
 #include <cstdint>
@@ -52,6 +53,24 @@ class Vmm {
 
   // Bytes that the device could still give, as of now; others may take them meanwhile.
   virtual absl::StatusOr<int64_t> FreeBytes() = 0;
+
+  // Bracket the edits of addresses that belong together: Map, SetAccess and Unmap. A form that must
+  // keep them apart from running work waits in BeginEdits for the work to end, and holds new work
+  // back until EndEdits. Not nested.
+  virtual void BeginEdits() {}
+  virtual void EndEdits() {}
+};
+
+// The bracket as an object.
+class VmmEdits {
+ public:
+  explicit VmmEdits(Vmm* vmm) : vmm_(vmm) { vmm_->BeginEdits(); }
+  ~VmmEdits() { vmm_->EndEdits(); }
+  VmmEdits(const VmmEdits&) = delete;
+  VmmEdits& operator=(const VmmEdits&) = delete;
+
+ private:
+  Vmm* const vmm_;
 };
 
 }  // namespace ebb::device

@@ -41,11 +41,9 @@ absl::Status PageKeeper::Shutdown() {
       base::MutexLock lock(mutex_);
       batch = pool->TakeAll();
     }
-    for (PageWork& work : batch) {
-      const PageOutcome outcome = GiveBack(&work, pool->page_bytes(), &status);
-      base::MutexLock lock(mutex_);
-      pool->Commit(work, outcome);
-    }
+    const std::vector<PageOutcome> outcomes = GiveBack(&batch, pool->page_bytes(), &status);
+    base::MutexLock lock(mutex_);
+    for (size_t i = 0; i < batch.size(); ++i) pool->Commit(batch[i], outcomes[i]);
   }
   return status;
 }
@@ -60,9 +58,8 @@ bool PageKeeper::ReleasePhase() {
     }
     if (batch.empty()) continue;
     progressed = true;
-    std::vector<PageOutcome> outcomes;
     absl::Status status;
-    for (PageWork& work : batch) outcomes.push_back(GiveBack(&work, pool->page_bytes(), &status));
+    const std::vector<PageOutcome> outcomes = GiveBack(&batch, pool->page_bytes(), &status);
     base::MutexLock lock(mutex_);
     for (size_t i = 0; i < batch.size(); ++i) pool->Commit(batch[i], outcomes[i]);
   }
@@ -139,6 +136,7 @@ absl::Status PageKeeper::CreateAll(std::vector<PageWork>* batch, int64_t bytes) 
 }
 
 absl::Status PageKeeper::MapAll(std::vector<PageWork>* batch, int64_t bytes) {
+  const device::VmmEdits edits(vmm_);
   for (PageWork& work : *batch) {
     const absl::Status status = vmm_->Map(work.address, bytes, work.handle);
     if (!status.ok()) return status;
@@ -156,22 +154,32 @@ absl::Status PageKeeper::MapAll(std::vector<PageWork>* batch, int64_t bytes) {
   return absl::OkStatus();
 }
 
-PageOutcome PageKeeper::GiveBack(PageWork* work, int64_t bytes, absl::Status* status) {
-  if (work->mapped) {
-    if (absl::Status unmapped = vmm_->Unmap(work->address, bytes); !unmapped.ok()) {
-      *status = std::move(unmapped);
-      return PageOutcome::kStuck;
+std::vector<PageOutcome> PageKeeper::GiveBack(std::vector<PageWork>* batch, int64_t bytes,
+                                              absl::Status* status) {
+  const auto is_mapped = [](const PageWork& work) { return work.mapped; };
+  if (std::any_of(batch->begin(), batch->end(), is_mapped)) {
+    const device::VmmEdits edits(vmm_);
+    for (PageWork& work : *batch) {
+      if (!work.mapped) continue;
+      absl::Status unmapped = vmm_->Unmap(work.address, bytes);
+      work.mapped = !unmapped.ok();
+      if (work.mapped) *status = std::move(unmapped);
     }
-    work->mapped = false;
   }
-  if (work->handle != 0) {
-    if (absl::Status released = vmm_->Release(work->handle); !released.ok()) {
-      *status = std::move(released);
-      return PageOutcome::kStuck;
+  // Releasing is the driver's slower call and edits no address.
+  std::vector<PageOutcome> outcomes(batch->size(), PageOutcome::kUndone);
+  for (size_t i = 0; i < batch->size(); ++i) {
+    PageWork& work = (*batch)[i];
+    if (!work.mapped && work.handle != 0) {
+      if (absl::Status released = vmm_->Release(work.handle); released.ok()) {
+        work.handle = 0;
+      } else {
+        *status = std::move(released);
+      }
     }
-    work->handle = 0;
+    if (work.handle != 0) outcomes[i] = PageOutcome::kStuck;
   }
-  return PageOutcome::kUndone;
+  return outcomes;
 }
 
 void PageKeeper::CommitBatch(PagePool* pool, std::vector<PageWork> batch,
@@ -179,9 +187,7 @@ void PageKeeper::CommitBatch(PagePool* pool, std::vector<PageWork> batch,
   std::vector<PageOutcome> outcomes(batch.size(), PageOutcome::kDone);
   if (!status.ok()) {
     absl::Status rollback;
-    for (size_t i = 0; i < batch.size(); ++i) {
-      outcomes[i] = GiveBack(&batch[i], pool->page_bytes(), &rollback);
-    }
+    outcomes = GiveBack(&batch, pool->page_bytes(), &rollback);
   }
   base::MutexLock lock(mutex_);
   for (size_t i = 0; i < batch.size(); ++i) pool->Commit(batch[i], outcomes[i]);

@@ -53,8 +53,9 @@ class PageKeeper {
   // Device calls; no lock is held. They keep `handle` and `mapped` of each page up to date.
   absl::Status CreateAll(std::vector<PageWork>* batch, int64_t bytes);
   absl::Status MapAll(std::vector<PageWork>* batch, int64_t bytes);
-  // Unmaps and releases what the page has: kUndone, or kStuck with `status` set.
-  PageOutcome GiveBack(PageWork* work, int64_t bytes, absl::Status* status);
+  // Unmaps and releases what each page has: kUndone, or kStuck with `status` set.
+  std::vector<PageOutcome> GiveBack(std::vector<PageWork>* batch, int64_t bytes,
+                                    absl::Status* status);
   // Hands a batch back after `status`: kDone for all, or everything given back and a miss noted.
   void CommitBatch(PagePool* pool, std::vector<PageWork> batch, const absl::Status& status,
                    absl::Time now);
