@@ -21,6 +21,11 @@ struct LlamaLayer {
   std::unique_ptr<kernels::Matrix> q;              // [heads * head_dim, width]
   std::unique_ptr<kernels::Matrix> k;              // [kv_heads * head_dim, width]
   std::unique_ptr<kernels::Matrix> v;              // [kv_heads * head_dim, width]
+  std::vector<float> q_bias;                       // [heads * head_dim], or empty.
+  std::vector<float> k_bias;                       // [kv_heads * head_dim], or empty.
+  std::vector<float> v_bias;                       // [kv_heads * head_dim], or empty.
+  std::vector<float> q_norm;                       // [head_dim], or empty.
+  std::vector<float> k_norm;                       // [head_dim], or empty.
   std::unique_ptr<kernels::Matrix> attention_out;  // [width, heads * head_dim]
   std::vector<float> ffn_norm;                     // [width]
   std::unique_ptr<kernels::Matrix> gate;           // [ffn_width, width]
