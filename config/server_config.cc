@@ -210,6 +210,13 @@ std::vector<Problem> FindProblems(const ServerConfig& config) {
   if ((block & (block - 1)) != 0) {
     problems.push_back({{"kv.block_tokens"}, absl::StrCat(block, " is not a power of two")});
   }
+  const KvDtype dtype = config.kv.dtype;
+  if (config.device.kind == DeviceKind::kCuda && dtype != KvDtype::kAuto &&
+      dtype != KvDtype::kBf16) {
+    problems.push_back(
+        {{"kv.dtype", "device.kind"},
+         "a CUDA device keeps keys and values as bf16; set kv.dtype to auto or bf16"});
+  }
   CheckOrder(config, "memory.limit_bytes", "memory.ceiling_bytes",
              config.memory.limit_bytes <= config.memory.ceiling_bytes, &problems);
   CheckOrder(config, "prefill_window.min_ms", "prefill_window.max_ms",

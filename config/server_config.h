@@ -22,11 +22,13 @@ namespace ebb::config {
 
 // The enumerators stand in the order of their names in settings.cc.
 enum class KernelPath { kAuto, kReference, kAvx2, kAvx512, kAmx };
-enum class KvDtype { kF16, kBf16, kF32 };
+enum class KvDtype { kAuto, kF16, kBf16, kF32 };
+enum class DeviceKind { kAuto, kCpu, kCuda };
+enum class PageEdits { kJointBoundary, kAnyTime };
 enum class StaticEstimator { kByTokens, kByUsage };
 
 struct ModelConfig {
-  std::string path;  // A GGUF file. Empty: the command line must give it.
+  std::string path;  // See model/open_model.h. Empty: the command line must give it.
   std::string name;  // What clients see. Empty: the file's name without its ending.
 };
 
@@ -36,13 +38,25 @@ struct ServerSection {
   int64_t message_bytes_max = 4 << 20;
 };
 
+struct DeviceConfig {
+  DeviceKind kind = DeviceKind::kAuto;
+  int32_t index = 0;
+};
+
 struct KernelsConfig {
   KernelPath path = KernelPath::kAuto;
   int32_t threads = 0;  // 0: one for each processor that this process may use.
 };
 
+struct CudaConfig {
+  std::string library;  // Empty: libebb_cuda.so beside the executable, or where the loader looks.
+  PageEdits page_edits = PageEdits::kJointBoundary;
+  int32_t prefill_sm_percent = 88;
+  bool batch_invariant = false;
+};
+
 struct KvConfig {
-  KvDtype dtype = KvDtype::kF16;
+  KvDtype dtype = KvDtype::kAuto;
   int32_t block_tokens = 0;  // 0: chosen from the model's sizes.
 };
 
@@ -98,7 +112,9 @@ struct LogConfig {
 struct ServerConfig {
   ModelConfig model;
   ServerSection server;
+  DeviceConfig device;
   KernelsConfig kernels;
+  CudaConfig cuda;
   KvConfig kv;
   MemoryConfig memory;
   PrefillWindowConfig prefill_window;

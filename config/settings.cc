@@ -18,7 +18,9 @@ constexpr int64_t kDayMs = 24 * 3600 * 1000;
 constexpr int64_t kPathBytesMax = 4095;
 
 constexpr absl::string_view kKernelPathNames[] = {"auto", "reference", "avx2", "avx512", "amx"};
-constexpr absl::string_view kKvDtypeNames[] = {"f16", "bf16", "f32"};
+constexpr absl::string_view kDeviceKindNames[] = {"auto", "cpu", "cuda"};
+constexpr absl::string_view kPageEditsNames[] = {"joint_boundary", "any_time"};
+constexpr absl::string_view kKvDtypeNames[] = {"auto", "f16", "bf16", "f32"};
 constexpr absl::string_view kStaticEstimatorNames[] = {"by_tokens", "by_usage"};
 
 // A Member<T> for `field`, an expression on the config `c`.
@@ -39,7 +41,9 @@ constexpr absl::string_view kStaticEstimatorNames[] = {"by_tokens", "by_usage"};
 const Section kSections[] = {
     {"model", "What is served."},
     {"server", "The gRPC server."},
-    {"kernels", "How the model is computed."},
+    {"device", "What computes."},
+    {"kernels", "How the model is computed on the CPU."},
+    {"cuda", "How the model is computed on a CUDA device."},
     {"kv", "How keys and values are stored."},
     {"memory", "The KV memory: how much of it may be held, and when it is given back."},
     {"prefill_window", "The time for which the prefill queue's memory is planned."},
@@ -50,9 +54,11 @@ const Section kSections[] = {
 };
 
 const Setting kSettings[] = {
-    {"model.path", "The GGUF file. Empty: `--model FILE` must give it.",
+    {"model.path",
+     "The model: a GGUF file, a Hugging Face directory, or `random:SHAPE`. Empty: `--model` must "
+     "give it.",
      EBB_MEMBER(std::string, model.path), 0, kPathBytesMax},
-    {"model.name", "The name that clients see. Empty: the file's name without `.gguf`.",
+    {"model.name", "The name that clients see. Empty: the path's last part without `.gguf`.",
      EBB_MEMBER(std::string, model.name), 0, 128},
 
     {"server.listen",
@@ -64,6 +70,13 @@ const Setting kSettings[] = {
     {"server.message_bytes_max", "The largest request that is read.",
      EBB_MEMBER(int64_t, server.message_bytes_max), 1024, kInt32Max},
 
+    {"device.kind",
+     "`auto` takes a CUDA device where one can be used, else the CPU; the `device` line of the log "
+     "tells what was found. `cuda` ends the server where there is none.",
+     EBB_ENUM(device.kind, kDeviceKindNames)},
+    {"device.index", "Which CUDA device, as the driver counts them.",
+     EBB_MEMBER(int32_t, device.index), 0, 1023},
+
     {"kernels.path",
      "Which kernels compute: `auto` takes the fastest that this processor can run; one that it "
      "cannot run is an error. `reference` is slow and exact.",
@@ -71,7 +84,30 @@ const Setting kSettings[] = {
     {"kernels.threads", "Threads that compute. 0: one for each processor this process may use.",
      EBB_MEMBER(int32_t, kernels.threads), 0, 1024},
 
-    {"kv.dtype", "The type of stored keys and values.", EBB_ENUM(kv.dtype, kKvDtypeNames)},
+    {"cuda.library",
+     "The CUDA library. Empty: `libebb_cuda.so` beside the executable, or where the system's "
+     "loader "
+     "looks.",
+     EBB_MEMBER(std::string, cuda.library), 0, kPathBytesMax},
+    {"cuda.page_edits",
+     "When pages are mapped and unmapped: at `joint_boundary`, when neither loop has a step on the "
+     "device, or at `any_time`, beside running steps, which no driver documents as safe.",
+     EBB_ENUM(cuda.page_edits, kPageEditsNames)},
+    {"cuda.prefill_sm_percent",
+     "Share of the device's multiprocessors that prefill's matrix products plan for, so that "
+     "decode "
+     "finds room beside them.",
+     EBB_MEMBER(int32_t, cuda.prefill_sm_percent), 1, 100},
+    {"cuda.batch_invariant",
+     "A row's bits do not depend on the batch, its place in it or the chunks of its prompt; "
+     "slower.",
+     EBB_MEMBER(bool, cuda.batch_invariant)},
+
+    {"kv.dtype",
+     "The type of stored keys and values. `auto` is f16 on the CPU and bf16 on a CUDA device, "
+     "which "
+     "knows no other.",
+     EBB_ENUM(kv.dtype, kKvDtypeNames)},
     {"kv.block_tokens",
      "Tokens in one block, a power of two. 0: chosen by the server, see docs/ARCHITECTURE.md.",
      EBB_MEMBER(int32_t, kv.block_tokens), 0, 1024},
@@ -80,7 +116,8 @@ const Setting kSettings[] = {
      "KV pages and workspaces held, at most. `ebb memory --set-limit` changes it at run time.",
      EBB_MEMBER(int64_t, memory.limit_bytes), 1, kBytesMax},
     {"memory.ceiling_bytes",
-     "Address range reserved at the start, which costs next to no memory; the limit never rises above it.",
+     "Address range reserved at the start, which costs next to no memory; the limit never rises "
+     "above it.",
      EBB_MEMBER(int64_t, memory.ceiling_bytes), 1, kBytesMax},
     {"memory.headroom_bytes",
      "Free memory left to others: growth stops before what the system or the cgroup still allows "

@@ -113,6 +113,7 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const config::Serv
 
 kernels::DType KvDTypeOf(const config::ServerConfig& config) {
   switch (config.kv.dtype) {
+    case config::KvDtype::kAuto:
     case config::KvDtype::kF16:
       return kernels::DType::kF16;
     case config::KvDtype::kBf16:

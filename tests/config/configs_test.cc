@@ -25,7 +25,7 @@ TEST(ConfigsTest, EachLoads) {
     EXPECT_TRUE(config.ok()) << config.status();
     ++loaded;
   }
-  EXPECT_GE(loaded, 1);
+  EXPECT_GE(loaded, 2);
 }
 
 TEST(ConfigsTest, CpuListensOnLoopbackAndGivesMemoryBackAfterFiveSeconds) {
@@ -33,7 +33,15 @@ TEST(ConfigsTest, CpuListensOnLoopbackAndGivesMemoryBackAfterFiveSeconds) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->server.listen, "127.0.0.1:50051");
   EXPECT_EQ(config->memory.idle, absl::Seconds(5));
-  EXPECT_EQ(config->kv.dtype, KvDtype::kF16);
+  EXPECT_EQ(config->device.kind, DeviceKind::kCpu);
+}
+
+// Editing addresses beside running work is not known to be safe on any device.
+TEST(ConfigsTest, CudaEditsPagesAtJointBoundaries) {
+  const absl::StatusOr<ServerConfig> config = Load("configs/cuda.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->device.kind, DeviceKind::kCuda);
+  EXPECT_EQ(config->cuda.page_edits, PageEdits::kJointBoundary);
 }
 
 TEST(ConfigsTest, ReadmeTellsEverySettingAsTheTableHasIt) {

@@ -68,7 +68,7 @@ const BadCase kBadCases[] = {
     {"{\"kv\": {\"quite_different\": 5}}",
      "f.json:1: kv.quite_different: unknown key; keys of kv: dtype, block_tokens"},
     {"{\"quite_different\": {}}",
-     "f.json:1: quite_different: unknown key; sections: model, server, kernels, kv, memory, "
+     "f.json:1: quite_different: unknown key; sections: model, server, device, kernels, cuda, kv, memory, "
      "prefill_window, decode_window, scheduler, requests, log"},
     {"{\"memory.idle_ms\": 5}",
      "f.json:1: memory.idle_ms: unknown key; write it as \"memory\": {\"idle_ms\": ...}"},
@@ -136,9 +136,12 @@ const BadCase kBadCases[] = {
      "127.0.0.1, 0.0.0.0 or [::1]"},
     {"{\"server\": {\"listen\": \"h:70000\"}}",
      "f.json:1: server.listen: port 70000 is out of range; must be 0 to 65535"},
+    {"{\"device\": {\"kind\": \"cuda\"},\n\"kv\": {\"dtype\": \"f16\"}}",
+     "f.json:2: kv.dtype: a CUDA device keeps keys and values as bf16; set kv.dtype to auto or "
+     "bf16"},
     // All mistakes at once.
     {"{\"kv\": {\"dtype\": 1,\n\"x\": 2}}",
-     "f.json:1: kv.dtype: must be one of f16, bf16, f32; not 1\n"
+     "f.json:1: kv.dtype: must be one of auto, f16, bf16, f32; not 1\n"
      "f.json:2: kv.x: unknown key; keys of kv: dtype, block_tokens"},
 };
 
@@ -184,7 +187,7 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
       {"memory.idle=5", "unknown key; did you mean memory.idle_ms?"},
       {"idle_ms=5", "unknown key; did you mean memory.idle_ms?"},
       {"=",
-       "unknown key; sections: model, server, kernels, kv, memory, prefill_window, "
+       "unknown key; sections: model, server, device, kernels, cuda, kv, memory, prefill_window, "
        "decode_window, scheduler, requests, log"},
       {"kv=5", "unknown key; keys of kv: dtype, block_tokens"},
       {"memory.idle_ms=", "must be a whole number, 1 to 86400000; not \"\""},
