@@ -59,6 +59,21 @@ struct Rope {
   absl::Span<const float> frequencies;  // [pair_count], scaling already applied.
 };
 
+// What becomes of a row's heads between their projections and the cache, in this order; null where
+// a model has no such thing.
+//   q, k, v   plus their biases
+//   q, k      normed head by head: x * norm / sqrt(mean(x^2) + norm_epsilon) over head_dim
+//   q, k      turned
+struct HeadTransform {
+  Rope rope;
+  const float* q_bias = nullptr;  // [heads * head_dim]
+  const float* k_bias = nullptr;  // [kv_heads * head_dim]
+  const float* v_bias = nullptr;  // [kv_heads * head_dim]
+  const float* q_norm = nullptr;  // [head_dim], the same for all heads.
+  const float* k_norm = nullptr;  // [head_dim]
+  float norm_epsilon = 0;
+};
+
 // The rows of a step, grouped by sequence; a sequence's rows are adjacent and their positions
 // consecutive.
 struct BatchRows {
@@ -106,11 +121,12 @@ class Backend {
   virtual void SwiGlu(const OpContext& context, const float* x, int32_t row_count,
                       const RmsNorm& norm, const Matrix& gate, const Matrix& up, float* out) = 0;
 
-  // Turns q [rows, heads * head_dim] and k [rows, kv_heads * head_dim] in place, and stores k and
-  // v [rows, kv_heads * head_dim] at each row's position in its sequence's blocks.
-  virtual void RopeAndStore(const OpContext& context, const BatchRows& rows, const Rope& rope,
-                            int32_t layer, int32_t heads, float* q, float* k, const float* v,
-                            const PagedKv& kv) = 0;
+  // Transforms q [rows, heads * head_dim] and k [rows, kv_heads * head_dim] in place, and stores k
+  // and v [rows, kv_heads * head_dim], v's bias added, at each row's position in its sequence's
+  // blocks.
+  virtual void RopeAndStore(const OpContext& context, const BatchRows& rows,
+                            const HeadTransform& transform, int32_t layer, int32_t heads, float* q,
+                            float* k, const float* v, const PagedKv& kv) = 0;
 
   // Causal attention of each row over positions 0 .. its own. Scores are scaled by
   // 1 / sqrt(head_dim); heads / kv_heads query heads share one key head.

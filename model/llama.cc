@@ -50,6 +50,21 @@ class Step {
   const kernels::Lane lane_;
 };
 
+kernels::HeadTransform TransformOf(const ModelConfig& config, const LlamaLayer& layer) {
+  const auto data_or_null = [](const std::vector<float>& values) {
+    return values.empty() ? nullptr : values.data();
+  };
+  kernels::HeadTransform transform;
+  transform.rope.frequencies = config.rope_frequencies;
+  transform.q_bias = data_or_null(layer.q_bias);
+  transform.k_bias = data_or_null(layer.k_bias);
+  transform.v_bias = data_or_null(layer.v_bias);
+  transform.q_norm = data_or_null(layer.q_norm);
+  transform.k_norm = data_or_null(layer.k_norm);
+  transform.norm_epsilon = config.rms_epsilon;
+  return transform;
+}
+
 }  // namespace
 
 struct LlamaModel::Workspace {
@@ -159,12 +174,12 @@ void LlamaModel::RunLayer(const ForwardInput& input, int32_t layer_index,
   const kernels::RmsNorm attention_norm{layer.attention_norm.data(), config_.rms_epsilon};
   const kernels::RmsNorm ffn_norm{layer.ffn_norm.data(), config_.rms_epsilon};
   const kernels::RmsNorm no_norm;
-  const kernels::Rope rope{config_.rope_frequencies};
+  const kernels::HeadTransform transform = TransformOf(config_, layer);
 
   const kernels::LinearOutput qkv[] = {
       {layer.q.get(), w.q}, {layer.k.get(), w.k}, {layer.v.get(), w.v}};
   backend_->Linear(w.op, w.x, row_count, attention_norm, qkv);
-  backend_->RopeAndStore(w.op, input.rows, rope, layer_index, config_.heads, w.q, w.k, w.v,
+  backend_->RopeAndStore(w.op, input.rows, transform, layer_index, config_.heads, w.q, w.k, w.v,
                          input.kv);
   backend_->Attention(w.op, input.rows, layer_index, config_.heads, w.q, input.kv, w.attention);
   const kernels::LinearOutput attention_out[] = {{layer.attention_out.get(), w.x, true}};

@@ -207,17 +207,24 @@ class CpuBackend : public Backend {
     });
   }
 
-  void RopeAndStore(const OpContext& context, const BatchRows& rows, const Rope& rope,
+  void RopeAndStore(const OpContext& context, const BatchRows& rows, const HeadTransform& transform,
                     int32_t layer, int32_t heads, float* q, float* k, const float* v,
                     const PagedKv& kv) override {
+    const absl::Span<const float> frequencies = transform.rope.frequencies;
     CHECK_LE(kv.head_dim, kMaxHeadDim);
-    CHECK_LE(2 * rope.frequencies.size(), static_cast<size_t>(kv.head_dim));
+    CHECK_LE(2 * frequencies.size(), static_cast<size_t>(kv.head_dim));
     ForRows(context.lane, rows.row_count, [&](int32_t row) {
       const int32_t position = rows.positions[row];
       const int32_t index = rows.tables[rows.sequence_of_row[row]][position / kv.block_tokens];
       RopeRow job;
-      job.frequencies = rope.frequencies.data();
-      job.pair_count = static_cast<int32_t>(rope.frequencies.size());
+      job.q_bias = transform.q_bias;
+      job.k_bias = transform.k_bias;
+      job.v_bias = transform.v_bias;
+      job.q_norm = transform.q_norm;
+      job.k_norm = transform.k_norm;
+      job.norm_epsilon = transform.norm_epsilon;
+      job.frequencies = frequencies.data();
+      job.pair_count = static_cast<int32_t>(frequencies.size());
       job.position = position;
       job.heads = heads;
       job.q = q + int64_t{row} * heads * kv.head_dim;

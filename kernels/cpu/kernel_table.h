@@ -58,7 +58,14 @@ struct PackRow {
   float* plain = nullptr;        // The group's float form, or null.
 };
 
+// One row's heads on their way into the cache; see HeadTransform in kernels/backend.h.
 struct RopeRow {
+  const float* q_bias = nullptr;  // [heads * head_dim]; these five may be null.
+  const float* k_bias = nullptr;  // [kv_heads * head_dim]
+  const float* v_bias = nullptr;  // [kv_heads * head_dim]
+  const float* q_norm = nullptr;  // [head_dim]
+  const float* k_norm = nullptr;  // [head_dim]
+  float norm_epsilon = 0;
   const float* frequencies = nullptr;
   int32_t pair_count = 0;
   int32_t position = 0;

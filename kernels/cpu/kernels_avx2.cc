@@ -14,17 +14,6 @@
 namespace ebb::kernels::cpu {
 namespace {
 
-template <int kBytes>
-struct UnsignedOf;
-template <>
-struct UnsignedOf<2> {
-  using Type = uint16_t;
-};
-template <>
-struct UnsignedOf<4> {
-  using Type = uint32_t;
-};
-
 #include "kernels/cpu/vec_avx2.inc"
 // After the vectors.
 #include "kernels/cpu/row_ops.inc"
@@ -82,13 +71,6 @@ void QuantizeRow(const PackRow& row, float scale) {
     }
     StoreBlock(row, b, q, sum, largest / kQuantizedMax);
   }
-}
-
-void Pack(const PackRow& row) {
-  const float scale =
-      row.norm_weight == nullptr ? 1.0f : NormScale(row.x, row.columns, row.epsilon);
-  if (row.quantized != nullptr) QuantizeRow(row, scale);
-  if (row.plain != nullptr) PackPlainRow(row, scale);
 }
 
 // Dot products of one block with one plane: 8 outputs, 32 columns, one row. 4-bit weights: a lane

@@ -16,17 +16,6 @@
 namespace ebb::kernels::cpu {
 namespace {
 
-template <int kBytes>
-struct UnsignedOf;
-template <>
-struct UnsignedOf<2> {
-  using Type = uint16_t;
-};
-template <>
-struct UnsignedOf<4> {
-  using Type = uint32_t;
-};
-
 #include "kernels/cpu/vec_avx512.inc"
 // After the vectors.
 #include "kernels/cpu/row_ops.inc"
@@ -82,13 +71,6 @@ void QuantizeRow(const PackRow& row, float scale) {
         SplitPlanes(_mm512_cvtps_epi32(Mul(high, inverse)), q + kLanes, q + kBlockColumns + kLanes);
     StoreBlock(row, b, q, sum, largest / kQuantizedMax);
   }
-}
-
-void Pack(const PackRow& row) {
-  const float scale =
-      row.norm_weight == nullptr ? 1.0f : NormScale(row.x, row.columns, row.epsilon);
-  if (row.quantized != nullptr) QuantizeRow(row, scale);
-  if (row.plain != nullptr) PackPlainRow(row, scale);
 }
 
 // The 32 x 16 weights of one block as unsigned bytes: vector j holds quad j of 16 outputs.

@@ -96,14 +96,34 @@ int64_t ValueIndex(const PagedKv& kv, int32_t head, int32_t dim, int32_t token) 
   return (static_cast<int64_t>(head) * kv.block_tokens + token) * kv.head_dim + dim;
 }
 
-void RotateHead(const Rope& rope, int32_t position, float* head) {
+void RotateHead(const Rope& rope, int32_t position, double* head) {
   for (size_t i = 0; i < rope.frequencies.size(); ++i) {
     const double angle = static_cast<double>(position) * static_cast<double>(rope.frequencies[i]);
     const double a = head[2 * i];
     const double b = head[2 * i + 1];
-    head[2 * i] = static_cast<float>(a * std::cos(angle) - b * std::sin(angle));
-    head[2 * i + 1] = static_cast<float>(a * std::sin(angle) + b * std::cos(angle));
+    head[2 * i] = a * std::cos(angle) - b * std::sin(angle);
+    head[2 * i + 1] = a * std::sin(angle) + b * std::cos(angle);
   }
+}
+
+// Bias, norm and rotation of one query or key head, rounded to float once at the end. `bias` is the
+// head's own part.
+void TransformHead(const HeadTransform& transform, const float* bias, const float* norm,
+                   int32_t head_dim, int32_t position, float* head) {
+  std::vector<double> exact(head, head + head_dim);
+  for (int32_t d = 0; d < head_dim && bias != nullptr; ++d) exact[d] += bias[d];
+  if (norm != nullptr) {
+    double squares = 0;
+    for (const double x : exact) squares += x * x;
+    const double scale = 1.0 / std::sqrt(squares / head_dim + transform.norm_epsilon);
+    for (int32_t d = 0; d < head_dim; ++d) exact[d] *= scale * norm[d];
+  }
+  RotateHead(transform.rope, position, exact.data());
+  std::copy(exact.begin(), exact.end(), head);
+}
+
+const float* At(const float* bias, int64_t offset) {
+  return bias == nullptr ? nullptr : bias + offset;
 }
 
 // One query head over positions 0 .. position.
@@ -196,22 +216,27 @@ class ReferenceBackend : public Backend {
     }
   }
 
-  void RopeAndStore(const OpContext&, const BatchRows& rows, const Rope& rope, int32_t layer,
-                    int32_t heads, float* q, float* k, const float* v, const PagedKv& kv) override {
-    CHECK_LE(2 * rope.frequencies.size(), static_cast<size_t>(kv.head_dim));
+  void RopeAndStore(const OpContext&, const BatchRows& rows, const HeadTransform& transform,
+                    int32_t layer, int32_t heads, float* q, float* k, const float* v,
+                    const PagedKv& kv) override {
+    const int32_t dims = kv.head_dim;
+    CHECK_LE(2 * transform.rope.frequencies.size(), static_cast<size_t>(dims));
     for (int32_t r = 0; r < rows.row_count; ++r) {
       const int32_t position = rows.positions[r];
       const Slot slot = SlotOf(kv, rows.tables[rows.sequence_of_row[r]], position);
       for (int32_t h = 0; h < heads; ++h) {
-        RotateHead(rope, position, q + (static_cast<int64_t>(r) * heads + h) * kv.head_dim);
+        TransformHead(transform, At(transform.q_bias, h * dims), transform.q_norm, dims, position,
+                      q + (static_cast<int64_t>(r) * heads + h) * dims);
       }
       for (int32_t h = 0; h < kv.kv_heads; ++h) {
-        const int64_t at = (static_cast<int64_t>(r) * kv.kv_heads + h) * kv.head_dim;
-        RotateHead(rope, position, k + at);
-        for (int32_t d = 0; d < kv.head_dim; ++d) {
+        const int64_t at = (static_cast<int64_t>(r) * kv.kv_heads + h) * dims;
+        const float* v_bias = At(transform.v_bias, h * dims);
+        TransformHead(transform, At(transform.k_bias, h * dims), transform.k_norm, dims, position,
+                      k + at);
+        for (int32_t d = 0; d < dims; ++d) {
           StoreKv(kv.dtype, kv.Keys(layer, slot.index), KeyIndex(kv, h, d, slot.token), k[at + d]);
           StoreKv(kv.dtype, kv.Values(layer, slot.index), ValueIndex(kv, h, d, slot.token),
-                  v[at + d]);
+                  v_bias == nullptr ? v[at + d] : v[at + d] + v_bias[d]);
         }
       }
     }

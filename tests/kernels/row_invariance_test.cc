@@ -85,6 +85,11 @@ TEST_P(RowInvarianceTest, RopeAndAttentionOverChunkings) {
   const std::vector<float> k = RandomFloats(&rng, kTokens * kK, 1.0f);
   const std::vector<float> v = RandomFloats(&rng, kTokens * kK, 1.0f);
   const std::vector<float> frequencies = {1.0f, 0.3f, 0.1f, 0.01f, 1e-4f};
+  const std::vector<float> q_bias = RandomFloats(&rng, kQ, 1.0f);
+  const std::vector<float> kv_bias = RandomFloats(&rng, kK, 1.0f);
+  const std::vector<float> norm = RandomFloats(&rng, kDims, 2.0f);
+  const HeadTransform transform{{frequencies}, q_bias.data(), kv_bias.data(), kv_bias.data(),
+                                norm.data(),   norm.data(),   1e-6f};
 
   // Runs all tokens through one sequence, chunk after chunk; other sequences' rows stand before and
   // after when `crowded`.
@@ -110,8 +115,8 @@ TEST_P(RowInvarianceTest, RopeAndAttentionOverChunkings) {
       Guarded<float> result(static_cast<size_t>(rows.row_count) * kQ);
       const OpContext context{count > 1 ? Lane::kPrefill : Lane::kDecode, scratch.span()};
       backend->BeginStep(context.lane);
-      backend->RopeAndStore(context, rows, {frequencies}, 0, kHeads, q1.data(), k1.data(),
-                            v1.data(), memory.kv());
+      backend->RopeAndStore(context, rows, transform, 0, kHeads, q1.data(), k1.data(), v1.data(),
+                            memory.kv());
       backend->Attention(context, rows, 0, kHeads, q1.data(), memory.kv(), result.data());
       backend->EndStep(context.lane);
       std::copy_n(result.data() + before * kQ, count * kQ, out.begin() + done * kQ);
