@@ -27,8 +27,8 @@
 #include "base/rng.h"
 #include "bench/host_probe.h"
 #include "kernels/backend_factory.h"
-#include "model/gguf.h"
 #include "model/llama.h"
+#include "model/open_model.h"
 #include "nlohmann/json.hpp"
 
 namespace ebb::bench {
@@ -323,8 +323,8 @@ void Print(const Options& options, const HostLimits& host, const char* path,
 int Main(int argc, char** argv) {
   const Options options = Parse(argc, argv);
   const auto backend = ValueOrExit(kernels::MakeCpuBackend(options.path, options.threads));
-  const auto file = ValueOrExit(model::GgufFile::Open(options.model));
-  const auto model = ValueOrExit(model::LlamaModel::Load(*file, backend.get()));
+  const auto opened = ValueOrExit(model::OpenModel(options.model));
+  const auto model = ValueOrExit(model::LlamaModel::Load(*opened.weights, backend.get()));
   HostLimits host;
   if (options.probe) host = ProbeHost(options.threads);
   std::vector<Result> results = {PrefillResult(*model, options)};

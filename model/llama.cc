@@ -83,13 +83,11 @@ struct LlamaModel::Workspace {
 LlamaModel::LlamaModel(ModelConfig config, LlamaWeights weights, kernels::Backend* backend)
     : config_(std::move(config)), weights_(std::move(weights)), backend_(backend) {}
 
-absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Load(const GgufFile& file,
+absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Load(const WeightSource& source,
                                                              kernels::Backend* backend,
                                                              const LoadProgress& progress) {
-  ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(file));
-  ASSIGN_OR_RETURN(LlamaWeights weights, LoadLlamaWeights(file, config, backend, progress));
-  return std::unique_ptr<LlamaModel>(
-      new LlamaModel(std::move(config), std::move(weights), backend));
+  ASSIGN_OR_RETURN(LlamaWeights weights, LoadLlamaWeights(source, backend, progress));
+  return std::unique_ptr<LlamaModel>(new LlamaModel(source.config(), std::move(weights), backend));
 }
 
 LlamaModel::Workspace LlamaModel::LayOut(int32_t row_count, int32_t logits_row_count,

@@ -19,8 +19,8 @@
 #include "absl/types/span.h"
 #include "kernels/backend.h"
 #include "kernels/paged_kv.h"
-#include "model/gguf.h"
 #include "model/model_config.h"
+#include "model/weight_source.h"
 #include "model/weights.h"
 
 namespace ebb::model {
@@ -43,9 +43,9 @@ struct ForwardInput {
 class LlamaModel {
  public:
   // Reads, checks and packs all weights. `backend` outlives the model. `progress` is told the bytes
-  // of weights done and in all, after each tensor. Peak memory: the packed weights and one tensor
-  // of the file. The file is not needed afterwards.
-  static absl::StatusOr<std::unique_ptr<LlamaModel>> Load(const GgufFile& file,
+  // of weights done and in all, after each weight. Peak memory: the packed weights and one weight
+  // of the source, which is not needed afterwards.
+  static absl::StatusOr<std::unique_ptr<LlamaModel>> Load(const WeightSource& source,
                                                           kernels::Backend* backend,
                                                           const LoadProgress& progress = nullptr);
 

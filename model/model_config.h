@@ -1,22 +1,36 @@
-// ModelConfig: the shape of a llama-family model, from a GGUF file's metadata and tensor table.
+// ModelConfig: the shape of a llama-family model.
 //
-// Everything is checked against everything else here (hyperparameters against bounds, tensors
-// against hyperparameters, vocabulary metadata against the embedding), so that later code may
-// multiply and index without asking again. Errors read as load_error.h says.
+// Whoever reads one from a file (gguf_config.h, hf_config.h) checks everything against everything
+// else first (hyperparameters against ModelBounds, tensors against hyperparameters), so that later
+// code may multiply and index without asking again.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "model/gguf.h"
-
 namespace ebb::model {
+
+// Bounds far above any llama model in use; below them no product of two overflows 64 bits, and of
+// one with a row count 32 bits.
+struct ModelBounds {
+  static constexpr int32_t kLayersMax = 1024;
+  static constexpr int32_t kWidthMax = 1 << 17;
+  static constexpr int32_t kFfnWidthMax = 1 << 19;
+  static constexpr int32_t kHeadsMax = 1024;
+  static constexpr int32_t kHeadDimMax = 1024;
+  static constexpr int32_t kContextMax = 1 << 24;
+  static constexpr int32_t kVocabMax = 1 << 22;
+  static constexpr double kRopeScaleMax = 1e6;
+  static constexpr double kRopeBaseMin = 1.0;
+  static constexpr double kRopeBaseMax = 1e12;
+  static constexpr double kRmsEpsilonMin = 1e-12;
+  static constexpr double kRmsEpsilonMax = 0.1;
+};
 
 struct ModelConfig {
   std::string architecture;  // "llama", "qwen2" or "qwen3".
-  std::string name;          // general.name, or "". Any bytes.
+  std::string name;          // What the model calls itself, or "". Any bytes.
   int32_t layers = 0;
   int32_t width = 0;      // Of the residual stream.
   int32_t ffn_width = 0;  // Of the feed-forward network's inside.
@@ -37,9 +51,5 @@ struct ModelConfig {
     return int64_t{2} * layers * kv_heads * head_dim * element_bytes;
   }
 };
-
-// UNIMPLEMENTED for an architecture, a rope scaling or a tensor that Ebb does not know;
-// INVALID_ARGUMENT for contradictions. Reads only the small rope_freqs tensor.
-absl::StatusOr<ModelConfig> ReadModelConfig(const GgufFile& file);
 
 }  // namespace ebb::model

@@ -1,5 +1,6 @@
 #include "model/vocab_check.h"
 
+#include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -41,11 +42,12 @@ absl::Status CheckArrays(const GgufFile& file, int32_t vocab) {
 
 }  // namespace
 
-absl::Status CheckVocabMetadata(const GgufFile& file, int32_t vocab) {
-  constexpr absl::string_view kSize = "llama.vocab_size";
-  if (file.Has(kSize)) {
-    ASSIGN_OR_RETURN(const uint64_t size, file.GetUint64(kSize));
-    RETURN_IF_ERROR(CheckCount(file, kSize, size, vocab));
+absl::Status CheckVocabMetadata(const GgufFile& file, absl::string_view architecture,
+                                int32_t vocab) {
+  const std::string size_key = absl::StrCat(architecture, ".vocab_size");
+  if (file.Has(size_key)) {
+    ASSIGN_OR_RETURN(const uint64_t size, file.GetUint64(size_key));
+    RETURN_IF_ERROR(CheckCount(file, size_key, size, vocab));
   }
   RETURN_IF_ERROR(CheckArrays(file, vocab));
   for (const absl::string_view key : file.Keys()) {

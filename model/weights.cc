@@ -1,118 +1,116 @@
 #include "model/weights.h"
 
-#include <cmath>
-#include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
 #include "base/status_macros.h"
-#include "model/llama_tensors.h"
 #include "model/load_error.h"
 
 namespace ebb::model {
 namespace {
 
-// Reads one tensor after the other, telling the progress. Used once.
+// Reads one weight after the other, telling the progress. Used once.
 class WeightLoader {
  public:
-  WeightLoader(const GgufFile& file, kernels::Backend* backend, const LoadProgress& progress)
-      : file_(file), backend_(backend), progress_(progress) {
-    for (const GgufTensor& tensor : file.tensors()) {
-      bytes_total_ += static_cast<int64_t>(tensor.bytes);
-    }
-  }
+  WeightLoader(const WeightSource& source, kernels::Backend* backend, const LoadProgress& progress)
+      : source_(source), backend_(backend), progress_(progress) {}
 
-  absl::Status Load(const ModelConfig& config, LlamaWeights* weights) {
-    RETURN_IF_ERROR(ReadMatrix(std::string(kEmbeddingTensor), &weights->embedding));
-    RETURN_IF_ERROR(ReadNorm(std::string(kOutputNormTensor), &weights->output_norm));
-    if (!config.tied_head) {
-      RETURN_IF_ERROR(ReadMatrix(std::string(kHeadTensor), &weights->own_head));
-    }
-    weights->layers.resize(static_cast<size_t>(config.layers));
-    for (int32_t layer = 0; layer < config.layers; ++layer) {
-      RETURN_IF_ERROR(LoadLayer(layer, &weights->layers[layer]));
+  absl::Status Load(LlamaWeights* weights) {
+    weights->layers.resize(static_cast<size_t>(source_.config().layers));
+    for (const WeightId id : WeightsOf(source_.config())) {
+      RETURN_IF_ERROR(LoadWeight(id, weights));
     }
     weights->held_bytes = held_bytes_;
     return absl::OkStatus();
   }
 
  private:
-  absl::Status LoadLayer(int32_t index, LlamaLayer* layer) {
-    const auto name = [&](absl::string_view part) { return LayerTensorName(index, part); };
-    RETURN_IF_ERROR(ReadNorm(name("attn_norm"), &layer->attention_norm));
-    RETURN_IF_ERROR(ReadMatrix(name("attn_q"), &layer->q));
-    RETURN_IF_ERROR(ReadMatrix(name("attn_k"), &layer->k));
-    RETURN_IF_ERROR(ReadMatrix(name("attn_v"), &layer->v));
-    RETURN_IF_ERROR(ReadMatrix(name("attn_output"), &layer->attention_out));
-    RETURN_IF_ERROR(ReadNorm(name("ffn_norm"), &layer->ffn_norm));
-    RETURN_IF_ERROR(ReadMatrix(name("ffn_gate"), &layer->gate));
-    RETURN_IF_ERROR(ReadMatrix(name("ffn_up"), &layer->up));
-    return ReadMatrix(name("ffn_down"), &layer->down);
+  absl::Status LoadWeight(WeightId id, LlamaWeights* weights) {
+    LlamaLayer* const layer = &weights->layers[static_cast<size_t>(id.layer)];
+    switch (id.kind) {
+      case WeightKind::kEmbedding:
+        return ReadMatrix(id, &weights->embedding);
+      case WeightKind::kOutputNorm:
+        return ReadVector(id, &weights->output_norm);
+      case WeightKind::kHead:
+        return ReadMatrix(id, &weights->own_head);
+      case WeightKind::kAttentionNorm:
+        return ReadVector(id, &layer->attention_norm);
+      case WeightKind::kQ:
+        return ReadMatrix(id, &layer->q);
+      case WeightKind::kK:
+        return ReadMatrix(id, &layer->k);
+      case WeightKind::kV:
+        return ReadMatrix(id, &layer->v);
+      case WeightKind::kQBias:
+        return ReadVector(id, &layer->q_bias);
+      case WeightKind::kKBias:
+        return ReadVector(id, &layer->k_bias);
+      case WeightKind::kVBias:
+        return ReadVector(id, &layer->v_bias);
+      case WeightKind::kQNorm:
+        return ReadVector(id, &layer->q_norm);
+      case WeightKind::kKNorm:
+        return ReadVector(id, &layer->k_norm);
+      case WeightKind::kAttentionOut:
+        return ReadMatrix(id, &layer->attention_out);
+      case WeightKind::kFfnNorm:
+        return ReadVector(id, &layer->ffn_norm);
+      case WeightKind::kGate:
+        return ReadMatrix(id, &layer->gate);
+      case WeightKind::kUp:
+        return ReadMatrix(id, &layer->up);
+      case WeightKind::kDown:
+        return ReadMatrix(id, &layer->down);
+    }
+    return absl::OkStatus();
   }
 
-  absl::Status ReadMatrix(const std::string& name, std::unique_ptr<kernels::Matrix>* matrix) {
-    const GgufTensor* tensor = file_.FindTensor(name);
-    CHECK(tensor != nullptr) << name;
-    ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, file_.ReadTensor(name));
+  absl::Status ReadMatrix(WeightId id, std::unique_ptr<kernels::Matrix>* matrix) {
+    ASSIGN_OR_RETURN(const WeightTensor tensor, source_.Read(id.kind, id.layer));
     kernels::MatrixSource source;
-    source.dtype = tensor->dtype;
-    source.rows = tensor->dims[1];
-    source.columns = tensor->dims[0];
-    source.bytes = bytes;
+    source.dtype = tensor.dtype;
+    source.rows = tensor.rows;
+    source.columns = tensor.columns;
+    source.bytes = tensor.bytes;
     absl::StatusOr<std::unique_ptr<kernels::Matrix>> packed = backend_->LoadMatrix(source);
-    if (absl::IsInvalidArgument(packed.status())) {
-      return file_.Error(absl::StatusCode::kInvalidArgument, "nonfinite",
-                         absl::StrCat("tensor ", name, ": ", packed.status().message(),
-                                      ". The file is damaged: fetch it again."));
-    }
     if (!packed.ok()) {
-      return file_.Error(packed.status().code(), "pack",
-                         absl::StrCat("tensor ", name, ": ", packed.status().message()));
+      return LoadError(packed.status().code(), source_.name(), "pack", kNoOffset,
+                       absl::StrCat("weight ", NameOf(id), ": ", packed.status().message()));
     }
     held_bytes_ += (*packed)->held_bytes();
     *matrix = *std::move(packed);
-    TellProgress(bytes.size());
+    TellProgress(tensor.bytes.size());
     return absl::OkStatus();
   }
 
-  absl::Status ReadNorm(const std::string& name, std::vector<float>* norm) {
-    ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, file_.ReadTensor(name));
-    norm->resize(bytes.size() / sizeof(float));
-    std::memcpy(norm->data(), bytes.data(), bytes.size());
-    for (size_t i = 0; i < norm->size(); ++i) {
-      if (!std::isfinite((*norm)[i])) {
-        return file_.Error(absl::StatusCode::kInvalidArgument, "nonfinite",
-                           absl::StrCat("element ", i, " of the norm ", name,
-                                        " is not finite. The file is damaged: fetch it again."));
-      }
-    }
-    held_bytes_ += static_cast<int64_t>(bytes.size());
-    TellProgress(bytes.size());
+  absl::Status ReadVector(WeightId id, std::vector<float>* vector) {
+    ASSIGN_OR_RETURN(const WeightTensor tensor, source_.Read(id.kind, id.layer));
+    *vector = ToFloats(tensor);
+    held_bytes_ += static_cast<int64_t>(vector->size() * sizeof(float));
+    TellProgress(tensor.bytes.size());
     return absl::OkStatus();
   }
 
-  void TellProgress(size_t tensor_bytes) {
-    bytes_done_ += static_cast<int64_t>(tensor_bytes);
-    if (progress_ != nullptr) progress_(bytes_done_, bytes_total_);
+  void TellProgress(size_t weight_bytes) {
+    bytes_done_ += static_cast<int64_t>(weight_bytes);
+    if (progress_ != nullptr) progress_(bytes_done_, source_.total_bytes());
   }
 
-  const GgufFile& file_;
+  const WeightSource& source_;
   kernels::Backend* const backend_;
   const LoadProgress& progress_;
-  int64_t bytes_total_ = 0;
   int64_t bytes_done_ = 0;
   int64_t held_bytes_ = 0;
 };
 
 }  // namespace
 
-absl::StatusOr<LlamaWeights> LoadLlamaWeights(const GgufFile& file, const ModelConfig& config,
-                                              kernels::Backend* backend,
+absl::StatusOr<LlamaWeights> LoadLlamaWeights(const WeightSource& source, kernels::Backend* backend,
                                               const LoadProgress& progress) {
   LlamaWeights weights;
-  RETURN_IF_ERROR(WeightLoader(file, backend, progress).Load(config, &weights));
+  RETURN_IF_ERROR(WeightLoader(source, backend, progress).Load(&weights));
   return weights;
 }
 

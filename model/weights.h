@@ -8,12 +8,11 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
-#include "model/gguf.h"
-#include "model/model_config.h"
+#include "model/weight_source.h"
 
 namespace ebb::model {
 
-// Told the bytes of weights (as the file has them) done, and in all.
+// Told the bytes of weights (as the source has them) done, and in all.
 using LoadProgress = std::function<void(int64_t bytes_done, int64_t bytes_total)>;
 
 struct LlamaLayer {
@@ -43,11 +42,9 @@ struct LlamaWeights {
   const kernels::Matrix& head() const { return own_head == nullptr ? *embedding : *own_head; }
 };
 
-// Each tensor's file bytes are freed once the backend has packed them. INVALID_ARGUMENT
-// (reason=nonfinite) names a tensor with a number or block scale that is not finite.
-// REQUIRES: `config` came from `file`.
-absl::StatusOr<LlamaWeights> LoadLlamaWeights(const GgufFile& file, const ModelConfig& config,
-                                              kernels::Backend* backend,
+// Each weight's own bytes are freed once the backend has packed them. Errors are the source's, and
+// the backend's (reason=pack) with the name of the weight.
+absl::StatusOr<LlamaWeights> LoadLlamaWeights(const WeightSource& source, kernels::Backend* backend,
                                               const LoadProgress& progress);
 
 }  // namespace ebb::model

@@ -2,60 +2,42 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "kernels/backend_factory.h"
-#include "model/gguf.h"
 #include "model/load_error.h"
-#include "model/tokenizer_gguf.h"
+#include "model/open_model.h"
 
 namespace ebb::server {
 namespace {
 
-constexpr absl::string_view kTemplateKey = "tokenizer.chat_template";
-
-// config.model.name, or the file's name without directory and ending.
-std::string NameOf(const config::ServerConfig& config) {
-  if (!config.model.name.empty()) return config.model.name;
-  const std::string& path = config.model.path;
-  const size_t slash = path.rfind('/');
-  std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  if (absl::EndsWith(name, ".gguf")) name.resize(name.size() - 5);
-  return model::Printable(name);
-}
-
 // A template that we cannot run leaves the model good for everything but chats; one that is broken
 // or too large does not: then the file is not what its maker meant.
-absl::StatusOr<model::ChatTemplate> ReadChatTemplate(const model::GgufFile& file, base::Log* log,
-                                                     absl::Status* refusal) {
-  const absl::StatusOr<absl::string_view> source = file.GetString(kTemplateKey);
-  if (absl::IsNotFound(source.status())) {
+absl::StatusOr<model::ChatTemplate> ReadChatTemplate(const model::OpenedModel& opened,
+                                                     base::Log* log, absl::Status* refusal) {
+  if (!opened.chat_template.has_value()) {
     return absl::FailedPreconditionError("chat: the model has no chat template; send text instead");
   }
-  if (!source.ok()) return *refusal = source.status();
-  absl::StatusOr<model::ChatTemplate> parsed = model::ChatTemplate::Parse(*source);
+  absl::StatusOr<model::ChatTemplate> parsed = model::ChatTemplate::Parse(*opened.chat_template);
   if (parsed.ok()) return parsed;
   if (!absl::IsUnimplemented(parsed.status())) {
-    return *refusal = file.Error(parsed.status().code(), "chat_template",
-                                 model::Printable(parsed.status().message()));
+    return *refusal =
+               model::LoadError(parsed.status().code(), opened.weights->name(), "chat_template",
+                                model::kNoOffset, model::Printable(parsed.status().message()));
   }
   log->Write("chat_template_refused", {{"reason", std::string(parsed.status().message())}});
   return absl::UnimplementedError(
       absl::StrCat("chat: the model's chat template cannot be used: ", parsed.status().message()));
 }
 
-absl::StatusOr<std::unique_ptr<ModelTextCodec>> ReadCodec(const model::GgufFile& file,
+absl::StatusOr<std::unique_ptr<ModelTextCodec>> MakeCodec(model::OpenedModel* opened,
                                                           base::Log* log) {
-  ASSIGN_OR_RETURN(const model::TokenizerData data, model::TokenizerDataFromGguf(file));
-  ASSIGN_OR_RETURN(std::unique_ptr<const model::Tokenizer> tokenizer,
-                   model::Tokenizer::Create(data));
   absl::Status refusal;
-  absl::StatusOr<model::ChatTemplate> chat_template = ReadChatTemplate(file, log, &refusal);
+  absl::StatusOr<model::ChatTemplate> chat_template = ReadChatTemplate(*opened, log, &refusal);
   RETURN_IF_ERROR(refusal);
-  return std::make_unique<ModelTextCodec>(std::move(tokenizer), std::move(chat_template));
+  return std::make_unique<ModelTextCodec>(std::move(opened->tokenizer), std::move(chat_template));
 }
 
 model::LoadProgress LogProgress(const base::Clock& clock, base::Log* log) {
@@ -91,17 +73,16 @@ absl::StatusOr<LoadedModel> LoadModel(const config::ServerConfig& config,
                                       std::unique_ptr<kernels::Backend> backend,
                                       const base::Clock& clock, base::Log* log) {
   LoadedModel loaded;
-  loaded.name = NameOf(config);
   loaded.backend = std::move(backend);
-  ASSIGN_OR_RETURN(const std::unique_ptr<model::GgufFile> file,
-                   model::GgufFile::Open(config.model.path));
-  for (const std::string& warning : file->warnings()) {
+  ASSIGN_OR_RETURN(model::OpenedModel opened, model::OpenModel(config.model.path));
+  for (const std::string& warning : opened.warnings) {
     log->Write("model_warning", {{"message", warning}});
   }
-  ASSIGN_OR_RETURN(loaded.codec, ReadCodec(*file, log));
-  ASSIGN_OR_RETURN(loaded.llama,
-                   model::LlamaModel::Load(*file, loaded.backend.get(), LogProgress(clock, log)));
-  // Reading the model has compared the two.
+  loaded.name = config.model.name.empty() ? model::Printable(opened.name) : config.model.name;
+  ASSIGN_OR_RETURN(loaded.codec, MakeCodec(&opened, log));
+  ASSIGN_OR_RETURN(loaded.llama, model::LlamaModel::Load(*opened.weights, loaded.backend.get(),
+                                                         LogProgress(clock, log)));
+  // Opening the model has compared the two.
   CHECK_EQ(loaded.codec->tokenizer().vocabulary_size(), loaded.llama->config().vocab);
   loaded.info = InfoOf(loaded, KvDTypeOf(config));
   return loaded;

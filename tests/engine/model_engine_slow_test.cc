@@ -15,8 +15,8 @@
 #include "engine/model_engine.h"
 #include "gtest/gtest.h"
 #include "kernels/backend_factory.h"
-#include "model/gguf.h"
 #include "model/llama.h"
+#include "model/open_model.h"
 #include "scheduler/local_policy.h"
 #include "tests/engine/recording_sink.h"
 
@@ -32,13 +32,13 @@ std::string ModelPath() {
 class ModelEngineTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    absl::StatusOr<std::unique_ptr<model::GgufFile>> file = model::GgufFile::Open(ModelPath());
-    ASSERT_TRUE(file.ok()) << file.status() << "; run ./run --setup";
+    absl::StatusOr<model::OpenedModel> opened = model::OpenModel(ModelPath());
+    ASSERT_TRUE(opened.ok()) << opened.status() << "; run ./run --setup";
     absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = kernels::MakeCpuBackend("auto", 0);
     ASSERT_TRUE(backend.ok()) << backend.status();
     backend_ = backend->release();
     absl::StatusOr<std::unique_ptr<model::LlamaModel>> model =
-        model::LlamaModel::Load(**file, backend_);
+        model::LlamaModel::Load(*opened->weights, backend_);
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = model->release();
   }

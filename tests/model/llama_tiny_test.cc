@@ -5,9 +5,11 @@
 #include <cmath>
 #include <string>
 
+#include "base/check.h"
 #include "gtest/gtest.h"
 #include "kernels/reference/reference_backend.h"
 #include "model/gguf.h"
+#include "model/gguf_weights.h"
 #include "model/llama.h"
 #include "tests/model/golden_files.h"
 #include "tests/model/model_runner.h"
@@ -22,12 +24,19 @@ constexpr float kReferenceTolerance = 1e-4f;
 
 std::string GoldenPath(const std::string& name) { return "tests/golden/forward/tiny_" + name; }
 
+std::unique_ptr<const WeightSource> OpenWeights(const std::string& path) {
+  auto file = GgufFile::Open(path);
+  CHECK_OK(file.status());
+  auto weights = GgufWeightSource(*std::move(file));
+  CHECK_OK(weights.status());
+  return *std::move(weights);
+}
+
 class LlamaTinyTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    auto file = GgufFile::Open(GoldenPath(GetParam()) + std::string(".gguf"));
-    ASSERT_TRUE(file.ok()) << file.status();
-    auto model = LlamaModel::Load(**file, backend_.get());
+    const auto weights = OpenWeights(GoldenPath(GetParam()) + std::string(".gguf"));
+    auto model = LlamaModel::Load(*weights, backend_.get());
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *std::move(model);
     sequences_ = ReadTinySequences(GoldenPath(GetParam()) + std::string(".bin"));
@@ -97,9 +106,8 @@ INSTANTIATE_TEST_SUITE_P(Models, LlamaTinyTest,
 
 TEST(LlamaModelTest, AbandonedStepStopsBetweenLayers) {
   auto backend = kernels::MakeReferenceBackend();
-  auto file = GgufFile::Open(GoldenPath("q4_0.gguf"));
-  ASSERT_TRUE(file.ok()) << file.status();
-  auto model = LlamaModel::Load(**file, backend.get());
+  const auto weights = OpenWeights(GoldenPath("q4_0.gguf"));
+  auto model = LlamaModel::Load(*weights, backend.get());
   ASSERT_TRUE(model.ok()) << model.status();
 
   KvMemory memory((*model)->config(), KvShape());
@@ -119,10 +127,9 @@ TEST(LlamaModelTest, AbandonedStepStopsBetweenLayers) {
 
 TEST(LlamaModelTest, LoadTellsProgressUpToTheWhole) {
   auto backend = kernels::MakeReferenceBackend();
-  auto file = GgufFile::Open(GoldenPath("linear.gguf"));
-  ASSERT_TRUE(file.ok()) << file.status();
+  const auto weights = OpenWeights(GoldenPath("linear.gguf"));
   int64_t last = 0, total = 0;
-  auto model = LlamaModel::Load(**file, backend.get(), [&](int64_t done, int64_t all) {
+  auto model = LlamaModel::Load(*weights, backend.get(), [&](int64_t done, int64_t all) {
     EXPECT_GT(done, last);
     last = done;
     total = all;
@@ -134,9 +141,8 @@ TEST(LlamaModelTest, LoadTellsProgressUpToTheWhole) {
 
 TEST(LlamaModelTest, WorkspaceGrowsWithRowsAndLogits) {
   auto backend = kernels::MakeReferenceBackend();
-  auto file = GgufFile::Open(GoldenPath("linear.gguf"));
-  ASSERT_TRUE(file.ok()) << file.status();
-  auto model = LlamaModel::Load(**file, backend.get());
+  const auto weights = OpenWeights(GoldenPath("linear.gguf"));
+  auto model = LlamaModel::Load(*weights, backend.get());
   ASSERT_TRUE(model.ok()) << model.status();
   const size_t none = (*model)->WorkspaceBytes(8, 0);
   EXPECT_GT((*model)->WorkspaceBytes(16, 0), none);

@@ -8,9 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "kernels/reference/reference_backend.h"
+#include "model/gguf_weights.h"
 #include "model/llama.h"
 #include "model/load_error.h"
-#include "model/model_config.h"
 #include "tests/model/gguf_builder.h"
 
 namespace ebb::model {
@@ -19,8 +19,10 @@ namespace {
 absl::Status LoadStatus(const GgufBuilder& builder) {
   auto file = builder.Open();
   if (!file.ok()) return file.status();
+  const auto weights = GgufWeightSource(*std::move(file));
+  if (!weights.ok()) return weights.status();
   const auto backend = kernels::MakeReferenceBackend();
-  return LlamaModel::Load(**file, backend.get()).status();
+  return LlamaModel::Load(**weights, backend.get()).status();
 }
 
 void ExpectRefused(const GgufBuilder& builder, const std::string& reason,
@@ -143,6 +145,11 @@ TEST(ModelHostileTest, RopeScaling) {
                     "shape");
 }
 
+TEST(ModelHostileTest, SlidingWindow) {
+  ExpectRefusedWith([](auto* b) { b->SetUint32("llama.attention.sliding_window", 4); },
+                    "unsupported", absl::StatusCode::kUnimplemented);
+}
+
 TEST(ModelHostileTest, Experts) {
   ExpectRefusedWith([](auto* b) { b->SetUint32("llama.expert_count", 8); }, "unsupported",
                     absl::StatusCode::kUnimplemented);
@@ -171,10 +178,17 @@ TEST(ModelHostileTest, TensorsTooMany) {
                     "extra");
   ExpectRefusedWith([](auto* b) { b->AddTensor(FloatTensor("surprise", {32}, 1)); }, "extra");
   for (const char* name :
-       {"blk.0.attn_q.bias", "blk.0.ffn_gate_inp.weight", "blk.0.ffn_up_exps.weight"}) {
+       {"blk.0.attn_output.bias", "blk.0.ffn_gate_inp.weight", "blk.0.ffn_up_exps.weight"}) {
     ExpectRefusedWith([&](auto* b) { b->AddTensor(FloatTensor(name, {32}, 1)); }, "unsupported",
                       absl::StatusCode::kUnimplemented);
   }
+}
+
+TEST(ModelHostileTest, BiasesAreAllThereOrNone) {
+  ExpectRefusedWith([](auto* b) { b->AddTensor(FloatTensor("blk.0.attn_q.bias", {32}, 1)); },
+                    "missing");
+  ExpectRefusedWith([](auto* b) { b->AddTensor(FloatTensor("blk.1.attn_q.bias", {32}, 1)); },
+                    "unsupported", absl::StatusCode::kUnimplemented);
 }
 
 TEST(ModelHostileTest, EmbeddingTransposed) {

@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/check.h"
-#include "model/gguf.h"
+#include "model/open_model.h"
 #include "tests/model/golden_files.h"
 #include "tests/model/model_runner.h"
 
@@ -116,9 +116,9 @@ std::unique_ptr<LlamaModel> LoadSmolLm2(kernels::Backend* backend) {
                              : home != nullptr ? std::string(home) + "/.cache"
                                                : std::string();
   const std::string path = folder + "/ebb/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-  auto file = GgufFile::Open(path);
-  CHECK(file.ok()) << file.status().ToString() << " -- run ./run --setup to fetch the model";
-  auto model = LlamaModel::Load(**file, backend);
+  auto opened = OpenModel(path);
+  CHECK(opened.ok()) << opened.status().ToString() << " -- run ./run --setup to fetch the model";
+  auto model = LlamaModel::Load(*opened->weights, backend);
   CHECK(model.ok()) << model.status().ToString();
   return *std::move(model);
 }
