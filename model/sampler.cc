@@ -18,24 +18,6 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 // hardly ever touches the heap; above it, selection in place is faster.
 constexpr size_t kHeapSelectMax = 256;
 
-absl::Status CheckParams(const SamplingParams& params) {
-  // Written so that NaN fails.
-  if (!(params.temperature >= 0) || std::isinf(params.temperature)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("temperature must be finite and at least 0, is ", params.temperature));
-  }
-  if (!(params.top_p > 0 && params.top_p <= 1)) {
-    return absl::InvalidArgumentError(absl::StrCat("top_p must be in (0, 1], is ", params.top_p));
-  }
-  if (!(params.min_p >= 0 && params.min_p <= 1)) {
-    return absl::InvalidArgumentError(absl::StrCat("min_p must be in [0, 1], is ", params.min_p));
-  }
-  if (params.top_k < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("top_k must be at least 0, is ", params.top_k));
-  }
-  return absl::OkStatus();
-}
-
 // The largest of `logits` (-infinity when empty), and whether there is a NaN. This runs over the
 // whole vocabulary for each token of each sequence, so the maximum is kept in independent lanes of
 // the width that every x86-64 has.
@@ -227,10 +209,28 @@ LogProbsResult LogProbsKnowingMax(absl::Span<const float> logits, int32_t best, 
 
 }  // namespace
 
+absl::Status CheckSamplingParams(const SamplingParams& params) {
+  // Written so that NaN fails.
+  if (!(params.temperature >= 0) || std::isinf(params.temperature)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("temperature must be finite and at least 0, is ", params.temperature));
+  }
+  if (!(params.top_p > 0 && params.top_p <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("top_p must be in (0, 1], is ", params.top_p));
+  }
+  if (!(params.min_p >= 0 && params.min_p <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("min_p must be in [0, 1], is ", params.min_p));
+  }
+  if (params.top_k < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("top_k must be at least 0, is ", params.top_k));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SampledToken> Sample(absl::Span<const float> logits, const SamplingParams& params,
                                     int32_t index, absl::Span<const int32_t> banned,
                                     SamplerScratch* scratch) {
-  RETURN_IF_ERROR(CheckParams(params));
+  RETURN_IF_ERROR(CheckSamplingParams(params));
   ASSIGN_OR_RETURN(const int32_t raw_best, ArgMax(logits));
   absl::Span<const float> allowed = logits;
   int32_t best = raw_best;

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/sampling_params.h"
@@ -42,6 +43,9 @@ struct SamplerScratch {
   std::vector<double> weights;
   std::vector<int32_t> ids;
 };
+
+// INVALID_ARGUMENT: a parameter is out of its range.
+absl::Status CheckSamplingParams(const SamplingParams& params);
 
 // Draws token `index` (from 0) of the sequence that `params.seed` names from `logits`
 // [vocabulary], float32 before any softmax. `banned` ids are never chosen; those outside the
