@@ -1,0 +1,178 @@
+// What every kernel file includes first: CUDA C++ in two forms.
+//
+//   nvcc                      the CUDA headers, and the few PTX instructions that kernels use
+//   EBB_SIMT, any compiler    the same names over the SIMT emulator (kernels/cuda/simt)
+//
+// Kernel files are plain C++ but for __global__, __device__, __shared__ and the CUDA built-ins:
+// launches go through LaunchKernel, a kernel takes one plain struct by value, and PTX stands here
+// alone. So the very same kernels run in tests on hosts without a GPU. They need sm_80 or later.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "device/cuda/cuda_api.h"
+#include "device/cuda/cuda_error.h"
+#include "device/cuda/stream_internal.h"
+
+#define EBB_RESTRICT __restrict__
+
+#ifdef EBB_SIMT
+
+#include "kernels/cuda/simt/device.h"
+
+#define EBB_LAUNCH_BOUNDS(threads, blocks)
+// Declares `uint8_t* name`: the block's dynamic shared memory, aligned to 128.
+#define EBB_DYNAMIC_SHARED(name) uint8_t* const name = ::ebb::kernels::cuda::simt::current_shared
+
+#else
+
+#include <cuda_runtime.h>
+
+#define EBB_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+#define EBB_DYNAMIC_SHARED(name)                                       \
+  extern __shared__ __align__(128) uint8_t ebb_dynamic_shared_bytes[]; \
+  uint8_t* const name = ebb_dynamic_shared_bytes
+
+#endif  // EBB_SIMT
+
+namespace ebb::kernels::cuda {
+
+// ---- bf16: the upper half of a float32
+
+__device__ __forceinline__ float ToFloat(uint16_t bf16) {
+  return __uint_as_float(static_cast<uint32_t>(bf16) << 16);
+}
+// Of a pair in one word: the first in the low half.
+__device__ __forceinline__ float LowToFloat(uint32_t pair) { return __uint_as_float(pair << 16); }
+__device__ __forceinline__ float HighToFloat(uint32_t pair) {
+  return __uint_as_float(pair & 0xFFFF0000u);
+}
+
+#ifdef EBB_SIMT
+
+// To nearest, ties to even; a NaN becomes 0x7FFF, as on the device.
+inline uint16_t ToBf16(float x) {
+  const uint32_t bits = __float_as_uint(x);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return 0x7FFF;
+  return static_cast<uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+}
+
+inline uint32_t PackBf16(float low, float high) {
+  return ToBf16(low) | static_cast<uint32_t>(ToBf16(high)) << 16;
+}
+
+// Queues the kernel on the stream. The launch's limits are checked at once; what goes wrong in the
+// kernel ends the process with a message.
+template <typename Params>
+int32_t LaunchKernel(void (*kernel)(Params), dim3 grid, dim3 block, size_t dynamic_shared_bytes,
+                     EbbCudaStream* stream, const Params& params) {
+  const int32_t code = device::EnterStream(stream);
+  if (code != EBB_CUDA_OK) return code;
+  const std::string fault = simt::LaunchFault(grid, block, dynamic_shared_bytes);
+  if (!fault.empty()) return device::SetError(EBB_CUDA_INVALID_ARGUMENT, "launch: " + fault);
+  return device::FakeEnqueue(stream,
+                             [=] { simt::Run(kernel, grid, block, dynamic_shared_bytes, params); });
+}
+
+#else
+
+__device__ __forceinline__ uint32_t PackBf16(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
+__device__ __forceinline__ uint16_t ToBf16(float x) {
+  uint16_t bf16;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bf16) : "f"(x));
+  return bf16;
+}
+
+__device__ __forceinline__ uint32_t SharedAddress(const void* p) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+// ---- tensor cores
+
+// ldmatrix.x4: lanes 8i .. 8i + 7 give the addresses of the eight rows (8 bf16 each, 16-byte
+// aligned, in shared memory) of matrix i; r[i] becomes elements (lane / 4, 2 * (lane % 4)) and the
+// next in its row.
+__device__ __forceinline__ void LoadMatrix4(uint32_t (&r)[4], const void* shared_row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(SharedAddress(shared_row))
+               : "memory");
+}
+
+// The same of the transposed matrices.
+__device__ __forceinline__ void LoadMatrix4Transposed(uint32_t (&r)[4], const void* shared_row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(SharedAddress(shared_row))
+               : "memory");
+}
+
+// d [16, 8] += a [16, 16] b [16, 8], by a whole warp; a row-major, b column-major bf16, d float32.
+// With g = lane / 4 and t = lane % 4 a lane holds
+//   a: (g, 2t..), (g + 8, 2t..), (g, 2t + 8..), (g + 8, 2t + 8..)   row, column and the next column
+//   b: (2t.., g), (2t + 8.., g)                                     row and the next row, column
+//   d: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)
+__device__ __forceinline__ void MmaBf16(float (&d)[4], const uint32_t (&a)[4],
+                                        const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// ---- asynchronous copies from global to shared memory
+
+// 16 bytes, both sides 16-byte aligned; zeros when not valid (`global` is then not read).
+__device__ __forceinline__ void CopyAsync16(void* shared, const void* global, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SharedAddress(shared)),
+               "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
+               : "memory");
+}
+
+// Closes this thread's group of copies.
+__device__ __forceinline__ void CopyAsyncCommit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits for all but the newest `pending` groups of this thread.
+template <int pending>
+__device__ __forceinline__ void CopyAsyncWait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+
+// ---- launches
+
+// Queues the kernel on the stream.
+template <typename Params>
+int32_t LaunchKernel(void (*kernel)(Params), dim3 grid, dim3 block, size_t dynamic_shared_bytes,
+                     EbbCudaStream* stream, const Params& params) {
+  int32_t code = device::EnterStream(stream);
+  if (code != EBB_CUDA_OK) return code;
+  constexpr size_t kGivenWithoutAsking = 48 << 10;
+  const void* function = reinterpret_cast<const void*>(kernel);
+  if (dynamic_shared_bytes > kGivenWithoutAsking) {
+    code =
+        device::FromCuda(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                              static_cast<int>(dynamic_shared_bytes)),
+                         "cudaFuncSetAttribute");
+    if (code != EBB_CUDA_OK) return code;
+  }
+  Params copy = params;
+  void* arguments[] = {&copy};
+  return device::FromCuda(cudaLaunchKernel(function, grid, block, arguments, dynamic_shared_bytes,
+                                           device::NativeStream(stream)),
+                          "cudaLaunchKernel");
+}
+
+#endif  // EBB_SIMT
+
+}  // namespace ebb::kernels::cuda

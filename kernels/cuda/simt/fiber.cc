@@ -1,0 +1,117 @@
+#include "kernels/cuda/simt/fiber.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "base/check.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace ebb::kernels::cuda::simt {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr size_t kStackBytes = 256 << 10;  // Instrumented frames are larger.
+#else
+constexpr size_t kStackBytes = 64 << 10;
+#endif
+
+// ThreadSanitizer keeps a call stack per fiber: no call may be noted on one and its return on the
+// other, so what switches is not instrumented.
+#if defined(__SANITIZE_THREAD__)
+#define EBB_SWITCHES __attribute__((no_sanitize("thread")))
+#define EBB_SWITCHES_INLINE EBB_SWITCHES __attribute__((always_inline)) inline
+#else
+#define EBB_SWITCHES
+#define EBB_SWITCHES_INLINE inline
+#endif
+
+EBB_SWITCHES_INLINE
+void StartSwitch([[maybe_unused]] void** fake_stack, [[maybe_unused]] const void* bottom,
+                 [[maybe_unused]] size_t bytes, [[maybe_unused]] void* tsan_fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(fake_stack, bottom, bytes);
+#endif
+#if defined(__SANITIZE_THREAD__)
+  __tsan_switch_to_fiber(tsan_fiber, 0);
+#endif
+}
+
+EBB_SWITCHES_INLINE
+void FinishSwitch([[maybe_unused]] void* fake_stack, [[maybe_unused]] const void** bottom,
+                  [[maybe_unused]] size_t* bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake_stack, bottom, bytes);
+#endif
+}
+
+}  // namespace
+
+boost::context::stack_context Fiber::Stack::allocate() {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  void* memory = mmap(nullptr, kStackBytes + page, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+  CHECK(memory != MAP_FAILED) << "no memory for the stack of an emulated thread";
+  CHECK_EQ(mprotect(memory, page, PROT_NONE), 0);
+  boost::context::stack_context context;
+  context.size = kStackBytes;
+  context.sp = static_cast<char*>(memory) + page + kStackBytes;
+  return context;
+}
+
+void Fiber::Stack::deallocate(boost::context::stack_context& context) noexcept {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  munmap(static_cast<char*>(context.sp) - context.size - page, context.size + page);
+}
+
+Fiber::Fiber(std::function<void()> body) : body_(std::move(body)) {
+  Stack stack;
+  const boost::context::stack_context context = stack.allocate();
+  stack_bottom_ = static_cast<char*>(context.sp) - context.size;
+  stack_bytes_ = context.size;
+#if defined(__SANITIZE_THREAD__)
+  self_ = __tsan_create_fiber(0);
+#endif
+  inside_ = boost::context::fiber(std::allocator_arg,
+                                  boost::context::preallocated(context.sp, context.size, context),
+                                  stack, [this](boost::context::fiber&& outside) {
+                                    outside_ = std::move(outside);
+                                    FinishSwitch(nullptr, &caller_bottom_, &caller_bytes_);
+                                    body_();
+                                    // Null: this fiber's fake stack is not wanted again.
+                                    StartSwitch(nullptr, caller_bottom_, caller_bytes_, caller_);
+                                    return std::move(outside_);
+                                  });
+}
+
+Fiber::~Fiber() {
+  CHECK(!inside_) << "a fiber is destroyed while its body has not returned";
+#if defined(__SANITIZE_THREAD__)
+  __tsan_destroy_fiber(self_);
+#endif
+}
+
+EBB_SWITCHES void Fiber::Enter() {
+#if defined(__SANITIZE_THREAD__)
+  caller_ = __tsan_get_current_fiber();
+#endif
+  void* fake_stack = nullptr;
+  StartSwitch(&fake_stack, stack_bottom_, stack_bytes_, self_);
+  inside_ = std::move(inside_).resume();
+  FinishSwitch(fake_stack, nullptr, nullptr);
+}
+
+EBB_SWITCHES void Fiber::Leave() {
+  StartSwitch(&fake_stack_, caller_bottom_, caller_bytes_, caller_);
+  outside_ = std::move(outside_).resume();
+  FinishSwitch(fake_stack_, &caller_bottom_, &caller_bytes_);
+}
+
+}  // namespace ebb::kernels::cuda::simt
