@@ -1,4 +1,5 @@
-// Readers of the golden files that tools/golden writes; their layouts are described there.
+// Readers of the golden files that tools/golden and
+// tests/golden/make_tiny_models.py write; their layouts are described there.
 #pragma once
 
 #include <cstdint>
@@ -58,6 +59,26 @@ inline std::vector<TinySequence> ReadTinySequences(const std::string& path) {
   }
   CHECK(in.AtEnd());
   return sequences;
+}
+
+// A prompt's logits at some of its positions.
+struct TinyPrompt {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> rows;  // Ascending.
+  std::vector<float> logits;  // [rows.size(), vocab]
+};
+
+inline std::vector<TinyPrompt> ReadTinyPrompts(const std::string& path) {
+  GoldenReader in(path, "EBBTINY2");
+  std::vector<TinyPrompt> prompts(in.Next<uint32_t>());
+  const uint32_t vocab = in.Next<uint32_t>();
+  for (TinyPrompt& prompt : prompts) {
+    prompt.ids = in.NextIds();
+    prompt.rows = in.NextIds();
+    prompt.logits = in.NextMany<float>(prompt.rows.size() * vocab);
+  }
+  CHECK(in.AtEnd());
+  return prompts;
 }
 
 // The reference's distribution of the token after a position.
