@@ -1,0 +1,179 @@
+"""The sections of gpu_check, each a function of the context and its time budget. What cannot run
+here is skipped with its reason, never silently."""
+import ctypes
+import importlib.util
+import json
+import shutil
+import sys
+
+import ebb_cuda
+import runner
+from table import Outcome
+
+
+def programs(context, section):
+    """Names of the packed programs that the manifest gives to this section."""
+    manifest = json.loads((context.pack / "manifest.json").read_text(encoding="utf-8"))
+    return [name for name, role in manifest["programs"].items() if role == section]
+
+
+def find(context, budget):
+    """The library, the driver, the device and the tools: what the other sections stand on."""
+    outcome = Outcome()
+    status, text = runner.run(context, "find", [sys.executable, __file__, context.library],
+                              budget.left())
+    if status == 0:
+        outcome.passed += 1
+        outcome.notes += [line.removeprefix("note ") for line in text.splitlines()
+                          if line.startswith("note ")]
+    else:
+        outcome.fail(f"no device: {runner._last_line(text)}")
+    for tool, what in (("nvidia-smi", "-L"), ("nvcc", "--version"), ("compute-sanitizer", "--version")):
+        if not shutil.which(tool):
+            outcome.skip(f"{tool} is not on the PATH")
+        elif runner.run(context, f"find_{tool}", [tool, what], min(20, budget.left()))[0] == 0:
+            outcome.passed += 1
+        else:
+            outcome.skip(f"{tool} {what} fails, see its log")
+    for module in ("torch", "transformers"):
+        if importlib.util.find_spec(module):
+            outcome.passed += 1
+        else:
+            outcome.skip(f"Python has no {module}")
+    return outcome
+
+
+def describe_device(library):
+    """Prints what the library finds. Run in a process of its own."""
+    api = ebb_cuda.load(library)
+    driver = api.EbbCudaDriverInfo()
+    api.check(api.find(ctypes.byref(driver)))
+    print(f"note library {api.name}, toolkit {driver.toolkit_version}, driver {driver.driver_version}, "
+          f"{driver.device_count} devices")
+    for index in range(driver.device_count):
+        device = api.EbbCudaDeviceInfo()
+        api.check(api.device_info(index, ctypes.byref(device)))
+        print(f"note device {index}: {device.name.decode()}, sm_{device.compute_major}"
+              f"{device.compute_minor}, {device.sm_count} SMs, L2 {device.l2_bytes >> 20} MiB, "
+              f"memory {device.memory_bytes >> 20} MiB")
+
+
+def _gtests(context, section, budget):
+    outcome = Outcome()
+    for name in programs(context, section):
+        outcome.add(runner.gtest(context, name, context.binary(name), budget))
+    if not outcome.passed + outcome.failed + outcome.skipped:
+        outcome.skip("the pack holds no program of this section")
+    return outcome
+
+
+def _python(context, script, budget, *arguments):
+    outcome = Outcome()
+    if not importlib.util.find_spec("torch"):
+        outcome.skip(f"{script}: Python has no torch")
+        return outcome
+    command = [sys.executable, context.python / f"{script}.py", "--library", context.library]
+    return runner.lines(context, script, [*command, *arguments], budget)
+
+
+def probe(context, budget):
+    """bench/gpu/driver_probe: what the driver's calls cost, and whether editing beside work is safe."""
+    binary = context.binary("driver_probe")
+    if not binary:
+        outcome = Outcome()
+        outcome.skip("the pack holds no driver_probe")
+        return outcome
+    return runner.whole(context, "driver_probe", [binary, "--library", context.library], budget)
+
+
+def kernels(context, budget):
+    return _gtests(context, "kernels", budget)
+
+
+def torch(context, budget):
+    return _python(context, "check_ops", budget, *(["--small"] if context.fake else []))
+
+
+def models(context, budget):
+    outcome = Outcome()
+    binary = context.binary("model_logits")
+    if not binary:
+        outcome.skip("the pack holds no model_logits")
+        return outcome
+    if not importlib.util.find_spec("transformers"):
+        outcome.skip("Python has no transformers")
+        return outcome
+    small = ["--small"] if context.fake else []
+    return _python(context, "check_models", budget, "--program", binary, *small)
+
+
+def pool(context, budget):
+    return _gtests(context, "pool", budget)
+
+
+def graphs(context, budget):
+    outcome = _python(context, "check_graphs", budget)
+    for name in programs(context, "graphs"):
+        outcome.add(runner.gtest(context, name, context.binary(name), budget))
+    return outcome
+
+
+def server(context, budget):
+    """The real server with a random model, `ebb bench` and other commands of the client over gRPC."""
+    if not context.binary("ebb_server") or not context.binary("ebb"):
+        outcome = Outcome()
+        outcome.skip("the pack holds no ebb_server and ebb")
+        return outcome
+    command = [sys.executable, context.python / "check_server.py", "--library", context.library,
+               "--pack", context.pack, "--output", context.output]
+    return runner.lines(context, "check_server", command, budget)
+
+
+def sanitizer(context, budget):
+    """memcheck, racecheck and initcheck of compute-sanitizer over the kernel tests."""
+    outcome = Outcome()
+    names = programs(context, "kernels")
+    if context.fake:
+        outcome.skip("the fake library has no device code")
+    elif not shutil.which("compute-sanitizer"):
+        outcome.skip("compute-sanitizer is not on the PATH")
+    elif not names:
+        outcome.skip("the pack holds no kernel tests")
+    else:
+        for tool in ("memcheck", "racecheck", "initcheck"):
+            for name in names:
+                command = [context.binary(name), "--gtest_color=no"]
+                outcome.add(runner.sanitizer(context, tool, name, command, budget))
+    return outcome
+
+
+def bench(context, budget):
+    outcome = Outcome()
+    for name in programs(context, "bench"):
+        command = [context.binary(name), "--library", context.library,
+                   "--json", context.output / f"{name}.jsonl"]
+        if context.fake:
+            command.append("--smoke")
+        outcome.add(runner.whole(context, name, command, budget))
+    if not outcome.passed + outcome.failed + outcome.skipped:
+        outcome.skip("the pack holds no bench")
+    return outcome
+
+
+# In the order in which they run; seconds of the default ten minutes.
+SECTIONS = {
+    "find": (find, 15),
+    "probe": (probe, 50),
+    "kernels": (kernels, 90),
+    "torch": (torch, 90),
+    "models": (models, 90),
+    "pool": (pool, 30),
+    "graphs": (graphs, 30),
+    "server": (server, 60),
+    "sanitizer": (sanitizer, 80),
+    "bench": (bench, 65),
+}
+
+
+if __name__ == "__main__":
+    describe_device(sys.argv[1])
