@@ -54,48 +54,38 @@ void FinishSwitch([[maybe_unused]] void* fake_stack, [[maybe_unused]] const void
 
 }  // namespace
 
-boost::context::stack_context Fiber::Stack::allocate() {
+Fiber::Fiber(std::function<void()> body) : body_(std::move(body)) {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   void* memory = mmap(nullptr, kStackBytes + page, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
   CHECK(memory != MAP_FAILED) << "no memory for the stack of an emulated thread";
   CHECK_EQ(mprotect(memory, page, PROT_NONE), 0);
-  boost::context::stack_context context;
-  context.size = kStackBytes;
-  context.sp = static_cast<char*>(memory) + page + kStackBytes;
-  return context;
-}
-
-void Fiber::Stack::deallocate(boost::context::stack_context& context) noexcept {
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  munmap(static_cast<char*>(context.sp) - context.size - page, context.size + page);
-}
-
-Fiber::Fiber(std::function<void()> body) : body_(std::move(body)) {
-  Stack stack;
-  const boost::context::stack_context context = stack.allocate();
-  stack_bottom_ = static_cast<char*>(context.sp) - context.size;
-  stack_bytes_ = context.size;
+  stack_bottom_ = static_cast<char*>(memory) + page;
+  inside_ =
+      boost::context::detail::make_fcontext(stack_bottom_ + kStackBytes, kStackBytes, &Fiber::Main);
 #if defined(__SANITIZE_THREAD__)
   self_ = __tsan_create_fiber(0);
 #endif
-  inside_ = boost::context::fiber(std::allocator_arg,
-                                  boost::context::preallocated(context.sp, context.size, context),
-                                  stack, [this](boost::context::fiber&& outside) {
-                                    outside_ = std::move(outside);
-                                    FinishSwitch(nullptr, &caller_bottom_, &caller_bytes_);
-                                    body_();
-                                    // Null: this fiber's fake stack is not wanted again.
-                                    StartSwitch(nullptr, caller_bottom_, caller_bytes_, caller_);
-                                    return std::move(outside_);
-                                  });
 }
 
 Fiber::~Fiber() {
-  CHECK(!inside_) << "a fiber is destroyed while its body has not returned";
+  CHECK(inside_ == nullptr) << "a fiber is destroyed before its body has returned";
 #if defined(__SANITIZE_THREAD__)
   __tsan_destroy_fiber(self_);
 #endif
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  munmap(stack_bottom_ - page, kStackBytes + page);
+}
+
+EBB_SWITCHES void Fiber::Main(boost::context::detail::transfer_t caller) {
+  Fiber& self = *static_cast<Fiber*>(caller.data);
+  self.outside_ = caller.fctx;
+  FinishSwitch(nullptr, &self.caller_bottom_, &self.caller_bytes_);
+  self.body_();
+  self.body_ = nullptr;
+  // Null: this fiber's fake stack is not wanted again.
+  StartSwitch(nullptr, self.caller_bottom_, self.caller_bytes_, self.caller_);
+  boost::context::detail::jump_fcontext(self.outside_, nullptr);
 }
 
 EBB_SWITCHES void Fiber::Enter() {
@@ -103,14 +93,15 @@ EBB_SWITCHES void Fiber::Enter() {
   caller_ = __tsan_get_current_fiber();
 #endif
   void* fake_stack = nullptr;
-  StartSwitch(&fake_stack, stack_bottom_, stack_bytes_, self_);
-  inside_ = std::move(inside_).resume();
+  StartSwitch(&fake_stack, stack_bottom_, kStackBytes, self_);
+  inside_ = boost::context::detail::jump_fcontext(inside_, this).fctx;
   FinishSwitch(fake_stack, nullptr, nullptr);
+  if (body_ == nullptr) inside_ = nullptr;
 }
 
 EBB_SWITCHES void Fiber::Leave() {
   StartSwitch(&fake_stack_, caller_bottom_, caller_bytes_, caller_);
-  outside_ = std::move(outside_).resume();
+  outside_ = boost::context::detail::jump_fcontext(outside_, this).fctx;
   FinishSwitch(fake_stack_, &caller_bottom_, &caller_bytes_);
 }
 

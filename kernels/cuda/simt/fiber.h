@@ -5,11 +5,12 @@
 //           <------------------    Leave()
 //   Enter() ------------------>    ... goes on after Leave()
 //
-// Boost.Context does the switch; AddressSanitizer and ThreadSanitizer are told of it. The stack
-// lies in a mapping of its own above a page that nobody may touch, so that an overflow faults.
+// Boost.Context does the switch (its lowest layer, since the sanitizers are to be told of every
+// switch and boost::context::fiber makes one of its own when it is constructed). The stack lies in
+// a mapping of its own above a page that nobody may touch, so that an overflow faults.
 #pragma once
 
-#include <boost/context/fiber.hpp>
+#include <boost/context/detail/fcontext.hpp>
 #include <cstddef>
 #include <functional>
 
@@ -18,8 +19,9 @@ namespace ebb::kernels::cuda::simt {
 // Thread-compatible; may be entered from different threads one after another.
 class Fiber {
  public:
-  // `body` runs at the first Enter, and may return only once Stop is called.
+  // `body` runs at the first Enter. Once it has returned, the fiber may not be entered again.
   explicit Fiber(std::function<void()> body);
+  // REQUIRES: the body has returned.
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
@@ -30,18 +32,13 @@ class Fiber {
   void Leave();
 
  private:
-  // The memory of the stack: kStackBytes, and a guard page below it.
-  struct Stack {
-    boost::context::stack_context allocate();
-    void deallocate(boost::context::stack_context& context) noexcept;
-  };
+  static void Main(boost::context::detail::transfer_t caller);
 
   std::function<void()> body_;
-  boost::context::fiber inside_;   // Where the body stands, while it does not run.
-  boost::context::fiber outside_;  // Where Enter's caller stands, while the body runs.
-  const void* stack_bottom_ = nullptr;
-  size_t stack_bytes_ = 0;
-  const void* caller_bottom_ = nullptr;  // Of the stack that Enter was called on.
+  boost::context::detail::fcontext_t inside_ = nullptr;   // Where the body stands; null at its end.
+  boost::context::detail::fcontext_t outside_ = nullptr;  // Where Enter's caller stands.
+  char* stack_bottom_ = nullptr;                          // The guard page lies below.
+  const void* caller_bottom_ = nullptr;                   // Of the stack that Enter was called on.
   size_t caller_bytes_ = 0;
   void* fake_stack_ = nullptr;  // AddressSanitizer's, of the fiber while it does not run.
   void* self_ = nullptr;        // ThreadSanitizer's name of the fiber.

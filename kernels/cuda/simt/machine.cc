@@ -130,8 +130,9 @@ void Machine::RunGrid(Dim3 grid, Dim3 block, size_t shared_bytes,
     thread->fiber = std::make_unique<Fiber>([this, thread] { ThreadBody(*thread); });
   }
   // Exactly as large as asked, so that AddressSanitizer sees what lies past the end.
-  const std::unique_ptr<void, decltype(&std::free)> shared(
-      shared_bytes == 0 ? nullptr : std::aligned_alloc(128, shared_bytes), &std::free);
+  void* memory = nullptr;
+  if (shared_bytes != 0) CHECK_EQ(posix_memalign(&memory, 128, shared_bytes), 0);
+  const std::unique_ptr<void, decltype(&std::free)> shared(memory, &std::free);
   current_shared = static_cast<uint8_t*>(shared.get());
   std::vector<uint64_t> blocks(uint64_t{grid.x} * grid.y * grid.z);
   for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = i;
