@@ -1,0 +1,178 @@
+// Causal attention of many rows of a sequence over its paged keys and values.
+//
+// A CTA takes one tile of rows and one key head: the tile's token rows times the query heads that
+// share the key head are up to 64 query rows (row r is token r / group, head r % group), 16 for
+// each of four warps. Tiles of 64 positions, gathered through the block table, are copied to one
+// half of shared memory while the other is computed on.
+//
+//   shared memory:  [ keys 64 x head_dim ][ values 64 x head_dim ]  x 2
+//
+// Tiles of positions begin at multiples of 64 from 0 for every row, and those past a row's own
+// position change nothing of it: so a row's bits do not depend on how a prompt was cut into chunks
+// or tiles. Memory past the tile's last position is never read: neither blocks that are not mapped,
+// nor what the last block holds from earlier use; such rows are zeros in shared memory, since a
+// weight of 0 times NaN were NaN.
+//
+// Floor: 4 * head_dim * heads operations for each row and position it sees, over the rate of
+// mma.sync; the warps' reading of shared memory (each warp reads every key for its 16 rows) comes
+// to about the same time. Registers by ptxas for head_dim 128: see kernels/cuda/README.md.
+#include <cmath>
+#include <cstdint>
+
+#include "device/cuda/cuda_error.h"
+#include "kernels/cuda/attention_check.h"
+#include "kernels/cuda/attention_shape.h"
+#include "kernels/cuda/attention_warp.cuh"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/prelude.cuh"
+
+namespace ebb::kernels::cuda {
+namespace {
+
+constexpr int kWarps = EBB_CUDA_PREFILL_TILE_ROWS / kFragmentRows;
+constexpr int kThreads = kWarps * kWarpLanes;
+
+struct PrefillParams {
+  EbbCudaPrefillAttention op;
+  float scale;  // log2(e) / sqrt(head_dim)
+};
+
+// A tile of keys and values in shared memory.
+template <int kHeadDim>
+struct Stage {
+  static constexpr int kBytes = kPrefillKeyTile * SharedRows<kHeadDim>::kRowBytes;
+  static constexpr int kStages = 2;
+  static constexpr int kSharedBytes = kStages * 2 * kBytes;
+
+  uint8_t* keys;
+  uint8_t* values;
+
+  __device__ Stage(uint8_t* shared, int tile)
+      : keys(shared + tile % kStages * (2 * kBytes)), values(keys + kBytes) {}
+};
+
+// Begins to copy positions first .. first + 63, zeros for those from `end` on. All threads.
+template <int kHeadDim>
+__device__ __forceinline__ void CopyTile(const PagedHead& head, int32_t first, int32_t end,
+                                         Stage<kHeadDim> stage) {
+  using Rows = SharedRows<kHeadDim>;
+  constexpr int kCopies = kPrefillKeyTile * Rows::kChunks / kThreads;
+  const int thread = static_cast<int>(threadIdx.x);
+  // All entries first: they are waited for together.
+  int32_t indices[kCopies];
+#pragma unroll
+  for (int i = 0; i < kCopies; ++i) {
+    const int32_t position = first + (thread + i * kThreads) / Rows::kChunks;
+    indices[i] = position < end ? head.Index(position) : 0;
+  }
+#pragma unroll
+  for (int i = 0; i < kCopies; ++i) {
+    const int row = (thread + i * kThreads) / Rows::kChunks;
+    const int column_bytes = (thread + i * kThreads) % Rows::kChunks * 16;
+    const bool valid = first + row < end;
+    // Of a row that is not there the address is not used.
+    const uint8_t* const key = valid ? head.Key(indices[i], first + row) + column_bytes : head.keys;
+    const int to = row * Rows::kRowBytes + column_bytes;
+    CopyAsync16(stage.keys + to, key, valid);
+    CopyAsync16(stage.values + to, key + (valid ? head.value_offset_bytes : 0), valid);
+  }
+  CopyAsyncCommit();
+}
+
+template <int kHeadDim>
+__global__ void EBB_LAUNCH_BOUNDS(kThreads, 3) PrefillKernel(const PrefillParams params) {
+  EBB_DYNAMIC_SHARED(shared);
+  const EbbCudaPrefillAttention& op = params.op;
+  const int kv_heads = op.kv.kv_heads;
+  const int group = op.heads / kv_heads;
+  const EbbCudaPrefillTile tile = op.tiles[blockIdx.x / kv_heads];
+  const int kv_head = static_cast<int>(blockIdx.x) % kv_heads;
+  const PagedHead head(op.kv, op.tables, op.layer, tile.sequence, kv_head);
+
+  const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+  int place[2] = {-1, -1};  // Of this lane's rows in q and out, in heads; -1: not there.
+  int position[2] = {-1, -1};
+  for (int half = 0; half < 2; ++half) {
+    const int row = warp * kFragmentRows + half * 8 + lane / 4;
+    if (row / group >= tile.row_count) continue;
+    position[half] = tile.first_position + row / group;
+    place[half] = (tile.first_row + row / group) * op.heads + kv_head * group + row % group;
+  }
+  // The last position that any row of the warp sees; -1 when the warp has no rows.
+  const int first_token = warp * kFragmentRows / group;
+  const int last_token =
+      min((warp * kFragmentRows + kFragmentRows - 1) / group, tile.row_count - 1);
+  const int warp_last = first_token < tile.row_count ? tile.first_position + last_token : -1;
+
+  const int32_t end = tile.first_position + tile.row_count;
+  const int tile_count = (end + kPrefillKeyTile - 1) / kPrefillKeyTile;
+  CopyTile<kHeadDim>(head, 0, end, Stage<kHeadDim>(shared, 0));
+  WarpAttention<kHeadDim, kPrefillKeyTile> attention(
+      place[0] < 0 ? nullptr : op.q + int64_t{place[0]} * kHeadDim,
+      place[1] < 0 ? nullptr : op.q + int64_t{place[1]} * kHeadDim, params.scale);
+  for (int t = 0; t < tile_count; ++t) {
+    const int32_t first = t * kPrefillKeyTile;
+    CopyAsyncWait<0>();
+    // All copies of tile t have landed, and no warp reads tile t - 1 any more.
+    __syncthreads();
+    if (t + 1 < tile_count) {
+      CopyTile<kHeadDim>(head, first + kPrefillKeyTile, end, Stage<kHeadDim>(shared, t + 1));
+    }
+    if (first <= warp_last) {
+      const Stage<kHeadDim> stage(shared, t);
+      const int visible[2] = {position[0] - first + 1, position[1] - first + 1};
+      attention.Attend(stage.keys, stage.values, visible);
+    }
+  }
+
+  attention.Finish();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if (place[half] < 0) continue;
+    const float inverse = 1.0f / attention.sum(half);
+    uint16_t* const row = op.out + int64_t{place[half]} * kHeadDim + lane % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kHeadDim / 8; ++n) {
+      *reinterpret_cast<uint32_t*>(row + n * 8) =
+          PackBf16(attention.out(half, n, 0) * inverse, attention.out(half, n, 1) * inverse);
+    }
+  }
+}
+
+template <int kHeadDim>
+int32_t Launch(EbbCudaStream* stream, const PrefillParams& params) {
+  const unsigned blocks =
+      static_cast<unsigned>(params.op.tile_count) * static_cast<unsigned>(params.op.kv.kv_heads);
+  return LaunchKernel(PrefillKernel<kHeadDim>, dim3(blocks), dim3(kThreads),
+                      Stage<kHeadDim>::kSharedBytes, stream, params);
+}
+
+}  // namespace
+
+int32_t LaunchPrefillAttention(EbbCudaStream* stream, const EbbCudaPrefillAttention* op) {
+  const int32_t code = CheckAttention("prefill_attention", op->q, op->out, op->tables, op->kv,
+                                      op->layer, op->heads, op->tile_count);
+  if (code != EBB_CUDA_OK) return code;
+  if (op->heads / op->kv.kv_heads > EBB_CUDA_PREFILL_TILE_ROWS) {
+    return device::SetError(EBB_CUDA_INVALID_ARGUMENT,
+                            "prefill_attention: more than 64 query heads share a key head");
+  }
+  if (op->tile_count == 0) return EBB_CUDA_OK;
+  if (op->tiles == nullptr) {
+    return device::SetError(EBB_CUDA_INVALID_ARGUMENT, "prefill_attention: tiles is null");
+  }
+  const PrefillParams params = {*op, AttentionScale(op->kv.head_dim)};
+  switch (op->kv.head_dim) {
+    case 32:
+      return Launch<32>(stream, params);
+    case 64:
+      return Launch<64>(stream, params);
+    case 96:
+      return Launch<96>(stream, params);
+    default:
+      return Launch<128>(stream, params);
+  }
+}
+
+}  // namespace ebb::kernels::cuda

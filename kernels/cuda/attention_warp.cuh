@@ -1,0 +1,239 @@
+// One warp's part of attention: 16 query rows against tiles of keys and values in shared memory, by
+// tensor cores, with the softmax carried from tile to tile (Milakov and Gimelshein, "Online
+// normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023).
+//
+//              kKeys keys                     head_dim
+//            +-----------+                 +------------+
+//   16 rows  |  scores   |  --> weights  x | kKeys rows |  += out [16, head_dim], scaled by
+//            +-----------+   bf16          +------------+     1 / exp of the rows' maximum so far
+//
+// A lane holds the elements of rows lane / 4 and lane / 4 + 8 at columns 2 * (lane % 4) and the
+// next one of every 8: the layout of mma.m16n8k16's results. What a row becomes depends on its own
+// query, the keys and the values that it sees, and their places in the tiles; not on the other
+// rows.
+//
+// Device code, for all lanes of a warp together.
+#pragma once
+
+#include <cstdint>
+
+#include "device/cuda/cuda_api.h"
+#include "kernels/cuda/prelude.cuh"
+
+namespace ebb::kernels::cuda {
+
+inline constexpr int kWarpLanes = 32;
+inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+inline constexpr int kFragmentRows = 16;  // The M of mma.m16n8k16.
+inline constexpr int kBf16Bytes = 2;
+
+__device__ inline float MinusInfinity() { return __uint_as_float(0xFF800000u); }
+
+// Rows of keys or values in shared memory. 16 bytes of padding make a row's length an odd multiple
+// of 16, so that the eight rows that one phase of ldmatrix reads lie in different banks.
+template <int kHeadDim>
+struct SharedRows {
+  static constexpr int kChunks = kHeadDim / 8;  // Of 16 bytes.
+  static constexpr int kRowBytes = kHeadDim * kBf16Bytes + 16;
+};
+
+// Where one key head's part of a sequence lies in paged memory.
+struct PagedHead {
+  const uint8_t* keys;  // Of index 0.
+  const int32_t* table;
+  int64_t index_stride_bytes;
+  int64_t value_offset_bytes;
+  int32_t block_shift;
+  int32_t block_mask;
+  int32_t row_bytes;
+
+  __device__ __forceinline__ PagedHead(const EbbCudaKv& kv, const EbbCudaTables& tables,
+                                       int32_t layer, int32_t sequence, int32_t kv_head) {
+    table = tables.indices + tables.begins[sequence];
+    index_stride_bytes = kv.index_stride_bytes;
+    value_offset_bytes = kv.value_offset_bytes;
+    block_shift = __ffs(kv.block_tokens) - 1;
+    block_mask = kv.block_tokens - 1;
+    row_bytes = kv.head_dim * kBf16Bytes;
+    keys = kv.base + layer * kv.layer_stride_bytes +
+           static_cast<int64_t>(kv_head) * kv.block_tokens * row_bytes;
+  }
+
+  // The table's entry for a position. REQUIRES: the sequence has that position.
+  __device__ int32_t Index(int32_t position) const { return table[position >> block_shift]; }
+  // A position's key, given its entry.
+  __device__ const uint8_t* Key(int32_t index, int32_t position) const {
+    return keys + index * index_stride_bytes + (position & block_mask) * row_bytes;
+  }
+};
+
+template <int kHeadDim, int kKeys>
+class WarpAttention {
+ public:
+  using Rows = SharedRows<kHeadDim>;
+
+  // Takes the queries of this lane's two rows; null for a row that is not there (its query is 0).
+  // `scale` is log2(e) / sqrt(head_dim).
+  __device__ __forceinline__ WarpAttention(const uint16_t* low_query, const uint16_t* high_query,
+                                           float scale)
+      : scale_(scale) {
+    const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+    key_lane_bytes_ = (lane / 16 * 8 + lane % 8) * Rows::kRowBytes + lane / 8 % 2 * 16;
+    value_lane_bytes_ = (lane / 8 % 2 * 8 + lane % 8) * Rows::kRowBytes + lane / 16 * 16;
+    const int column = lane % 4 * 2;
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k) {
+      query_[k][0] = LoadPair(low_query, k * 16 + column);
+      query_[k][1] = LoadPair(high_query, k * 16 + column);
+      query_[k][2] = LoadPair(low_query, k * 16 + column + 8);
+      query_[k][3] = LoadPair(high_query, k * 16 + column + 8);
+    }
+#pragma unroll
+    for (int n = 0; n < kHeadDim / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) out_[n][i] = 0;
+    }
+    for (int half = 0; half < 2; ++half) {
+      max_[half] = MinusInfinity();
+      sum_[half] = 0;
+    }
+  }
+
+  // Attends to one tile: row `half` of this lane to its first visible[half] keys (any number; below
+  // 1: none). A tile of which a row sees nothing leaves the row as it was, bit for bit, as long as
+  // the tile's values are finite. `keys` and `values` are the tile's first rows in shared memory.
+  __device__ __forceinline__ void Attend(const uint8_t* keys, const uint8_t* values,
+                                         const int (&visible)[2]) {
+    float scores[kKeys / 8][4];
+    Score(keys, scores);
+    if (visible[0] < kKeys || visible[1] < kKeys) Mask(visible, scores);
+    Weigh(scores);
+    Accumulate(values, scores);
+  }
+
+  // Completes the rows' sums, which until then each lane holds for its own columns.
+  __device__ __forceinline__ void Finish() {
+    for (int half = 0; half < 2; ++half) {
+      sum_[half] += __shfl_xor_sync(kAllLanes, sum_[half], 1);
+      sum_[half] += __shfl_xor_sync(kAllLanes, sum_[half], 2);
+    }
+  }
+
+  // The largest product of query and key of this lane's row `half`, not scaled; -infinity when it
+  // saw no key.
+  __device__ float max(int half) const { return max_[half]; }
+  // REQUIRES: Finish() was called.
+  __device__ float sum(int half) const { return sum_[half]; }
+  // Element (row `half`, column n * 8 + 2 * (lane % 4) + i) of the weighted sum of values.
+  __device__ float out(int half, int n, int i) const { return out_[n][half * 2 + i]; }
+
+ private:
+  __device__ static uint32_t LoadPair(const uint16_t* row, int column) {
+    return row == nullptr ? 0 : *reinterpret_cast<const uint32_t*>(row + column);
+  }
+
+  // scores = query x keys
+  __device__ __forceinline__ void Score(const uint8_t* keys, float (&scores)[kKeys / 8][4]) const {
+#pragma unroll
+    for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) scores[n][i] = 0;
+    }
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k) {
+#pragma unroll
+      for (int pair = 0; pair < kKeys / 16; ++pair) {
+        // Keys pair * 16 .. + 7 in words 0 and 1, the next eight in words 2 and 3.
+        uint32_t words[4];
+        LoadMatrix4(words, keys + key_lane_bytes_ + pair * 16 * Rows::kRowBytes + k * 32);
+        const uint32_t low[2] = {words[0], words[1]};
+        const uint32_t high[2] = {words[2], words[3]};
+        MmaBf16(scores[pair * 2], query_[k], low);
+        MmaBf16(scores[pair * 2 + 1], query_[k], high);
+      }
+    }
+  }
+
+  // What a row does not see scores -infinity, whatever garbage it was computed from.
+  __device__ __forceinline__ static void Mask(const int (&visible)[2],
+                                              float (&scores)[kKeys / 8][4]) {
+    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (n * 8 + column + i % 2 >= visible[i / 2]) scores[n][i] = MinusInfinity();
+      }
+    }
+  }
+
+  // Replaces scores by weights relative to the new maximum, and scales what was summed before.
+  __device__ __forceinline__ void Weigh(float (&scores)[kKeys / 8][4]) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float tile_max = MinusInfinity();
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n) {
+        tile_max = fmaxf(tile_max, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
+      }
+      tile_max = fmaxf(tile_max, __shfl_xor_sync(kAllLanes, tile_max, 1));
+      tile_max = fmaxf(tile_max, __shfl_xor_sync(kAllLanes, tile_max, 2));
+      const float new_max = fmaxf(max_[half], tile_max);
+      // -infinity minus itself is NaN: a row that has seen nothing is measured from 0.
+      const float reference = new_max == MinusInfinity() ? 0.0f : new_max;
+      // The difference first: it is exactly 0, and the factor exactly 1, when the maximum stays.
+      const float factor = exp2f((max_[half] - reference) * scale_);
+      const float shift = -reference * scale_;
+      float tile_sum = 0;
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+        for (int i = half * 2; i < half * 2 + 2; ++i) {
+          scores[n][i] = exp2f(fmaf(scores[n][i], scale_, shift));
+          tile_sum += scores[n][i];
+        }
+      }
+      max_[half] = new_max;
+      sum_[half] = sum_[half] * factor + tile_sum;
+#pragma unroll
+      for (int n = 0; n < kHeadDim / 8; ++n) {
+        out_[n][half * 2] *= factor;
+        out_[n][half * 2 + 1] *= factor;
+      }
+    }
+  }
+
+  // out += weights x values
+  __device__ __forceinline__ void Accumulate(const uint8_t* values,
+                                             const float (&weights)[kKeys / 8][4]) {
+#pragma unroll
+    for (int k = 0; k < kKeys / 16; ++k) {
+      // Results of two adjacent tiles of 8 columns are, packed, an operand of 16 columns.
+      const uint32_t a[4] = {PackBf16(weights[k * 2][0], weights[k * 2][1]),
+                             PackBf16(weights[k * 2][2], weights[k * 2][3]),
+                             PackBf16(weights[k * 2 + 1][0], weights[k * 2 + 1][1]),
+                             PackBf16(weights[k * 2 + 1][2], weights[k * 2 + 1][3])};
+#pragma unroll
+      for (int pair = 0; pair < kHeadDim / 16; ++pair) {
+        // Columns pair * 16 .. + 7 in words 0 and 1, the next eight in words 2 and 3.
+        uint32_t words[4];
+        LoadMatrix4Transposed(words,
+                              values + value_lane_bytes_ + k * 16 * Rows::kRowBytes + pair * 32);
+        const uint32_t low[2] = {words[0], words[1]};
+        const uint32_t high[2] = {words[2], words[3]};
+        MmaBf16(out_[pair * 2], a, low);
+        MmaBf16(out_[pair * 2 + 1], a, high);
+      }
+    }
+  }
+
+  uint32_t query_[kHeadDim / 16][4];
+  float out_[kHeadDim / 8][4];
+  float max_[2];
+  float sum_[2];
+  float scale_;
+  int key_lane_bytes_;  // This lane's row address for ldmatrix, from the tile's start.
+  int value_lane_bytes_;
+};
+
+}  // namespace ebb::kernels::cuda
