@@ -52,22 +52,6 @@ bool BelongsTo(Lane which, const Sequence& sequence) {
 
 }  // namespace
 
-StepShape LargestStep(const LocalEngineOptions& options, Lane lane) {
-  StepShape shape;
-  if (lane == Lane::kDecode) {
-    shape.row_count = options.queue.running_sequences_max;
-    shape.logits_row_count = options.queue.running_sequences_max;
-  } else {
-    shape.row_count = options.step.chunk_tokens_max;
-    // Each sequence samples at most one row; rows for prompt log-probabilities come on top.
-    shape.logits_row_count =
-        std::min(options.step.chunk_tokens_max,
-                 options.queue.running_sequences_max + options.step.logits_rows_max);
-  }
-  shape.sequence_count = std::min(shape.row_count, options.queue.running_sequences_max);
-  return shape;
-}
-
 EngineCore::EngineCore(const LocalEngineOptions& new_options, const EngineParts& new_parts)
     : options(new_options), parts(new_parts) {
   lane(Lane::kPrefill).reader = memory().readers().Add("prefill");

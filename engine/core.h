@@ -24,6 +24,7 @@
 #include "base/mutex.h"
 #include "device/vmm.h"
 #include "engine/engine.h"
+#include "engine/largest_step.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/sequence.h"
@@ -174,8 +175,5 @@ class EngineCore {
   int64_t finished_total_ = 0;
   base::CondVar emptied_;
 };
-
-// The largest step of a lane that these options allow, for sizing its workspace.
-StepShape LargestStep(const LocalEngineOptions& options, Lane lane);
 
 }  // namespace ebb::engine

@@ -1,5 +1,7 @@
 // ModelEngine: a LocalEngine for a llama-family model, with all that it stands on: KV memory,
-// streams, step runner and threads. What the server's main puts together.
+// step runner and threads. What the server's main puts together.
+//
+//   ModelStepRunnerFactory (host) or CudaStepRunnerFactory ──> ModelEngine ──> Engine
 #pragma once
 
 #include <cstdint>
@@ -9,34 +11,30 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "device/stream_host.h"
 #include "device/vmm.h"
 #include "engine/engine_threads.h"
 #include "engine/local_engine.h"
-#include "engine/model_step_runner.h"
 #include "engine/options.h"
 #include "engine/step_policy.h"
-#include "kernels/dtype.h"
+#include "engine/step_runner_factory.h"
 #include "memory/kv_memory.h"
-#include "model/llama.h"
 
 namespace ebb::engine {
 
 // Everything outlives the engine.
 struct ModelEngineParts {
-  const model::LlamaModel* model = nullptr;
-  device::Vmm* vmm = nullptr;
+  const StepRunnerFactory* runners = nullptr;
+  device::Vmm* vmm = nullptr;  // Of the memory that the runner works in.
   const base::Clock* clock = nullptr;
   base::Log* log = nullptr;
   const StepPolicy* policy = nullptr;
-  kernels::DType kv_dtype = kernels::DType::kF16;  // kF32, kF16 or kBF16.
-  std::vector<int32_t> end_ids;                    // End of sequence, end of turn.
+  std::vector<int32_t> end_ids;  // End of sequence, end of turn.
 };
 
 class ModelEngine {
  public:
   // Reserves addresses and starts the threads; takes no KV memory. INVALID_ARGUMENT for options out
-  // of range or too small a limit.
+  // of range or too small a limit; what the runner's factory answers.
   static absl::StatusOr<std::unique_ptr<ModelEngine>> Create(const LocalEngineOptions& options,
                                                              const ModelEngineParts& parts);
   // Ends what is unfinished, stops the threads and gives all memory back.
@@ -52,9 +50,7 @@ class ModelEngine {
   base::Log* const log_;
   // In order of construction; destroyed in reverse.
   std::unique_ptr<memory::KvMemory> memory_;
-  std::unique_ptr<device::HostStream> prefill_stream_;
-  std::unique_ptr<device::HostStream> decode_stream_;
-  std::unique_ptr<ModelStepRunner> runner_;
+  std::unique_ptr<StepRunner> runner_;
   std::unique_ptr<LocalEngine> engine_;
   std::unique_ptr<EngineThreads> threads_;
 };

@@ -2,8 +2,9 @@
 
 #include <utility>
 
+#include "absl/types/span.h"
 #include "base/check.h"
-#include "base/status_macros.h"
+#include "engine/largest_step.h"
 
 namespace ebb::engine {
 namespace {
@@ -18,16 +19,17 @@ std::vector<TokenLogprob> ToEngine(const std::vector<model::TokenLogprob>& top) 
 }  // namespace
 
 ModelStepRunner::ModelStepRunner(const model::LlamaModel* model, const base::Clock* clock,
-                                 const kernels::PagedKv& kv, const LaneResources& prefill,
-                                 const LaneResources& decode)
-    : model_(model), clock_(clock), kv_(kv) {
-  prefill_.resources = prefill;
-  decode_.resources = decode;
+                                 const StepRunnerPlace& place)
+    : model_(model), clock_(clock), kv_(place.kv) {
+  prefill_.workspace = place.prefill;
+  decode_.workspace = place.decode;
 }
 
-ModelStepRunner::~ModelStepRunner() {
+ModelStepRunner::~ModelStepRunner() { WaitIdle(); }
+
+void ModelStepRunner::WaitIdle() {
   for (LaneState* state : {&prefill_, &decode_}) {
-    state->resources.stream->Wait(state->resources.stream->submitted());
+    state->stream.Wait(state->stream.submitted());
   }
 }
 
@@ -48,7 +50,7 @@ void ModelStepRunner::Submit(Batch batch) {
   }
   const Lane lane = batch.lane;
   state.batch = std::move(batch);
-  state.resources.stream->Launch([this, lane, &state] {
+  state.stream.Launch([this, lane, &state] {
     StepResult result = RunStep(&state);
     {
       base::MutexLock lock(&state.mutex);
@@ -107,8 +109,8 @@ StepResult ModelStepRunner::RunStep(LaneState* state) const {
   input.logits_rows = state->logits_rows;
   const size_t workspace_bytes =
       model_->WorkspaceBytes(input.rows.row_count, static_cast<int32_t>(state->logits_rows.size()));
-  CHECK_LE(static_cast<int64_t>(workspace_bytes), state->resources.workspace_bytes);
-  input.workspace = absl::MakeSpan(state->resources.workspace_base, workspace_bytes);
+  CHECK_LE(static_cast<int64_t>(workspace_bytes), state->workspace.bytes);
+  input.workspace = absl::MakeSpan(state->workspace.base, workspace_bytes);
   const absl::StatusOr<float*> logits = model_->Forward(input);
   if (logits.ok()) {
     const float* next = *logits;
@@ -154,6 +156,17 @@ SequenceResult ModelStepRunner::ReadLogits(const SequenceRows& rows, const float
     }
   }
   return result;
+}
+
+int64_t ModelStepRunnerFactory::WorkspaceBytesMax(const LocalEngineOptions& options,
+                                                  Lane lane) const {
+  const StepShape shape = LargestStep(options, lane);
+  return static_cast<int64_t>(model_->WorkspaceBytes(shape.row_count, shape.logits_row_count));
+}
+
+absl::StatusOr<std::unique_ptr<StepRunner>> ModelStepRunnerFactory::Make(
+    const LocalEngineOptions&, const StepRunnerPlace& place) const {
+  return std::make_unique<ModelStepRunner>(model_, clock_, place);
 }
 
 }  // namespace ebb::engine

@@ -4,7 +4,8 @@
 //   loop <──TakeResult()─── StepRunner <── on_done: "look again"
 //
 // A lane has at most one step in flight. The two lanes run side by side.
-// Forms: ModelStepRunner (a model and a sampler), FakeStepRunner (tests).
+// Forms: ModelStepRunner (a model and a sampler on the host's processors), CudaStepRunner (a CUDA
+// device), FakeStepRunner (tests).
 #pragma once
 
 #include <cstdint>
@@ -55,7 +56,8 @@ struct SequenceResult {
 };
 
 struct StepResult {
-  absl::Status status;  // Not OK: no sequence of the batch has a result.
+  absl::Status status;       // Not OK: no sequence of the batch has a result.
+  bool device_lost = false;  // No step will run in this process again.
   std::vector<SequenceResult> sequences;
   absl::Time started;
   absl::Time ended;
@@ -87,6 +89,10 @@ class StepRunner {
 
   // The completed step's result, once; nothing while it runs or when none was submitted.
   virtual std::optional<StepResult> TakeResult(Lane lane) = 0;
+
+  // Returns when every step that was submitted has completed and its on_done has returned.
+  // REQUIRES: nobody submits meanwhile.
+  virtual void WaitIdle() = 0;
 };
 
 // What the engine must know of the model.

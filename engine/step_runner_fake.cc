@@ -68,6 +68,10 @@ void FakeStepRunner::Submit(Batch batch) {
   });
 }
 
+void FakeStepRunner::WaitIdle() {
+  for (device::Stream* stream : options_.stream) stream->Wait(stream->submitted());
+}
+
 std::optional<StepResult> FakeStepRunner::TakeResult(Lane lane) {
   LaneState& state = lanes_[static_cast<int>(lane)];
   base::MutexLock lock(&state.mutex);

@@ -45,6 +45,7 @@ class FakeStepRunner final : public StepRunner {
   int64_t WorkspaceBytes(Lane lane, const StepShape& shape) const override;
   void Submit(Batch batch) override;
   std::optional<StepResult> TakeResult(Lane lane) override;
+  void WaitIdle() override;
 
   // The lane's next step to run fails as a whole with this status.
   void FailNext(Lane lane, absl::Status status);

@@ -48,13 +48,13 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
   const engine::LocalEngineOptions options = EngineOptions(config);
   RETURN_IF_ERROR(engine::Validate(options));
   std::unique_ptr<EngineStack> stack(new EngineStack(options));
+  stack->runners_.emplace(model.llama.get(), clock, KvDTypeOf(config));
   engine::ModelEngineParts parts;
-  parts.model = model.llama.get();
+  parts.runners = &*stack->runners_;
   parts.vmm = &stack->vmm_;
   parts.clock = clock;
   parts.log = log;
   parts.policy = &stack->policy_;
-  parts.kv_dtype = KvDTypeOf(config);
   parts.end_ids = model.codec->tokenizer().eos_ids();
   ASSIGN_OR_RETURN(stack->engine_, engine::ModelEngine::Create(options, parts));
   return stack;

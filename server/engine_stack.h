@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,6 +13,7 @@
 #include "device/vmm_host.h"
 #include "engine/engine.h"
 #include "engine/model_engine.h"
+#include "engine/model_step_runner.h"
 #include "engine/options.h"
 #include "scheduler/local_policy.h"
 #include "server/loaded_model.h"
@@ -41,6 +43,7 @@ class EngineStack {
 
   device::HostVmm vmm_;
   scheduler::LocalPolicy policy_;
+  std::optional<engine::ModelStepRunnerFactory> runners_;
   std::unique_ptr<engine::ModelEngine> engine_;  // Must be the last member: it uses the others.
 };
 

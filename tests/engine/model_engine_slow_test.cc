@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "device/vmm_host.h"
 #include "engine/model_engine.h"
+#include "engine/model_step_runner.h"
 #include "gtest/gtest.h"
 #include "kernels/backend_factory.h"
 #include "model/llama.h"
@@ -97,8 +98,9 @@ class ModelEngineTest : public testing::Test {
     base::RealClock clock;
     base::NullLog log;
     const scheduler::LocalPolicy policy(scheduler::LocalPolicy::OptionsFrom(options));
+    const ModelStepRunnerFactory runners(model_, &clock, kernels::DType::kF16);
     ModelEngineParts parts;
-    parts.model = model_;
+    parts.runners = &runners;
     parts.vmm = &vmm;
     parts.clock = &clock;
     parts.log = &log;

@@ -27,6 +27,8 @@ class CanaryRunner final : public engine::StepRunner {
     return inner_->WorkspaceBytes(lane, shape);
   }
 
+  void WaitIdle() override { inner_->WaitIdle(); }
+
   void Submit(engine::Batch batch) override {
     for (engine::SequenceRows& rows : batch.sequences) {
       if (canary_ == Canary::kWrongSlot && rows.table.size() > 1 && rng_.Chance(0.05)) {

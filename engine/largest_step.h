@@ -1,0 +1,11 @@
+// The largest step of a lane that the options allow, for sizing its workspace.
+#pragma once
+
+#include "engine/options.h"
+#include "engine/step_runner.h"
+
+namespace ebb::engine {
+
+StepShape LargestStep(const LocalEngineOptions& options, Lane lane);
+
+}  // namespace ebb::engine
