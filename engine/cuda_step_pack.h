@@ -1,0 +1,47 @@
+// A step's varying data in one block of pinned memory, and what the device answers for it.
+//
+//   Batch ──PackStep──> staging block ──(one copy)──> device ──(one copy)──> ReadSampled ──>
+//   results
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "engine/cuda_step_layout.h"
+#include "engine/step_runner.h"
+#include "kernels/cuda/attention_plan.h"
+
+namespace ebb::engine {
+
+// What the launching code and the reading of results must know of a packed step.
+struct PackedStep {
+  CudaStepLayout layout;
+  bool in_bucket = false;        // Padded, attention as the bucket has it.
+  int32_t logits_row_count = 0;  // Without padding.
+  int32_t tile_count = 0;
+  int64_t copy_bytes = 0;  // From the block's start: what the device needs of it.
+  // For each sequence: not OK when the kernels cannot do what it asks. Its rows run, for the
+  // company's sake, and choose nothing.
+  std::vector<absl::Status> sequence_status;
+};
+
+// Reused from step to step.
+struct PackScratch {
+  std::vector<kernels::cuda::PrefillRows> rows;
+  std::vector<EbbCudaPrefillTile> tiles;
+  std::vector<int32_t> lengths;
+  kernels::cuda::DecodePlan plan;
+};
+
+// Writes the block. REQUIRES: the batch has rows, token ids and positions are the model's,
+// `staging` has the staging_bytes of the batch's layout.
+PackedStep PackStep(const CudaStepPlanner& planner, const Batch& batch, uint8_t* staging,
+                    PackScratch* scratch);
+
+// What the step says of each sequence. `sampled` has the packed step's logits rows.
+std::vector<SequenceResult> ReadSampled(const Batch& batch, const PackedStep& packed,
+                                        const EbbCudaSampled* sampled);
+
+}  // namespace ebb::engine
