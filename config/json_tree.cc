@@ -85,7 +85,7 @@ class TreeBuilder : public nlohmann::json_sax<json> {
 
   bool key(string_t& name) override {
     if (inside_arrays_ > 0) return true;
-    std::vector<std::pair<std::string, JsonNode>>& members = open_.back()->members;
+    std::vector<JsonMember>& members = open_.back()->members;
     if (members.size() >= kJsonMembersMax) {
       return Fail(*line_, absl::StrCat("more than ", kJsonMembersMax, " keys in one object"));
     }
@@ -120,7 +120,8 @@ class TreeBuilder : public nlohmann::json_sax<json> {
     JsonNode* node = &root_;
     node->line = *line_;
     if (!open_.empty()) {
-      node = &open_.back()->members.emplace_back(key_, JsonNode()).second;
+      open_.back()->members.push_back({key_, JsonNode()});
+      node = &open_.back()->members.back().value;
       node->line = key_line_;
     }
     node->kind = kind;

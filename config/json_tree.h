@@ -7,13 +7,14 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
 namespace ebb::config {
+
+struct JsonMember;
 
 struct JsonNode {
   enum class Kind { kNull, kBool, kInteger, kFraction, kString, kArray, kObject };
@@ -23,7 +24,12 @@ struct JsonNode {
   std::string text;
   int line = 1;  // Of the key, or of the value if it has no key.
   // kObject, in the file's order; no two keys are equal. An array's elements are not kept.
-  std::vector<std::pair<std::string, JsonNode>> members;
+  std::vector<JsonMember> members;
+};
+
+struct JsonMember {
+  std::string name;
+  JsonNode value;
 };
 
 inline constexpr size_t kJsonBytesMax = 1 << 20;

@@ -130,7 +130,7 @@ void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
   if (!plan.fits() && ForgoSlack(OtherLane(which))) plan = Plan(which, now);
   if (!plan.fits() &&
       (which == Lane::kDecode || core_->InState(SequenceState::kDecoding).empty())) {
-    plan = MakeRoom(which, std::move(plan), now, outbox);
+    plan = MakeRoom(which, plan, now, outbox);
   }
   if (core_->InState(StateOf(which)).empty()) {
     Close(which);
@@ -328,6 +328,7 @@ memory::ReleaseCandidate Windows::CandidateOf(const Sequence& sequence) const {
 std::vector<Sequence*> Windows::PickVictims(const std::vector<Sequence*>& running,
                                             const memory::ReleaseNeed& need) const {
   std::vector<memory::ReleaseCandidate> all;
+  all.reserve(running.size());
   for (const Sequence* sequence : running) all.push_back(CandidateOf(*sequence));
   // The first of the whole order never gives way; when it does not run yet, everybody may.
   const bool first_runs = !running.empty() && running.front() == *core_->order().begin();

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/status_macros.h"
 
 namespace ebb::memory {
 
@@ -138,8 +139,7 @@ absl::Status PageKeeper::CreateAll(std::vector<PageWork>* batch, int64_t bytes) 
 absl::Status PageKeeper::MapAll(std::vector<PageWork>* batch, int64_t bytes) {
   const device::VmmEdits edits(vmm_);
   for (PageWork& work : *batch) {
-    const absl::Status status = vmm_->Map(work.address, bytes, work.handle);
-    if (!status.ok()) return status;
+    RETURN_IF_ERROR(vmm_->Map(work.address, bytes, work.handle));
     work.mapped = true;
   }
   // One call for each run of neighbours: the driver's cost is per call, not per byte.
@@ -147,8 +147,7 @@ absl::Status PageKeeper::MapAll(std::vector<PageWork>* batch, int64_t bytes) {
     size_t end = first + 1;
     while (end < batch->size() && (*batch)[end].page == (*batch)[end - 1].page + 1) ++end;
     const int64_t run_bytes = static_cast<int64_t>(end - first) * bytes;
-    const absl::Status status = vmm_->SetAccess((*batch)[first].address, run_bytes);
-    if (!status.ok()) return status;
+    RETURN_IF_ERROR(vmm_->SetAccess((*batch)[first].address, run_bytes));
     first = end;
   }
   return absl::OkStatus();

@@ -56,7 +56,7 @@ void Answer::End(const engine::Finish& finish) {
   if (matcher_.matched() != nullptr) finish_.reason = engine::FinishReason::kStop;
 }
 
-void Answer::AddText(std::string text) {
+void Answer::AddText(const std::string& text) {
   if (text.empty() || !options_.return_text) return;
   pending_.mutable_text()->append(text);
   has_pending_ = true;

@@ -51,7 +51,7 @@ class Answer {
   v1::Finished Finished() const;
 
  private:
-  void AddText(std::string text);
+  void AddText(const std::string& text);
 
   const AnswerOptions options_;
   const std::unique_ptr<TextDecoder> decoder_;

@@ -77,8 +77,8 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  absl::StatusOr<std::string> text = resources_->reader->ReadDetokenize(*request);
-  if (text.ok()) response->set_text(*std::move(text));
+  const absl::StatusOr<std::string> text = resources_->reader->ReadDetokenize(*request);
+  if (text.ok()) response->set_text(*text);
   reactor->Finish(ToGrpc(text.status()));
   return reactor;
 }

@@ -28,10 +28,10 @@ TEST(JsonTreeTest, KeepsLinesOrderAndNumbersAsWritten) {
   ASSERT_EQ(root->members.size(), 7u);
   const auto expect = [&](size_t i, const char* key, JsonNode::Kind kind, int line,
                           const char* text) {
-    EXPECT_EQ(root->members[i].first, key);
-    EXPECT_EQ(root->members[i].second.kind, kind) << key;
-    EXPECT_EQ(root->members[i].second.line, line) << key;
-    EXPECT_EQ(root->members[i].second.text, text) << key;
+    EXPECT_EQ(root->members[i].name, key);
+    EXPECT_EQ(root->members[i].value.kind, kind) << key;
+    EXPECT_EQ(root->members[i].value.line, line) << key;
+    EXPECT_EQ(root->members[i].value.text, text) << key;
   };
   expect(0, "b", JsonNode::Kind::kInteger, 3, "4294967297");
   expect(1, "a", JsonNode::Kind::kObject, 4, "");
@@ -40,12 +40,12 @@ TEST(JsonTreeTest, KeepsLinesOrderAndNumbersAsWritten) {
   expect(4, "e", JsonNode::Kind::kString, 8, "\u00e9");
   expect(5, "f", JsonNode::Kind::kArray, 8, "");
   expect(6, "g", JsonNode::Kind::kNull, 8, "");
-  const JsonNode& a = root->members[1].second;
+  const JsonNode& a = root->members[1].value;
   ASSERT_EQ(a.members.size(), 2u);
-  EXPECT_EQ(a.members[0].second.kind, JsonNode::Kind::kFraction);
-  EXPECT_EQ(a.members[0].second.text, "1.50");
-  EXPECT_EQ(a.members[1].second.line, 5);
-  EXPECT_TRUE(root->members[5].second.members.empty());
+  EXPECT_EQ(a.members[0].value.kind, JsonNode::Kind::kFraction);
+  EXPECT_EQ(a.members[0].value.text, "1.50");
+  EXPECT_EQ(a.members[1].value.line, 5);
+  EXPECT_TRUE(root->members[5].value.members.empty());
 }
 
 TEST(JsonTreeTest, SaysWhatIsWrongAndInWhichLine) {
