@@ -71,7 +71,7 @@ absl::Status OpenError(const std::string& path, int error) {
                      "this user may not read it. Give the server's user read permission.");
   }
   return LoadError(absl::StatusCode::kInvalidArgument, path, "not_a_model", kNoOffset,
-                   absl::StrCat("it cannot be opened: ", text, ". Name a GGUF file."));
+                   absl::StrCat("it cannot be opened: ", text, ". Name a GGUF file or a Hugging Face directory."));
 }
 
 }  // namespace
@@ -92,7 +92,7 @@ absl::StatusOr<std::unique_ptr<ByteSource>> OpenFile(const std::string& path) {
     return LoadError(
         absl::StatusCode::kInvalidArgument, path, "not_a_model", kNoOffset,
         absl::StrCat(S_ISDIR(info.st_mode) ? "it is a directory" : "it is no plain file",
-                     ". Name a GGUF file."));
+                     ". Name a GGUF file or a Hugging Face directory."));
   }
   return std::make_unique<PosixFile>(path, descriptor, static_cast<uint64_t>(info.st_size));
 }

@@ -1,6 +1,5 @@
 #include "model/gguf_config.h"
 
-#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -189,11 +188,12 @@ absl::Status ReadRope(const GgufFile& file, ModelConfig* config) {
   ASSIGN_OR_RETURN(const float scale, ReadRopeScale(file, *config));
   const int32_t pair_count = rope_dims / 2;
   ASSIGN_OR_RETURN(const std::vector<float> factors, ReadRopeFactors(file, pair_count));
-  config->rope_frequencies.resize(static_cast<size_t>(pair_count));
-  for (int32_t i = 0; i < pair_count; ++i) {
-    const double frequency = std::pow(static_cast<double>(base), -2.0 * i / rope_dims);
-    config->rope_frequencies[i] = static_cast<float>(frequency / scale / factors[i]);
-  }
+  config->rope_base = base;
+  if (scale != 1) config->rope_scaling = {RopeScaling::Type::kLinear, scale};
+  config->rope_frequencies = RopeFrequencies(base, pair_count, config->rope_scaling);
+  if (file.FindTensor(kRopeFactorsTensor) == nullptr) return absl::OkStatus();
+  config->rope_scaling.type = RopeScaling::Type::kFactors;
+  for (int32_t i = 0; i < pair_count; ++i) config->rope_frequencies[i] /= factors[i];
   return absl::OkStatus();
 }
 

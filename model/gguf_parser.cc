@@ -76,7 +76,7 @@ std::string Resemblance(absl::string_view head) {
       absl::StartsWith(head, "\x80\x04")) {
     return "a Python pickle, which is never loaded; convert the model to GGUF";
   }
-  if (head.size() >= 9 && head[8] == '{') return "a safetensors file; convert the model to GGUF";
+  if (head.size() >= 9 && head[8] == '{') return "a safetensors file; name its directory";
   if (absl::StartsWith(head, "version https://git-lfs")) {
     return "a Git LFS pointer; fetch the file itself with git lfs pull";
   }

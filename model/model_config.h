@@ -28,6 +28,21 @@ struct ModelBounds {
   static constexpr double kRmsEpsilonMax = 0.1;
 };
 
+// How rope's frequencies were stretched for longer contexts.
+struct RopeScaling {
+  enum class Type {
+    kNone,
+    kLinear,   // All divided by `factor`.
+    kLlama3,   // Llama 3.1's: low ones divided by `factor`, high ones kept, a ramp between.
+    kFactors,  // A divisor each, from a file; only the frequencies tell which.
+  };
+  Type type = Type::kNone;
+  double factor = 1;
+  double low_frequency_factor = 1;  // These three for kLlama3 only.
+  double high_frequency_factor = 4;
+  double original_context_tokens = 8192;
+};
+
 struct ModelConfig {
   std::string architecture;  // "llama", "qwen2" or "qwen3".
   std::string name;          // What the model calls itself, or "". Any bytes.
@@ -45,11 +60,18 @@ struct ModelConfig {
   bool qk_norm = false;    // Each query and key head is normed before its rotation (qwen3).
   // [rope_pairs], radians per position for each pair of dimensions; scaling is already applied.
   std::vector<float> rope_frequencies;
+  // What the frequencies were made from; only for writing the model out again.
+  double rope_base = 0;
+  RopeScaling rope_scaling;
 
   // Bytes of keys and values of one token over all layers, at `element_bytes` a number.
   int64_t KvBytesPerToken(int64_t element_bytes) const {
     return int64_t{2} * layers * kv_heads * head_dim * element_bytes;
   }
 };
+
+// The frequencies of `pair_count` pairs: pair i turns by base^(-i / pair_count), scaled. kFactors
+// counts as kNone here. llama3's scaling is that of Meta's llama-models (apply_scaling).
+std::vector<float> RopeFrequencies(double base, int32_t pair_count, const RopeScaling& scaling);
 
 }  // namespace ebb::model

@@ -49,7 +49,10 @@ struct TokenizerData {
   std::optional<int64_t> eom_id;  // End of message.
   std::optional<int64_t> pad_id;
   std::optional<int64_t> unknown_id;
-  std::optional<bool> add_bos;  // Without it: what the pre-tokenizer's models do.
+  std::vector<int64_t> end_ids;  // What else ends an answer.
+  // Without these two: what the pre-tokenizer's models do.
+  std::optional<bool> add_bos;
+  std::optional<bool> ignore_merges;  // A piece that is a token is taken whole.
 };
 
 // Thread-safe: const after creation.

@@ -74,7 +74,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Create(const Tokeniz
   }
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(*std::move(pretokenizer)));
   const bool is_llama3 = data.pre == "llama-bpe" || data.pre == "llama3" || data.pre == "llama-v3";
-  tokenizer->ignore_merges_ = is_llama3;
+  tokenizer->ignore_merges_ = data.ignore_merges.value_or(is_llama3);
   tokenizer->add_bos_ = data.add_bos.value_or(is_llama3);
   Loader loader{data, tokenizer.get(), {}, {}};
   RETURN_IF_ERROR(loader.LoadTypes());
@@ -243,6 +243,10 @@ absl::Status Tokenizer::Loader::LoadSpecialIds() {
   std::vector<int32_t>& eos_ids = tokenizer->eos_ids_;
   for (const std::optional<int32_t>& id : {tokenizer->eos_id_, eot_id, eom_id}) {
     if (id.has_value()) eos_ids.push_back(*id);
+  }
+  for (const int64_t end_id : data.end_ids) {
+    ASSIGN_OR_RETURN(const std::optional<int32_t> id, SpecialId("end", end_id));
+    eos_ids.push_back(*id);
   }
   for (const absl::string_view text : kEndOfTurnTexts) {
     const auto found = id_by_text.find(text);
