@@ -144,7 +144,7 @@ class Bench {
       Attention(1, 1, positions);
       Attention(16, 1, positions);
     }
-    Attention(1, 512, 512);
+    for (const int32_t positions : {512, 2048, 8192}) Attention(1, 512, positions);
     RopeAndStore(1);
     RopeAndStore(512);
     HandOff();
