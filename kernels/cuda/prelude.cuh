@@ -64,6 +64,9 @@ inline uint32_t PackBf16(float low, float high) {
   return ToBf16(low) | static_cast<uint32_t>(ToBf16(high)) << 16;
 }
 
+// 16 bytes that are read once: they do not push others out of the nearest cache.
+inline uint4 LoadOnce16(const void* from) { return *static_cast<const uint4*>(from); }
+
 // Queues the kernel on the stream. The launch's limits are checked at once; what goes wrong in the
 // kernel ends the process with a message.
 template <typename Params>
@@ -93,6 +96,15 @@ __device__ __forceinline__ uint16_t ToBf16(float x) {
 
 __device__ __forceinline__ uint32_t SharedAddress(const void* p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+// 16 bytes that are read once: they do not push others out of the nearest cache.
+__device__ __forceinline__ uint4 LoadOnce16(const void* from) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(__cvta_generic_to_global(from)));
+  return v;
 }
 
 // ---- tensor cores
