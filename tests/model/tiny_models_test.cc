@@ -1,5 +1,6 @@
-// qwen2 and qwen3 against transformers, on random models (tests/golden/make_tiny_models.py):
-// read from GGUF files that llama.cpp's converter made of them, on every backend.
+// llama, qwen2 and qwen3 against transformers, on random models (tests/golden/make_tiny_models.py):
+// read from Hugging Face directories and from GGUF files that llama.cpp's converter made of them,
+// on every backend.
 
 #include <algorithm>
 #include <cmath>
@@ -230,7 +231,8 @@ TEST_P(TinyModelsTest, PromptsHaveTransformersIds) {
 
 INSTANTIATE_TEST_SUITE_P(Models, TinyModelsTest,
                          testing::Combine(testing::Values("reference", "avx2", "avx512"),
-                                          testing::Values("tiny_qwen2.gguf", "tiny_qwen3.gguf")),
+                                          testing::Values("tiny_llama", "tiny_qwen2", "tiny_qwen3",
+                                                          "tiny_qwen2.gguf", "tiny_qwen3.gguf")),
                          [](const auto& info) {
                            std::string name =
                                std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
