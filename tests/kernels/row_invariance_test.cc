@@ -72,73 +72,108 @@ TEST_P(RowInvarianceTest, LinearAndSwiGlu) {
   }
 }
 
-// A prompt in chunks of any sizes leaves the same keys, values and attention as token by token.
-TEST_P(RowInvarianceTest, RopeAndAttentionOverChunkings) {
-  base::Rng rng(TestSeed(22));
-  constexpr int32_t kTokens = 300;
-  constexpr int32_t kHeads = 6;
-  constexpr int32_t kDims = 24;
-  constexpr size_t kQ = kHeads * kDims;
-  constexpr size_t kK = 2 * kDims;
-  const TestKv::Shape shape{DType::kF16, 1, 2, kDims, 16, 4, 16};
-  const std::vector<float> q = RandomFloats(&rng, kTokens * kQ, 2.0f);
-  const std::vector<float> k = RandomFloats(&rng, kTokens * kK, 1.0f);
-  const std::vector<float> v = RandomFloats(&rng, kTokens * kK, 1.0f);
-  const std::vector<float> frequencies = {1.0f, 0.3f, 0.1f, 0.01f, 1e-4f};
-  const std::vector<float> q_bias = RandomFloats(&rng, kQ, 1.0f);
-  const std::vector<float> kv_bias = RandomFloats(&rng, kK, 1.0f);
-  const std::vector<float> norm = RandomFloats(&rng, kDims, 2.0f);
-  const HeadTransform transform{{frequencies}, q_bias.data(), kv_bias.data(), kv_bias.data(),
-                                norm.data(),   norm.data(),   1e-6f};
+// A prompt's heads under one shape, and how they are run through one sequence.
+class HeadsOfPrompt {
+ public:
+  static constexpr int32_t kTokens = 300;
 
-  // Runs all tokens through one sequence, chunk after chunk; other sequences' rows stand before and
-  // after when `crowded`.
-  const auto run = [&](Backend* backend, bool crowded, const std::vector<int32_t>& chunks) {
-    TestKv memory(shape);
-    const std::vector<int32_t> table = memory.Table(&rng, kTokens);
-    const std::vector<int32_t> other = memory.Table(&rng, 64);
-    std::vector<float> out(kTokens * kQ);
+  HeadsOfPrompt(base::Rng* rng, const TestKv::Shape& shape, int32_t heads)
+      : rng_(rng),
+        shape_(shape),
+        heads_(heads),
+        q_width_(static_cast<size_t>(heads * shape.head_dim)),
+        k_width_(static_cast<size_t>(shape.kv_heads * shape.head_dim)),
+        q_(RandomFloats(rng, kTokens * q_width_, 2.0f)),
+        k_(RandomFloats(rng, kTokens * k_width_, 1.0f)),
+        v_(RandomFloats(rng, kTokens * k_width_, 1.0f)),
+        q_bias_(RandomFloats(rng, q_width_, 1.0f)),
+        kv_bias_(RandomFloats(rng, k_width_, 1.0f)),
+        norm_(RandomFloats(rng, static_cast<size_t>(shape.head_dim), 2.0f)),
+        transform_{{frequencies_}, q_bias_.data(), kv_bias_.data(), kv_bias_.data(), norm_.data(),
+                   norm_.data(),   1e-6f} {}
+
+  // All tokens chunk after chunk; other sequences' rows stand before when `crowded`.
+  std::vector<float> Run(Backend* backend, bool crowded, const std::vector<int32_t>& chunks) {
+    TestKv memory(shape_);
+    const std::vector<int32_t> table = memory.Table(rng_, kTokens);
+    const std::vector<int32_t> other = memory.Table(rng_, 64);
+    std::vector<float> out(kTokens * q_width_);
     int32_t done = 0;
     for (const int32_t count : chunks) {
       TestRows batch;
-      const int32_t before = crowded ? static_cast<int32_t>(rng.Between(1, 20)) : 0;
+      const int32_t before = crowded ? static_cast<int32_t>(rng_->Between(1, 20)) : 0;
       if (before > 0) batch.Add(other, 0, before);
       batch.Add(table, done, count);
-      const BatchRows rows = batch.rows();
-      std::vector<float> q1(static_cast<size_t>(rows.row_count) * kQ, 0.5f);
-      std::vector<float> k1(static_cast<size_t>(rows.row_count) * kK, 0.5f);
-      std::vector<float> v1 = k1;
-      std::copy_n(q.begin() + done * kQ, count * kQ, q1.begin() + before * kQ);
-      std::copy_n(k.begin() + done * kK, count * kK, k1.begin() + before * kK);
-      std::copy_n(v.begin() + done * kK, count * kK, v1.begin() + before * kK);
-      Guarded<uint8_t> scratch(backend->ScratchBytes(rows.row_count, kQ));
-      Guarded<float> result(static_cast<size_t>(rows.row_count) * kQ);
-      const OpContext context{count > 1 ? Lane::kPrefill : Lane::kDecode, scratch.span()};
-      backend->BeginStep(context.lane);
-      backend->RopeAndStore(context, rows, transform, 0, kHeads, q1.data(), k1.data(), v1.data(),
-                            memory.kv());
-      backend->Attention(context, rows, 0, kHeads, q1.data(), memory.kv(), result.data());
-      backend->EndStep(context.lane);
-      std::copy_n(result.data() + before * kQ, count * kQ, out.begin() + done * kQ);
+      const std::vector<float> result = RunChunk(backend, batch.rows(), memory.kv(), before, done);
+      std::copy(result.begin() + before * q_width_, result.end(), out.begin() + done * q_width_);
       done += count;
     }
     EXPECT_EQ(done, kTokens);
     return out;
-  };
+  }
 
-  const std::vector<float> want = run(alone_.get(), false, std::vector<int32_t>(kTokens, 1));
-  for (const int threads : {1, 2, 3, 4}) {
-    const auto backend = MakeOrDie(GetParam(), threads);
-    EXPECT_TRUE(SameBits(want.data(), run(backend.get(), false, {kTokens}).data(), want.size()));
-    for (int i = 0; i < 8; ++i) {
-      std::vector<int32_t> chunks;
-      for (int32_t left = kTokens; left > 0; left -= chunks.back()) {
-        const int64_t most = i < 4 ? 17 : 130;
-        chunks.push_back(std::min(left, static_cast<int32_t>(rng.Between(1, most))));
+ private:
+  std::vector<float> RunChunk(Backend* backend, const BatchRows& rows, const PagedKv& kv,
+                              int32_t before, int32_t done) {
+    const auto row_count = static_cast<size_t>(rows.row_count);
+    const size_t count = row_count - before;
+    std::vector<float> q(row_count * q_width_, 0.5f);
+    std::vector<float> k(row_count * k_width_, 0.5f);
+    std::vector<float> v = k;
+    std::copy_n(q_.begin() + done * q_width_, count * q_width_, q.begin() + before * q_width_);
+    std::copy_n(k_.begin() + done * k_width_, count * k_width_, k.begin() + before * k_width_);
+    std::copy_n(v_.begin() + done * k_width_, count * k_width_, v.begin() + before * k_width_);
+    Guarded<uint8_t> scratch(backend->ScratchBytes(rows.row_count, q_width_));
+    Guarded<float> result(row_count * q_width_);
+    const OpContext context{count > 1 ? Lane::kPrefill : Lane::kDecode, scratch.span()};
+    backend->BeginStep(context.lane);
+    backend->RopeAndStore(context, rows, transform_, 0, heads_, q.data(), k.data(), v.data(), kv);
+    backend->Attention(context, rows, 0, heads_, q.data(), kv, result.data());
+    backend->EndStep(context.lane);
+    return {result.data(), result.data() + result.size()};
+  }
+
+  base::Rng* const rng_;
+  const TestKv::Shape shape_;
+  const int32_t heads_;
+  const size_t q_width_;
+  const size_t k_width_;
+  const std::vector<float> q_, k_, v_, q_bias_, kv_bias_, norm_;
+  const std::vector<float> frequencies_ = {1.0f, 0.3f, 0.1f, 0.01f, 1e-4f};
+  const HeadTransform transform_;
+};
+
+// A prompt in chunks of any sizes leaves the same keys, values and attention as token by token.
+TEST_P(RowInvarianceTest, HeadsAndAttentionOverChunkings) {
+  base::Rng rng(TestSeed(22));
+  struct Case {
+    TestKv::Shape shape;
+    int32_t heads;
+  };
+  // Sizes below a vector, of whole vectors and with a rest; 3, 5 and 7 queries a row, so that tiles
+  // of any row count are cut into groups of other sizes.
+  const Case cases[] = {{{DType::kF16, 1, 2, 24, 16, 4, 16}, 6},
+                        {{DType::kBF16, 1, 1, 72, 24, 4, 16}, 5},
+                        {{DType::kF32, 1, 1, 128, 16, 4, 16}, 7}};
+  for (const Case& test : cases) {
+    HeadsOfPrompt prompt(&rng, test.shape, test.heads);
+    constexpr int32_t kTokens = HeadsOfPrompt::kTokens;
+    const std::vector<float> want =
+        prompt.Run(alone_.get(), false, std::vector<int32_t>(kTokens, 1));
+    for (const int threads : {1, 2, 3, 4}) {
+      const auto backend = MakeOrDie(GetParam(), threads);
+      EXPECT_TRUE(
+          SameBits(want.data(), prompt.Run(backend.get(), false, {kTokens}).data(), want.size()));
+      for (int i = 0; i < 8; ++i) {
+        std::vector<int32_t> chunks;
+        for (int32_t left = kTokens; left > 0; left -= chunks.back()) {
+          const int64_t most = i < 4 ? 17 : 130;
+          chunks.push_back(std::min(left, static_cast<int32_t>(rng.Between(1, most))));
+        }
+        const std::vector<float> got = prompt.Run(backend.get(), i % 2 == 1, chunks);
+        ASSERT_TRUE(SameBits(want.data(), got.data(), want.size()))
+            << threads << " threads, chunking " << i << ", " << test.heads << " heads";
       }
-      const std::vector<float> got = run(backend.get(), i % 2 == 1, chunks);
-      ASSERT_TRUE(SameBits(want.data(), got.data(), want.size()))
-          << threads << " threads, chunking " << i;
     }
   }
 }
