@@ -14,12 +14,14 @@
 #include "model/hf_weights.h"
 #include "model/json_fields.h"
 #include "model/load_error.h"
+#include "model/random_model.h"
 #include "model/tokenizer_gguf.h"
 #include "model/tokenizer_hf.h"
 
 namespace ebb::model {
 namespace {
 
+constexpr absl::string_view kRandomPrefix = "random:";
 constexpr absl::string_view kTemplateKey = "tokenizer.chat_template";
 
 std::string NameOfPath(const std::string& path) {
@@ -89,6 +91,18 @@ absl::StatusOr<OpenedModel> OpenHfDirectory(std::string directory) {
   return model;
 }
 
+absl::StatusOr<OpenedModel> OpenRandom(const std::string& path) {
+  OpenedModel model;
+  model.name = path.substr(kRandomPrefix.size());
+  ASSIGN_OR_RETURN(model.weights, RandomWeightSource(path));
+  const ModelConfig& config = model.weights->config();
+  model.tokenizer_data =
+      ByteTokenizerData(path, config.architecture == "llama" ? "llama-bpe" : "qwen2", config.vocab);
+  ASSIGN_OR_RETURN(model.tokenizer, Tokenizer::Create(model.tokenizer_data));
+  model.chat_template = kChatMlTemplate;
+  return model;
+}
+
 bool IsDirectory(const std::string& path) {
   struct stat info;
   return path.find('\0') == std::string::npos && stat(path.c_str(), &info) == 0 &&
@@ -98,6 +112,7 @@ bool IsDirectory(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<OpenedModel> OpenModel(const std::string& path) {
+  if (absl::StartsWith(path, kRandomPrefix)) return OpenRandom(path);
   if (IsDirectory(path)) return OpenHfDirectory(path);
   if (absl::EndsWith(path, ".safetensors")) {
     return LoadError(absl::StatusCode::kInvalidArgument, path, "not_a_model", kNoOffset,

@@ -21,9 +21,9 @@ struct OpenedModel {
   std::vector<std::string> warnings;  // What is odd but no reason to refuse; a sentence each.
 };
 
-// Opens a GGUF file, or a Hugging Face directory (config.json, tokenizer.json, *.safetensors and
-// what belongs to them). Everything but the weights themselves is read and checked. Errors read as
-// load_error.h says.
+// Opens a GGUF file, a Hugging Face directory (config.json, tokenizer.json, *.safetensors and what
+// belongs to them), or random:SHAPE (random_model.h). Everything but the weights themselves is read
+// and checked. Errors read as load_error.h says.
 absl::StatusOr<OpenedModel> OpenModel(const std::string& path);
 
 }  // namespace ebb::model

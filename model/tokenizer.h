@@ -55,6 +55,9 @@ struct TokenizerData {
   std::optional<bool> ignore_merges;  // A piece that is a token is taken whole.
 };
 
+// Gives every id without a text one of its own, of type kUnused.
+void FillUnusedTokens(TokenizerData* data);
+
 // Thread-safe: const after creation.
 class Tokenizer {
  public:

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/hf_files.h"
@@ -418,17 +417,6 @@ absl::string_view RegexOfPretokenizer(absl::string_view pre) {
     if (PretokenizerOfRegex(regex) == pre) return regex;
   }
   return "";
-}
-
-void FillUnusedTokens(TokenizerData* data) {
-  absl::flat_hash_set<std::string> taken(data->tokens.begin(), data->tokens.end());
-  for (size_t id = 0; id < data->tokens.size(); ++id) {
-    if (!data->tokens[id].empty()) continue;
-    std::string text = absl::StrCat("[UNUSED_", id, "]");
-    while (!taken.insert(text).second) text += '_';
-    data->tokens[id] = std::move(text);
-    data->token_types[id] = static_cast<int32_t>(TokenType::kUnused);
-  }
 }
 
 absl::StatusOr<TokenizerData> TokenizerDataFromHf(const std::string& directory, int32_t vocab) {

@@ -25,7 +25,4 @@ absl::string_view PretokenizerOfRegex(absl::string_view regex);
 // The pattern of one of those names, as tokenizer.json writes it; "" for none.
 absl::string_view RegexOfPretokenizer(absl::string_view pre);
 
-// Gives every id without a text one of its own, of type kUnused.
-void FillUnusedTokens(TokenizerData* data);
-
 }  // namespace ebb::model

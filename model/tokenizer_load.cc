@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "model/byte_alphabet.h"
 #include "model/load_error.h"
 #include "model/tokenizer.h"
 #include "model/utf8.h"
@@ -18,20 +20,6 @@ namespace {
 constexpr absl::string_view kEndOfTurnTexts[] = {
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>",
 };
-
-// GPT-2's byte alphabet: printable bytes of Latin-1 are themselves, the other 68 are U+0100 and up
-// in order. Code point -> byte, or -1.
-std::array<int16_t, 512> MakeByteOfCodePoint() {
-  std::array<int16_t, 512> byte_of;
-  byte_of.fill(-1);
-  int32_t next = 0x100;
-  for (int32_t byte = 0; byte < 256; ++byte) {
-    const bool itself =
-        (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    byte_of[itself ? byte : next++] = static_cast<int16_t>(byte);
-  }
-  return byte_of;
-}
 
 }  // namespace
 
@@ -60,6 +48,17 @@ struct Tokenizer::Loader {
                                                    std::optional<int64_t> id) const;
   absl::Status LoadSpecialIds();
 };
+
+void FillUnusedTokens(TokenizerData* data) {
+  absl::flat_hash_set<std::string> taken(data->tokens.begin(), data->tokens.end());
+  for (size_t id = 0; id < data->tokens.size(); ++id) {
+    if (!data->tokens[id].empty()) continue;
+    std::string text = absl::StrCat("[UNUSED_", id, "]");
+    while (!taken.insert(text).second) text += '_';
+    data->tokens[id] = std::move(text);
+    data->token_types[id] = static_cast<int32_t>(TokenType::kUnused);
+  }
+}
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Create(const TokenizerData& data) {
   if (data.model != "gpt2") {
