@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "device/device_lost.h"
 
 namespace ebb::device {
 namespace {
@@ -184,6 +185,11 @@ void FakeVmm::StopFailing() {
   failures_ = {};
 }
 
+void FakeVmm::LoseDevice(const std::string& text) {
+  base::MutexLock lock(&mutex_);
+  loss_ = DeviceLostError(text);
+}
+
 void FakeVmm::SetBeforeCall(std::function<void(VmmCall)> before_call) {
   before_call_ = std::move(before_call);
 }
@@ -231,6 +237,9 @@ absl::Status FakeVmm::Enter(VmmCall call) {
   if (before_call_) before_call_(call);
   base::MutexLock lock(&mutex_);
   ++call_counts_[static_cast<int>(call)];
+  const bool takes_down =
+      call == VmmCall::kUnmap || call == VmmCall::kRelease || call == VmmCall::kFree;
+  if (!takes_down) RETURN_IF_ERROR(loss_);
   Failure& failure = failures_[static_cast<int>(call)];
   bool fails = failure.in_calls > 0 && --failure.in_calls == 0;
   if (failure.rng.has_value() && failure.rng->Chance(failure.probability)) fails = true;

@@ -5,8 +5,8 @@
 // the right size, nothing is mapped or unmapped under work that is in flight (BeginUse), and at
 // destruction nothing is left.
 //
-// Failures are asked for: the n-th next call of a kind, or each call of a kind by chance. A failed
-// call changes nothing.
+// Failures are asked for: the n-th next call of a kind, each call of a kind by chance, or a lost
+// device. A failed call changes nothing.
 #pragma once
 
 #include <array>
@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -61,6 +62,9 @@ class FakeVmm final : public Vmm {
   void FailByChance(VmmCall call, double probability, uint64_t seed);
   // Takes back FailNth and FailByChance of every kind.
   void StopFailing();
+  // The device is lost for good: Unmap, Release and Free work, as CudaVmm's do, all other calls
+  // answer with the mark of device_lost.h.
+  void LoseDevice(const std::string& text);
   // Called at the start of every call, with no lock held: to make calls slow (move a FakeClock), to
   // let a peer take memory at the worst moment, to count. Set before other threads call.
   void SetBeforeCall(std::function<void(VmmCall)> before_call);
@@ -117,6 +121,7 @@ class FakeVmm final : public Vmm {
   std::map<VmmHandle, Memory> memory_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Use> uses_ ABSL_GUARDED_BY(mutex_);
   std::array<Failure, kVmmCallCount> failures_ ABSL_GUARDED_BY(mutex_);
+  absl::Status loss_ ABSL_GUARDED_BY(mutex_);
   std::array<int64_t, kVmmCallCount> call_counts_ ABSL_GUARDED_BY(mutex_) = {};
   int64_t created_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t peer_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -81,6 +81,7 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
   RequestId id = 0;
   {
     base::MutexLock lock(&mutex);
+    RETURN_IF_ERROR(health_);
     if (draining_) return absl::UnavailableError("the server is draining and takes no new work");
     ArrivalView arrival;
     arrival.prompt_tokens = static_cast<int64_t>(request.prompt.size());
@@ -156,6 +157,30 @@ LoadView EngineCore::Load() {
   return view;
 }
 
+absl::Status EngineCore::Health() {
+  base::MutexLock lock(&mutex);
+  return health_;
+}
+
+void EngineCore::SetOnLost(std::function<void()> on_lost) {
+  {
+    base::MutexLock lock(&mutex);
+    on_lost_ = on_lost;
+    if (health_.ok()) return;
+  }
+  on_lost();
+}
+
+void EngineCore::NoteDeviceLost(const absl::Status& cause, Outbox* outbox) {
+  if (device_lost()) return;
+  const std::string reason(cause.ok() ? "it does not work any more" : cause.message());
+  health_ =
+      absl::UnavailableError(absl::StrCat("the device failed: ", reason, "; the server is ending"));
+  outbox->device_lost = reason;
+  limit_changed.SignalAll();
+  wakeups.WakeAll();
+}
+
 std::vector<Sequence*> EngineCore::InState(SequenceState state) const {
   std::vector<Sequence*> found;
   for (Sequence* sequence : order_) {
@@ -193,6 +218,7 @@ int64_t EngineCore::LimitBlocks() const {
 // ---- requests end
 
 std::optional<EarlyEnd> EngineCore::MustEnd(const Sequence& sequence, absl::Time now) const {
+  if (device_lost()) return EarlyEnd{FinishReason::kError, health_};
   if (sequence.cancelled) {
     return EarlyEnd{FinishReason::kCancelled, absl::CancelledError("the request was cancelled")};
   }
@@ -289,6 +315,16 @@ bool EngineCore::AnythingDrains() {
 }
 
 void EngineCore::Deliver(Outbox* outbox) {
+  if (outbox->device_lost.has_value()) {
+    parts.log->Write("device_lost", {{"reason", *outbox->device_lost}});
+    std::function<void()> on_lost;
+    {
+      base::MutexLock lock(&mutex);
+      on_lost = on_lost_;
+    }
+    if (on_lost) on_lost();
+    outbox->device_lost.reset();
+  }
   for (Ending& ending : outbox->endings) {
     if (options.log.requests) {
       parts.log->Write("request_finished", RequestLine(ending));

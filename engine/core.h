@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -108,6 +109,8 @@ class EngineCore {
   void WaitUntilEmpty();
   MemoryView Memory();
   LoadView Load();
+  absl::Status Health();
+  void SetOnLost(std::function<void()> on_lost);
 
   // Tells sinks and log. Empties the outbox.
   void Deliver(Outbox* outbox);
@@ -129,6 +132,12 @@ class EngineCore {
     return parts.memory->workspace(static_cast<int>(which));
   }
   MemoryView MemoryLocked();
+  // The device said that it will not work again: all requests end, and nobody touches it any more.
+  // The first call counts.
+  void NoteDeviceLost(const absl::Status& cause, Outbox* outbox);
+  bool device_lost() const { return !health_.ok(); }
+  // What requests end with then; OK before.
+  const absl::Status& health() const { return health_; }
   // A drain's grace is over: nothing starts any more.
   bool draining_hard(absl::Time now) const { return now >= drain_until_; }
   // All unfinished requests, first first.
@@ -136,7 +145,7 @@ class EngineCore {
   std::vector<Sequence*> InState(SequenceState state) const;
   int64_t running_count() const;
 
-  // Whether the request must end now, for its client, its deadline or a drain.
+  // Whether the request must end now, for the device, its client, its deadline or a drain.
   std::optional<EarlyEnd> MustEnd(const Sequence& sequence, absl::Time now) const;
   // Ends what must end and has no step in flight: decoding ones for decode, the others for
   // prefill. True when any did.
@@ -171,6 +180,8 @@ class EngineCore {
   int64_t undelivered_count_ = 0;  // Ended, and the sink not yet told.
   absl::Time drain_until_ = absl::InfiniteFuture();
   bool draining_ = false;
+  absl::Status health_;
+  std::function<void()> on_lost_;
   int64_t preemptions_total_ = 0;
   int64_t finished_total_ = 0;
   base::CondVar emptied_;

@@ -29,7 +29,7 @@ Batch DecodeLoop::Plan(absl::Time now, Outbox* outbox, Pass* pass) {
   Batch batch;
   batch.lane = Lane::kDecode;
   LaneState& lane = core_->lane(Lane::kDecode);
-  if (lane.in_flight) return batch;
+  if (core_->device_lost() || lane.in_flight) return batch;
   if (windows_->IsDue(Lane::kDecode, now)) windows_->Boundary(Lane::kDecode, now, outbox);
   const std::vector<Sequence*> decoding = core_->InState(SequenceState::kDecoding);
   if (decoding.empty()) return batch;

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/request.h"
@@ -44,19 +46,27 @@ class Engine {
   virtual ~Engine() = default;
 
   // Queues the request. RESOURCE_EXHAUSTED when the queue is full or the request can never fit;
-  // UNAVAILABLE while draining. The sink is called only after an OK answer, from other threads,
-  // possibly before Submit returns.
+  // UNAVAILABLE while draining, and once Health is not OK. The sink is called only after an OK
+  // answer, from other threads, possibly before Submit returns.
   virtual absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<RequestSink> sink) = 0;
 
   // The request ends with kCancelled, its blocks come back within one step. No effect on a request
   // that has ended or never was.
   virtual void Cancel(RequestId id) = 0;
 
-  // Takes effect at the next window boundary. Waits for that, at most `timeout`.
+  // Takes effect at the next window boundary. Waits for that, at most `timeout`. What Health says,
+  // when it is not OK.
   virtual absl::StatusOr<LimitAnswer> SetMemoryLimit(int64_t bytes, absl::Duration timeout) = 0;
 
   virtual MemoryView Memory() const = 0;
   virtual LoadView Load() const = 0;
+
+  // OK, until the device is lost: then UNAVAILABLE with what it said, for good. Nothing computes any
+  // more, every unfinished request ends with this status, and only a new process mends it.
+  virtual absl::Status Health() const = 0;
+  // `on_lost` is called once, from any thread, when Health turns; at once when it has turned. It
+  // must not call back into the engine, and stays valid for as long as the engine lives. Set once.
+  virtual void SetOnLost(std::function<void()> on_lost) = 0;
 
   // No new requests from now on. Returns once every accepted request has ended: those still
   // unfinished after `grace` end with UNAVAILABLE. A second call with a shorter grace hurries.

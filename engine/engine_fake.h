@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -77,6 +78,17 @@ class FakeEngine final : public Engine {
     deadlines_passed_ = true;
     changed_.SignalAll();
   }
+  // Every request not yet ended, and every later one, ends with UNAVAILABLE and this text.
+  void LoseDevice(const std::string& text) {
+    std::function<void()> on_lost;
+    {
+      base::MutexLock lock(&mutex_);
+      health_ = absl::UnavailableError("the device failed: " + text + "; the server is ending");
+      on_lost = on_lost_;
+      changed_.SignalAll();
+    }
+    if (on_lost) on_lost();
+  }
   void SetMemoryView(const MemoryView& view) {
     base::MutexLock lock(&mutex_);
     memory_ = view;
@@ -98,6 +110,7 @@ class FakeEngine final : public Engine {
   absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<RequestSink> sink) override {
     base::MutexLock lock(&mutex_);
     requests_.push_back(request);
+    if (!health_.ok()) return health_;
     if (draining_) return absl::UnavailableError("the engine is draining");
     if (!submit_status_.ok()) return submit_status_;
     const RequestId id = next_id_++;
@@ -148,6 +161,16 @@ class FakeEngine final : public Engine {
     return view;
   }
 
+  absl::Status Health() const override {
+    base::MutexLock lock(&mutex_);
+    return health_;
+  }
+
+  void SetOnLost(std::function<void()> on_lost) override {
+    base::MutexLock lock(&mutex_);
+    on_lost_ = std::move(on_lost);
+  }
+
   // Held requests end at once when `grace` is zero; else they are waited for.
   void Drain(absl::Duration grace) override {
     base::MutexLock lock(&mutex_);
@@ -168,6 +191,11 @@ class FakeEngine final : public Engine {
   // Whether the request must end early, and how.
   bool EndsEarly(const Playing& playing, Finish* finish) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!health_.ok()) {
+      finish->reason = FinishReason::kError;
+      finish->status = health_;
+      return true;
+    }
     if (playing.cancelled) {
       finish->reason = FinishReason::kCancelled;
       finish->status = absl::CancelledError("the client cancelled");
@@ -265,6 +293,8 @@ class FakeEngine final : public Engine {
   absl::Status submit_status_ ABSL_GUARDED_BY(mutex_) = absl::OkStatus();
   absl::StatusOr<LimitAnswer> limit_answer_ ABSL_GUARDED_BY(mutex_) = LimitAnswer{};
   MemoryView memory_ ABSL_GUARDED_BY(mutex_);
+  absl::Status health_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> on_lost_ ABSL_GUARDED_BY(mutex_);
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);
   std::deque<RequestId> waiting_ ABSL_GUARDED_BY(mutex_);
   std::map<RequestId, Playing> live_ ABSL_GUARDED_BY(mutex_);

@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "device/device_lost.h"
+
 namespace ebb::engine {
 
 KeeperActor::KeeperActor(EngineCore* core)
@@ -11,6 +13,10 @@ KeeperActor::KeeperActor(EngineCore* core)
               &core->mutex) {}
 
 Pass KeeperActor::RunOnce() {
+  {
+    base::MutexLock lock(&core_->mutex);
+    if (core_->device_lost()) return {};
+  }
   const memory::PageKeeper::Pass kept = keeper_.RunOnce();
   Outbox outbox;
   {
@@ -22,6 +28,7 @@ Pass KeeperActor::RunOnce() {
                                {"pool", miss->pool},
                                {"missing_pages", miss->missing_pages},
                                {"reason", std::string(miss->status.message())}}});
+      if (device::IsDeviceLost(miss->status)) core_->NoteDeviceLost(miss->status, &outbox);
     }
     if (kept.progressed) {
       core_->limit_changed.SignalAll();

@@ -50,11 +50,12 @@ void TakeToken(EngineCore* core, Token token, absl::Time ended, Outcome* outcome
 }
 
 // REQUIRES: the mutex is held.
-std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result) {
+std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result, Outbox* outbox) {
   LaneState& lane = core->lane(which);
   core->memory().readers().Complete(lane.reader, lane.ticket);
   lane.last_step_ended = result.ended;
   if (lane.window.has_value()) ++lane.window->steps;
+  if (result.device_lost) core->NoteDeviceLost(result.status, outbox);
   if (result.status.ok()) {
     CHECK_EQ(result.sequences.size(), lane.batch.size());
     lane.times.Observe({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy},
@@ -68,7 +69,10 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     const absl::Status& status = result.status.ok() ? result.sequences[i].status : result.status;
     if (!status.ok()) {
       outcome.end = FinishReason::kError;
-      outcome.status = absl::InternalError(absl::StrCat("the step failed: ", status.message()));
+      outcome.status =
+          result.device_lost
+              ? core->health()
+              : absl::InternalError(absl::StrCat("the step failed: ", status.message()));
     } else {
       SequenceResult& answer = result.sequences[i];
       rows.sequence->computed_tokens += rows.token_count;
@@ -125,7 +129,7 @@ void RefreshFreeBytes(EngineCore* core, const Windows& windows, Lane which) {
     base::MutexLock lock(&core->mutex);
     LaneState& lane = core->lane(which);
     const absl::Time now = core->Now();
-    if (lane.in_flight || now < lane.free_read + kFreeReadingAge) return;
+    if (core->device_lost() || lane.in_flight || now < lane.free_read + kFreeReadingAge) return;
     if (!windows.IsDue(which, now)) return;
     lane.free_read = now;
   }
@@ -179,14 +183,14 @@ void StageStep(EngineCore* core, const Batch& batch, absl::Time now) {
 bool ReapStep(EngineCore* core, Windows* windows, Lane which) {
   std::optional<StepResult> result = core->parts.runner->TakeResult(which);
   if (!result.has_value()) return false;
+  Outbox outbox;
   std::vector<Outcome> outcomes;
   {
     base::MutexLock lock(&core->mutex);
     CHECK(core->lane(which).in_flight);
-    outcomes = ApplyResult(core, which, *std::move(result));
+    outcomes = ApplyResult(core, which, *std::move(result), &outbox);
   }
   TellSinks(&outcomes);
-  Outbox outbox;
   {
     base::MutexLock lock(&core->mutex);
     const absl::Time now = core->Now();

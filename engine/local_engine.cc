@@ -51,12 +51,14 @@ absl::StatusOr<LimitAnswer> LocalEngine::SetMemoryLimit(int64_t bytes, absl::Dur
   }
   {
     base::MutexLock lock(&core_->mutex);
+    RETURN_IF_ERROR(core_->health());
     core_->memory().SetLimit(bytes);
   }
   core_->wakeups.WakeAll();
   const absl::Time until = core_->Now() + timeout;
   base::MutexLock lock(&core_->mutex);
   for (;;) {
+    RETURN_IF_ERROR(core_->health());
     const memory::LimitState state = core_->memory().limit_state();
     const absl::Duration left = until - core_->Now();
     if (state.applied() || left <= absl::ZeroDuration()) {

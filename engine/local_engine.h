@@ -9,7 +9,9 @@
 // hand, in any interleaving.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -38,6 +40,8 @@ class LocalEngine final : public Engine {
   absl::StatusOr<LimitAnswer> SetMemoryLimit(int64_t bytes, absl::Duration timeout) override;
   MemoryView Memory() const override;
   LoadView Load() const override;
+  absl::Status Health() const override { return core_->Health(); }
+  void SetOnLost(std::function<void()> on_lost) override { core_->SetOnLost(std::move(on_lost)); }
   // REQUIRES: the actors are running, or nothing is left to end.
   void Drain(absl::Duration grace) override;
 

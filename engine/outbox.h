@@ -1,8 +1,9 @@
-// Outbox: what must be told outside once the engine's mutex is released: ends of requests and log
-// lines. Filled under the mutex, delivered by EngineCore::Deliver without it.
+// Outbox: what must be told outside once the engine's mutex is released: ends of requests, log
+// lines, the loss of the device. Filled under the mutex, delivered by EngineCore::Deliver without it.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,7 @@ struct LogLine {
 };
 
 struct Outbox {
+  std::optional<std::string> device_lost;  // The device was lost just now: what it said.
   std::vector<Ending> endings;
   std::vector<LogLine> lines;
 };

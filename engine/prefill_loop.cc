@@ -29,7 +29,7 @@ Batch PrefillLoop::Plan(absl::Time now, Outbox* outbox, bool* progressed) {
   *progressed |= core_->EndLeavers(Lane::kPrefill, now, outbox);
   Batch batch;
   batch.lane = Lane::kPrefill;
-  if (core_->lane(Lane::kPrefill).in_flight) return batch;
+  if (core_->device_lost() || core_->lane(Lane::kPrefill).in_flight) return batch;
   if (windows_->IsDue(Lane::kPrefill, now)) windows_->Boundary(Lane::kPrefill, now, outbox);
   if (core_->InState(SequenceState::kPrefilling).empty()) return batch;
   batch = FormBatch(now);

@@ -56,6 +56,7 @@ void FakeStepRunner::Submit(Batch batch) {
     state.in_flight = true;
   }
   CHECK(!batch.sequences.empty());
+  ++submit_count_;
   state.batch = std::move(batch);
   BeginUses(&state);
   options_.stream[static_cast<int>(lane)]->Launch([this, lane, &state] {
@@ -94,6 +95,11 @@ void FakeStepRunner::FailNextSequence(Lane lane, absl::Status status) {
   state.fail_sequence = std::move(status);
 }
 
+void FakeStepRunner::LoseDevice(absl::Status status) {
+  base::MutexLock lock(&loss_mutex_);
+  loss_ = std::move(status);
+}
+
 // Until the step has completed, the fake device ends the process when one of these is unmapped.
 void FakeStepRunner::BeginUses(LaneState* state) {
   const kernels::PagedKv& kv = options_.kv;
@@ -120,6 +126,11 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
     base::MutexLock lock(&state->mutex);
     result.status = std::exchange(state->fail, absl::OkStatus());
     fail_sequence = std::exchange(state->fail_sequence, absl::OkStatus());
+  }
+  {
+    base::MutexLock lock(&loss_mutex_);
+    result.device_lost = !loss_.ok();
+    if (result.device_lost) result.status = loss_;
   }
   result.started = options_.clock->Now();
   if (result.status.ok()) {

@@ -12,6 +12,7 @@
 // Steps run on streams: with FakeStream when the test says so, with HostStream in real threads.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -52,6 +53,11 @@ class FakeStepRunner final : public StepRunner {
   // The lane's next step to run fails for its first sequence alone.
   void FailNextSequence(Lane lane, absl::Status status);
 
+  // From now on every step, those in flight too, completes with this status and device_lost.
+  void LoseDevice(absl::Status status);
+  // Steps submitted so far.
+  int64_t submit_count() const { return submit_count_; }
+
   // The token that follows `tokens` in a quiet world, computed without any memory: what the answers
   // are compared with.
   static int32_t NextToken(const std::vector<int32_t>& tokens, int32_t output_index,
@@ -78,6 +84,9 @@ class FakeStepRunner final : public StepRunner {
   const Options options_;
   std::function<void(Lane)> on_done_;
   LaneState lanes_[2];
+  std::atomic<int64_t> submit_count_ = 0;
+  mutable base::Mutex loss_mutex_;
+  absl::Status loss_ ABSL_GUARDED_BY(loss_mutex_);
 };
 
 }  // namespace ebb::engine

@@ -1,12 +1,9 @@
 #include "device/cuda/cuda_status.h"
 
-#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 
 namespace ebb::device {
 namespace {
-
-constexpr absl::string_view kLostMark = "ebb/device-lost";
 
 absl::StatusCode StatusCodeOf(int32_t code) {
   switch (code) {
@@ -33,14 +30,6 @@ absl::Status CudaStatus(const EbbCudaApi& api, int32_t code, absl::string_view w
   const std::string message = absl::StrCat(what, ": ", text);
   if (code == EBB_CUDA_DEVICE_LOST) return DeviceLostError(message);
   return absl::Status(StatusCodeOf(code), message);
-}
-
-bool IsDeviceLost(const absl::Status& status) { return status.GetPayload(kLostMark).has_value(); }
-
-absl::Status DeviceLostError(absl::string_view message) {
-  absl::Status status = absl::UnavailableError(message);
-  status.SetPayload(kLostMark, absl::Cord("1"));
-  return status;
 }
 
 }  // namespace ebb::device

@@ -13,18 +13,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "device/cuda/cuda_api.h"
+#include "device/device_lost.h"
 
 namespace ebb::device {
 
 // The calling thread's last answer of the library as a status: "WHAT: the library's text". OK for
 // EBB_CUDA_OK. To be called by the thread that got the code, before its next call.
 absl::Status CudaStatus(const EbbCudaApi& api, int32_t code, absl::string_view what);
-
-// Whether no call on the device works again in this process. Statuses made from one that is, by
-// adding to its text, keep the mark only when their payloads are copied.
-bool IsDeviceLost(const absl::Status& status);
-
-// UNAVAILABLE with the mark.
-absl::Status DeviceLostError(absl::string_view message);
 
 }  // namespace ebb::device

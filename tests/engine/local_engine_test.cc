@@ -214,6 +214,80 @@ TEST_F(LocalEngineTest, AFailedStepEndsItsRequestsAndNothingElse) {
   EXPECT_EQ(fine->Wait().reason, FinishReason::kLength);
 }
 
+// ---- the device is lost
+
+TEST_F(LocalEngineTest, ALostDeviceEndsEveryRequestOnceAndIsLeftAlone) {
+  auto decoding = Submit(MakeRequest(4, 50)).second;
+  for (int i = 0; i < 3; ++i) Round();
+  auto prefilling = Submit(MakeRequest(40, 4)).second;
+  std::vector<std::shared_ptr<RecordingSink>> sinks = {decoding, prefilling};
+  for (int i = 0; i < 6; ++i) sinks.push_back(Submit(MakeRequest(8, 40)).second);
+  clock_.Advance(absl::Seconds(3));
+  Plan();  // Both lanes have a step in flight, others wait.
+  ASSERT_LT(streams_[0].completed(), streams_[0].submitted());
+  ASSERT_LT(streams_[1].completed(), streams_[1].submitted());
+  EXPECT_TRUE(engine_->Health().ok());
+  int told = 0;
+  engine_->SetOnLost([&] { ++told; });
+  runner_->LoseDevice(absl::UnavailableError("illegal address"));
+  streams_[1].RunAll();
+  engine_->decode().RunOnce();
+  EXPECT_EQ(told, 1);
+  const int64_t submitted = runner_->submit_count();
+  const int64_t held_bytes = engine_->Memory().held_bytes;
+  for (int i = 0; i < 4; ++i) {
+    Plan();
+    clock_.Advance(absl::Seconds(1));
+  }
+  EXPECT_FALSE(prefilling->finished()) << "it ended while its step was in flight";
+  for (int i = 0; i < 4; ++i) Round();
+  for (const auto& sink : sinks) {
+    ASSERT_TRUE(sink->finished());  // The sink CHECKs that it is once.
+    EXPECT_EQ(sink->finish().status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(sink->finish().status.message(),
+              "the device failed: illegal address; the server is ending");
+  }
+  clock_.Advance(options_.memory.idle);
+  for (int i = 0; i < 10; ++i) Round();
+  EXPECT_EQ(runner_->submit_count(), submitted);
+  EXPECT_EQ(engine_->Memory().held_bytes, held_bytes) << "memory was edited after the loss";
+  EXPECT_EQ(UsedBlocks(), 0);
+  EXPECT_EQ(told, 1);
+  ASSERT_NE(log_.Last("device_lost"), nullptr);
+  EXPECT_EQ(log_.Last("device_lost")->at("reason"), "illegal address");
+
+  const auto late = std::make_shared<RecordingSink>();
+  EXPECT_EQ(engine_->Submit(MakeRequest(4, 4), late).status(), engine_->Health());
+  EXPECT_EQ(engine_->Health().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine_->SetMemoryLimit(16 * kGranularity, absl::Hours(1)).status(), engine_->Health());
+  // Who asks late is told at once.
+  int told_late = 0;
+  engine_->SetOnLost([&] { ++told_late; });
+  EXPECT_EQ(told_late, 1);
+}
+
+// A page that cannot be made says so before any step does.
+TEST_F(LocalEngineTest, AnEngineThatLacksPagesLearnsOfTheLossFromTheKeeper) {
+  vmm_.LoseDevice("fell off the bus");
+  auto sink = Submit(MakeRequest(20, 3)).second;
+  for (int i = 0; i < 4; ++i) Round();
+  ASSERT_TRUE(sink->finished());
+  EXPECT_EQ(sink->finish().status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(log_.Last("device_lost"), nullptr);
+  EXPECT_EQ(runner_->submit_count(), 0);
+}
+
+// What had ended before the loss was reaped keeps its own end.
+TEST_F(LocalEngineTest, AnAnswerThatWasWholeBeforeTheLossStaysWhole) {
+  auto whole = Submit(MakeRequest(4, 1)).second;
+  Plan();
+  streams_[0].RunAll();
+  runner_->LoseDevice(absl::UnavailableError("gone"));
+  for (int i = 0; i < 3; ++i) Round();
+  EXPECT_EQ(whole->Wait().reason, FinishReason::kLength);
+  EXPECT_TRUE(engine_->Health().ok()) << "nobody has touched the device since";
+}
+
 TEST_F(LocalEngineTest, ALimitIsAppliedOrDeferredWithItsBytes) {
   auto sink = Submit(MakeRequest(60, 60)).second;
   for (int i = 0; i < 12; ++i) Round();

@@ -87,6 +87,8 @@ class ThreadedEngine {
 
   LocalEngine& engine() { return *engine_; }
   const LocalEngineOptions& options() const { return options_; }
+  FakeStepRunner& runner() { return *runner_; }
+  device::FakeVmm& vmm() { return vmm_; }
 
  private:
   LocalEngineOptions options_;
@@ -179,6 +181,53 @@ TEST(LocalEngineThreadsTest, CancelStormsAndMovingLimitsEndEveryRequestOnce) {
   for (auto& [id, sink] : requests) sink->Wait();
   EXPECT_EQ(threaded.engine().Load().waiting_requests, 0);
   EXPECT_EQ(threaded.engine().Load().running_requests, 0);
+}
+
+// Clients submit and cancel, both lanes run and pages are made while the device goes.
+TEST(LocalEngineThreadsTest, ALostDeviceUnderLoadEndsEveryRequestOnce) {
+  for (const bool keeper_first : {false, true}) {
+    ThreadedEngine threaded(40);
+    std::atomic<int> told = 0;
+    threaded.engine().SetOnLost([&] { ++told; });
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> clients;
+    for (int c = 0; c < 4; ++c) {
+      clients.emplace_back([&threaded, &wrong, c] {
+        base::Rng rng(static_cast<uint64_t>(200 + c));
+        std::vector<std::pair<Request, std::shared_ptr<RecordingSink>>> mine;
+        // Until the engine refuses; the queue has room for all that comes before.
+        for (;;) {
+          Request request = RandomRequest(&rng);
+          auto sink = std::make_shared<RecordingSink>();
+          const absl::StatusOr<RequestId> id = threaded.engine().Submit(request, sink);
+          if (id.status().code() == absl::StatusCode::kUnavailable) break;
+          if (!id.ok()) continue;  // The queue is full.
+          mine.emplace_back(std::move(request), sink);
+          if (rng.Chance(0.1)) threaded.engine().Cancel(*id);
+          if (mine.size() % 8 == 0) sink->Wait();
+        }
+        for (auto& [request, sink] : mine) {
+          const Finish finish = sink->Wait();
+          const bool whole =
+              finish.reason == FinishReason::kLength && sink->tokens() == QuietTokens(request);
+          const bool ended = finish.status.code() == absl::StatusCode::kUnavailable ||
+                             finish.reason == FinishReason::kCancelled;
+          if (!whole && !ended) ++wrong;
+        }
+      });
+    }
+    auto first = std::make_shared<RecordingSink>();
+    base::Rng rng(9);
+    ASSERT_TRUE(threaded.engine().Submit(RandomRequest(&rng), first).ok());
+    first->Wait();
+    if (keeper_first) threaded.vmm().LoseDevice("gone");
+    threaded.runner().LoseDevice(absl::UnavailableError("gone"));
+    for (std::thread& client : clients) client.join();
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(told, 1);
+    threaded.engine().Drain(absl::Hours(1));  // Nothing is left to wait for.
+    EXPECT_EQ(threaded.engine().Health().code(), absl::StatusCode::kUnavailable);
+  }
 }
 
 TEST(LocalEngineThreadsTest, DrainRefusesNewWorkAndHurriesTheOld) {

@@ -51,6 +51,7 @@ class CanaryRunner final : public engine::StepRunner {
     std::optional<engine::StepResult> result = inner_->TakeResult(lane);
     if (!result.has_value()) return result;
     std::vector<engine::SequenceResult>& sequences = result->sequences;
+    if (canary_ == Canary::kHiddenLoss) result->device_lost = false;
     if (canary_ == Canary::kLostStep && rng_.Chance(0.05)) return std::nullopt;
     if (canary_ == Canary::kCrossedResults && sequences.size() > 1 && rng_.Chance(0.2)) {
       std::swap(sequences[0].token.id, sequences[1].token.id);

@@ -10,6 +10,7 @@
 #include "base/clock_fake.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "device/device_lost.h"
 #include "device/stream_fake.h"
 #include "device/vmm_fake.h"
 #include "engine/local_engine.h"
@@ -38,6 +39,8 @@ class EngineSim {
  public:
   EngineSim(uint64_t seed, Canary canary)
       : canary_(canary), rng_(seed), options_(MakeOptions()), vmm_(VmmOptions()) {
+    base::Rng loss(seed + 3);  // Of its own: the other draws are the same with it and without.
+    if (loss.Chance(0.1)) loss_tick_ = loss.Between(0, 400);
     canary_vmm_ = std::make_unique<CanaryVmm>(canary, seed + 1, &vmm_);
     MakeMemory();
     MakeEngine(seed);
@@ -48,13 +51,14 @@ class EngineSim {
     const int64_t tick_count = rng_.Between(50, 600);
     for (int64_t tick = 0; tick < tick_count && report_.failure.empty(); ++tick) {
       if (static_cast<int64_t>(clients_.size()) < request_count && rng_.Chance(0.15)) SubmitOne();
+      if (tick == loss_tick_) LoseDevice();
       Tick();
       CheckInvariants();
       ++report_.ticks;
     }
     if (report_.failure.empty()) Settle();
     if (report_.failure.empty()) CheckEnds();
-    if (report_.failure.empty()) CheckIdle();
+    if (report_.failure.empty() && engine_->Health().ok()) CheckIdle();
     report_.requests = static_cast<int64_t>(clients_.size());
     report_.preemptions = engine_->Load().preemptions_total;
     for (const auto& client : clients_) report_.tokens += client->token_count();
@@ -187,7 +191,8 @@ class EngineSim {
     auto client = std::make_shared<SimClient>(request, stop_at, canary_);
     const absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), client);
     if (!id.ok()) {
-      if (id.status().code() != absl::StatusCode::kResourceExhausted) {
+      if (id.status().code() != absl::StatusCode::kResourceExhausted &&
+          id.status() != engine_->Health()) {
         Fail("refused with " + id.status().ToString());
       }
       return;
@@ -222,10 +227,7 @@ class EngineSim {
         break;
       case 1:
         world_.limit_moved = true;
-        CHECK_OK(engine_
-                     ->SetMemoryLimit(rng_.Between(0, ceiling_pages_) * kGranularity,
-                                      absl::ZeroDuration())
-                     .status());
+        SetLimit(rng_.Between(0, ceiling_pages_) * kGranularity);
         break;
       case 2:
         vmm_.FailNth(rng_.Chance(0.5) ? device::VmmCall::kCreate : device::VmmCall::kMap,
@@ -248,6 +250,18 @@ class EngineSim {
       default:
         FailAStep();
     }
+  }
+
+  void SetLimit(int64_t bytes) {
+    const absl::Status health = engine_->Health();
+    const absl::Status status = engine_->SetMemoryLimit(bytes, absl::ZeroDuration()).status();
+    if (status != health) Fail("a limit was answered with " + status.ToString());
+  }
+
+  void LoseDevice() {
+    world_.device_lost = true;
+    runner_->LoseDevice(device::DeviceLostError(kLossText));
+    vmm_.LoseDevice(kLossText);
   }
 
   void FailAStep() {
@@ -278,10 +292,22 @@ class EngineSim {
     for (const auto& client : clients_) {
       if (!client->failure().empty()) return Fail(client->failure());
     }
+    if (!engine_->Health().ok()) CheckLeftAlone();
     engine::EngineCore& core = engine_->core();
     base::MutexLock lock(&core.mutex);
     CheckBytes();
     CheckBlocks(core);
+  }
+
+  // Once the engine knows of the loss, it submits nothing and asks for no memory.
+  void CheckLeftAlone() {
+    if (!world_.device_lost) Fail("a loss that did not happen");
+    int64_t calls = runner_->submit_count();
+    for (int call = 0; call < device::kVmmCallCount; ++call) {
+      calls += vmm_.call_count(static_cast<device::VmmCall>(call));
+    }
+    if (calls_at_loss_ < 0) calls_at_loss_ = calls;
+    if (calls != calls_at_loss_) Fail("the lost device is not left alone");
   }
 
   void CheckBytes() {
@@ -346,7 +372,7 @@ class EngineSim {
     vmm_.StopFailing();
     vmm_.SetPeerBytes(0);
     if (rng_.Chance(0.5)) {
-      CHECK_OK(engine_->SetMemoryLimit(options_.memory.limit_bytes, absl::ZeroDuration()).status());
+      SetLimit(options_.memory.limit_bytes);
     }
     if (rng_.Chance(0.1)) {
       world_.drained = true;
@@ -411,6 +437,7 @@ class EngineSim {
     for (int i = 0; i < 20; ++i) Round();
     clock_.Advance(options_.memory.idle);
     for (int i = 0; i < 60; ++i) Round();
+    if (!engine_->Health().ok()) return;  // Found just now: what is held stays.
     int64_t stuck_bytes = 0;
     for (const memory::PagePool* pool : memory_->pools()) {
       stuck_bytes += pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
@@ -451,6 +478,8 @@ class EngineSim {
   std::vector<std::shared_ptr<SimClient>> clients_;
   SimClient::World world_;
   int64_t held_before_ = 0;
+  int64_t loss_tick_ = -1;
+  int64_t calls_at_loss_ = -1;
   SimReport report_;
 };
 
@@ -461,7 +490,8 @@ const char* CanaryName(Canary canary) {
       "none",          "wrong_slot",      "stale_table",   "forgotten_seed",
       "ignored_bans",  "crossed_results", "lost_step",     "lost_prompt_logprob",
       "early_unmap",   "leaked_memory",   "unopened_page", "starving_policy",
-      "greedy_chunks", "deaf_cancel",     "double_finish", "repeated_token"};
+      "greedy_chunks", "deaf_cancel",     "double_finish", "repeated_token",
+      "hidden_loss"};
   return kNames[static_cast<int>(canary)];
 }
 

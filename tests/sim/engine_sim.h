@@ -2,7 +2,7 @@
 // moves in each tick.
 //
 //   tick: one of  submit | cancel | prefill | decode | keeper | a stream's next step | time |
-//                 new limit | failing device | a thief of memory | a failing step
+//                 new limit | failing device | a thief of memory | a failing step | a lost device
 //   after each tick: the invariants; after the last: everything ends, everything comes back, and
 //   every answer is that of a quiet world.
 //
@@ -32,8 +32,9 @@ enum class Canary {
   kDeafCancel,         // Every other cancel does not arrive.
   kDoubleFinish,       // A sink is told of the end twice.
   kRepeatedToken,      // A sink is told a token twice.
+  kHiddenLoss,         // A lost device looks like steps that fail.
 };
-inline constexpr int kCanaryCount = 16;
+inline constexpr int kCanaryCount = 17;
 const char* CanaryName(Canary canary);
 
 struct SimReport {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "engine/request.h"
 #include "engine/step_runner_fake.h"
@@ -18,6 +19,7 @@ namespace ebb::sim {
 inline constexpr int32_t kVocabulary = 48;
 inline constexpr int32_t kEndId = 7;
 inline constexpr int32_t kContextTokens = 96;
+inline constexpr char kLossText[] = "planted loss";  // What the device says when it is lost.
 
 // What a request's answer is when nothing else runs: computed with no engine and no memory.
 struct QuietAnswer {
@@ -98,6 +100,7 @@ class SimClient final : public engine::RequestSink {
     bool memory_stuck = false;
     bool step_failed = false;
     bool drained = false;
+    bool device_lost = false;
   };
   // Whether the end is one that this world explains. Called once, after the end.
   void CheckEnd(const World& world, absl::Time now) {
@@ -157,12 +160,14 @@ class SimClient final : public engine::RequestSink {
     switch (finish_.status.code()) {
       case absl::StatusCode::kInternal:
         if (!world.step_failed && !world.memory_stuck) Fail("a failed step that did not fail");
+        if (absl::StrContains(finish_.status.message(), kLossText))
+          Fail("a loss, told as a step's");
         break;
       case absl::StatusCode::kResourceExhausted:
         if (!world.limit_moved && !world.memory_stuck) Fail("no memory, though it sufficed");
         break;
       case absl::StatusCode::kUnavailable:
-        if (!world.drained) Fail("drained by nobody");
+        if (!world.drained && !world.device_lost) Fail("drained by nobody");
         break;
       default:
         Fail("ended with " + finish_.status.ToString());
