@@ -268,6 +268,7 @@ int32_t Refuse(const char* text) { return device::SetError(EBB_CUDA_INVALID_ARGU
 }  // namespace
 
 int32_t LaunchDecodeAttention(EbbCudaStream* stream, const EbbCudaDecodeAttention* op) {
+  if (op == nullptr) return Refuse("decode_attention: op is null");
   if (op->lanes < 0 || op->slots_max < 1) {
     return Refuse("decode_attention: lanes must be at least 0, slots_max at least 1");
   }

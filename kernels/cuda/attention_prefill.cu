@@ -151,6 +151,9 @@ int32_t Launch(EbbCudaStream* stream, const PrefillParams& params) {
 }  // namespace
 
 int32_t LaunchPrefillAttention(EbbCudaStream* stream, const EbbCudaPrefillAttention* op) {
+  if (op == nullptr) {
+    return device::SetError(EBB_CUDA_INVALID_ARGUMENT, "prefill_attention: op is null");
+  }
   const int32_t code = CheckAttention("prefill_attention", op->q, op->out, op->tables, op->kv,
                                       op->layer, op->heads, op->tile_count);
   if (code != EBB_CUDA_OK) return code;
