@@ -10,7 +10,7 @@ import sys
 import torch
 
 import cases
-from check_ops import attention_bound
+from check_ops import BF16_ROUNDING, FUNCTION_ERROR, attention_bound
 from device import POISON, Device, assert_close
 from paged import attention_reference, decode_plan, struct
 
@@ -230,7 +230,7 @@ def beside_another_stream(device, rounds):
         assert_close(y, x.double() @ weight.double().T, width * 2.0**-23 * magnitude, "linear")
         gate, up = gate_up.double().split(width, dim=1)
         reference = torch.nn.functional.silu(gate) * up
-        assert_close(activated, reference, (2.0**-9 + 2.0**-18) * reference.abs() + 1e-30, "swiglu")
+        assert_close(activated, reference, (BF16_ROUNDING + FUNCTION_ERROR) * reference.abs() + 1e-30, "swiglu")
     return f"graph beside another stream, {rounds} rounds", check
 
 

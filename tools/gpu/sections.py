@@ -125,7 +125,8 @@ def server(context, budget):
         outcome.skip("the pack holds no ebb_server and ebb")
         return outcome
     command = [sys.executable, context.python / "check_server.py", "--library", context.library,
-               "--pack", context.pack, "--output", context.output]
+               "--pack", context.pack, "--output", context.output,
+               *(["--small"] if context.fake else [])]
     return runner.lines(context, "check_server", command, budget)
 
 
