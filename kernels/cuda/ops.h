@@ -4,7 +4,8 @@
 // What each computes stands at its struct in device/cuda/cuda_api.h. All answer an EbbCudaCode:
 // INVALID_ARGUMENT, with a text, for what can be told without reading device memory (null pointers,
 // shapes that a kernel does not serve, misaligned pointers); zero rows are OK and queue nothing.
-// Thread-safe between streams.
+// Thread-safe between streams. REQUIRES, of all: device::EnterStream(stream) was OK on this thread
+// (the table's entries see to it).
 #pragma once
 
 #include <cstdint>

@@ -68,12 +68,10 @@ inline uint32_t PackBf16(float low, float high) {
 inline uint4 LoadOnce16(const void* from) { return *static_cast<const uint4*>(from); }
 
 // Queues the kernel on the stream. The launch's limits are checked at once; what goes wrong in the
-// kernel ends the process with a message.
+// kernel ends the process with a message. REQUIRES: device::EnterStream(stream) was OK.
 template <typename Params>
 int32_t LaunchKernel(void (*kernel)(Params), dim3 grid, dim3 block, size_t dynamic_shared_bytes,
                      EbbCudaStream* stream, const Params& params) {
-  const int32_t code = device::EnterStream(stream);
-  if (code != EBB_CUDA_OK) return code;
   const std::string fault = simt::LaunchFault(grid, block, dynamic_shared_bytes);
   if (!fault.empty()) return device::SetError(EBB_CUDA_INVALID_ARGUMENT, "launch: " + fault);
   return device::FakeEnqueue(stream,
@@ -163,16 +161,14 @@ __device__ __forceinline__ void CopyAsyncWait() {
 
 // ---- launches
 
-// Queues the kernel on the stream.
+// Queues the kernel on the stream. REQUIRES: device::EnterStream(stream) was OK on this thread.
 template <typename Params>
 int32_t LaunchKernel(void (*kernel)(Params), dim3 grid, dim3 block, size_t dynamic_shared_bytes,
                      EbbCudaStream* stream, const Params& params) {
-  int32_t code = device::EnterStream(stream);
-  if (code != EBB_CUDA_OK) return code;
   constexpr size_t kGivenWithoutAsking = 48 << 10;
   const void* function = reinterpret_cast<const void*>(kernel);
   if (dynamic_shared_bytes > kGivenWithoutAsking) {
-    code =
+    const int32_t code =
         device::FromCuda(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                               static_cast<int>(dynamic_shared_bytes)),
                          "cudaFuncSetAttribute");
