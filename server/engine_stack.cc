@@ -48,14 +48,16 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
   const engine::LocalEngineOptions options = EngineOptions(config);
   RETURN_IF_ERROR(engine::Validate(options));
   std::unique_ptr<EngineStack> stack(new EngineStack(options));
-  stack->runners_.emplace(model.llama.get(), clock, KvDTypeOf(config));
+  const std::vector<int32_t>& end_ids = model.codec->tokenizer().eos_ids();
+  stack->runners_ = model.compute->MakeRunners(config.requests.stop_token_ids_max +
+                                               static_cast<int32_t>(end_ids.size()));
   engine::ModelEngineParts parts;
-  parts.runners = &*stack->runners_;
-  parts.vmm = &stack->vmm_;
+  parts.runners = stack->runners_.get();
+  parts.vmm = model.compute->vmm();
   parts.clock = clock;
   parts.log = log;
   parts.policy = &stack->policy_;
-  parts.end_ids = model.codec->tokenizer().eos_ids();
+  parts.end_ids = end_ids;
   ASSIGN_OR_RETURN(stack->engine_, engine::ModelEngine::Create(options, parts));
   return stack;
 }

@@ -1,20 +1,18 @@
-// EngineStack: everything below the services, put together from the settings: the host's memory,
-// the step policy, and the engine that runs the model on them.
+// EngineStack: everything below the services, put together from the settings: the step policy, and
+// the engine that runs the loaded model on what computes it.
 #pragma once
 
 #include <memory>
-#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/server_config.h"
-#include "device/vmm_host.h"
 #include "engine/engine.h"
 #include "engine/model_engine.h"
-#include "engine/model_step_runner.h"
 #include "engine/options.h"
+#include "engine/step_runner_factory.h"
 #include "scheduler/local_policy.h"
 #include "server/loaded_model.h"
 
@@ -41,9 +39,8 @@ class EngineStack {
  private:
   explicit EngineStack(const engine::LocalEngineOptions& options);
 
-  device::HostVmm vmm_;
   scheduler::LocalPolicy policy_;
-  std::optional<engine::ModelStepRunnerFactory> runners_;
+  std::unique_ptr<engine::StepRunnerFactory> runners_;
   std::unique_ptr<engine::ModelEngine> engine_;  // Must be the last member: it uses the others.
 };
 

@@ -8,6 +8,7 @@ enum ExitCode {
   kExitUsage = 64,   // Wrong arguments.
   kExitModel = 65,   // The model was refused; one model_rejected line says why.
   kExitListen = 69,  // Cannot listen on the address.
+  kExitDevice = 70,  // The CUDA device cannot be used, or has failed.
   kExitSystem = 71,  // The system refused memory.
   kExitConfig = 78,  // Wrong settings.
 };

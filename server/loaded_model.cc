@@ -6,7 +6,7 @@
 #include "absl/time/time.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "kernels/backend_factory.h"
+#include "kernels/dtype.h"
 #include "model/load_error.h"
 #include "model/open_model.h"
 
@@ -49,8 +49,8 @@ model::LoadProgress LogProgress(const base::Clock& clock, base::Log* log) {
   };
 }
 
-v1::GetModelInfoResponse InfoOf(const LoadedModel& loaded, kernels::DType kv_dtype) {
-  const model::ModelConfig& shape = loaded.llama->config();
+v1::GetModelInfoResponse InfoOf(const LoadedModel& loaded) {
+  const model::ModelConfig& shape = loaded.config;
   const model::Tokenizer& tokenizer = loaded.codec->tokenizer();
   v1::GetModelInfoResponse info;
   info.set_name(loaded.name);
@@ -59,50 +59,34 @@ v1::GetModelInfoResponse InfoOf(const LoadedModel& loaded, kernels::DType kv_dty
   info.set_vocabulary_tokens(shape.vocab);
   info.set_layers(shape.layers);
   info.set_embedding_width(shape.width);
-  info.set_kv_bytes_per_token(shape.KvBytesPerToken(kernels::TraitsOf(kv_dtype).block_bytes));
+  info.set_kv_bytes_per_token(
+      shape.KvBytesPerToken(kernels::TraitsOf(loaded.compute->kv_dtype()).block_bytes));
   info.set_has_chat_template(loaded.codec->has_chat_template());
   for (const int32_t id : tokenizer.eos_ids()) info.add_eos_token_ids(id);
   if (tokenizer.bos_id().has_value()) info.set_bos_token_id(*tokenizer.bos_id());
-  info.set_kernels(std::string(loaded.backend->name()));
+  info.set_kernels(std::string(loaded.compute->name()));
   return info;
 }
 
 }  // namespace
 
 absl::StatusOr<LoadedModel> LoadModel(const config::ServerConfig& config,
-                                      std::unique_ptr<kernels::Backend> backend,
-                                      const base::Clock& clock, base::Log* log) {
+                                      std::unique_ptr<Compute> compute, const base::Clock& clock,
+                                      base::Log* log) {
   LoadedModel loaded;
-  loaded.backend = std::move(backend);
+  loaded.compute = std::move(compute);
   ASSIGN_OR_RETURN(model::OpenedModel opened, model::OpenModel(config.model.path));
   for (const std::string& warning : opened.warnings) {
     log->Write("model_warning", {{"message", warning}});
   }
   loaded.name = config.model.name.empty() ? model::Printable(opened.name) : config.model.name;
+  loaded.config = opened.weights->config();
   ASSIGN_OR_RETURN(loaded.codec, MakeCodec(&opened, log));
-  ASSIGN_OR_RETURN(loaded.llama, model::LlamaModel::Load(*opened.weights, loaded.backend.get(),
-                                                         LogProgress(clock, log)));
+  RETURN_IF_ERROR(loaded.compute->Load(*opened.weights, LogProgress(clock, log)));
   // Opening the model has compared the two.
-  CHECK_EQ(loaded.codec->tokenizer().vocabulary_size(), loaded.llama->config().vocab);
-  loaded.info = InfoOf(loaded, KvDTypeOf(config));
+  CHECK_EQ(loaded.codec->tokenizer().vocabulary_size(), loaded.config.vocab);
+  loaded.info = InfoOf(loaded);
   return loaded;
-}
-
-absl::StatusOr<std::unique_ptr<kernels::Backend>> MakeBackend(const config::ServerConfig& config) {
-  return kernels::MakeCpuBackend(config::ValueOf(config, "kernels.path"), config.kernels.threads);
-}
-
-kernels::DType KvDTypeOf(const config::ServerConfig& config) {
-  switch (config.kv.dtype) {
-    case config::KvDtype::kAuto:
-    case config::KvDtype::kF16:
-      return kernels::DType::kF16;
-    case config::KvDtype::kBf16:
-      return kernels::DType::kBF16;
-    case config::KvDtype::kF32:
-      return kernels::DType::kF32;
-  }
-  return kernels::DType::kF16;
 }
 
 }  // namespace ebb::server

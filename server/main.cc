@@ -20,6 +20,7 @@
 #include "config/server_config.h"
 #include "google/protobuf/stubs/logging.h"
 #include "model/load_error.h"
+#include "server/compute.h"
 #include "server/drain.h"
 #include "server/effective_config.h"
 #include "server/engine_stack.h"
@@ -48,6 +49,12 @@ ExitCode RejectModel(const config::ServerConfig& config, const absl::Status& sta
   return Fail(kExitModel, status);
 }
 
+// What OpenCompute's error means: settings that cannot be, or a device that cannot be used.
+ExitCode CodeOfCompute(const config::ServerConfig& config, const absl::Status& status) {
+  const bool wants_cuda = config.device.kind == config::DeviceKind::kCuda;
+  return wants_cuda && !absl::IsInvalidArgument(status) ? kExitDevice : kExitConfig;
+}
+
 // What an EngineStack's error means for the caller.
 ExitCode CodeOf(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kExitConfig : kExitSystem;
@@ -61,9 +68,9 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
                         {"settings", nlohmann::ordered_json::parse(config::Print(config))}});
   log->Write("loading", {{"file", model::Printable(config.model.path)}, {"version", kVersion}});
 
-  absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = MakeBackend(config);
-  if (!backend.ok()) return Fail(kExitConfig, backend.status());
-  absl::StatusOr<LoadedModel> model = LoadModel(config, *std::move(backend), clock, log);
+  absl::StatusOr<std::unique_ptr<Compute>> compute = OpenCompute(config, &clock, log);
+  if (!compute.ok()) return Fail(CodeOfCompute(config, compute.status()), compute.status());
+  absl::StatusOr<LoadedModel> model = LoadModel(config, *std::move(compute), clock, log);
   if (absl::IsResourceExhausted(model.status())) return Fail(kExitSystem, model.status());
   if (!model.ok()) return RejectModel(config, model.status(), log);
   absl::StatusOr<std::unique_ptr<EngineStack>> stack =
@@ -75,8 +82,8 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
 
   log->Write("ready", {{"address", (*serving)->address().ToString()},
                        {"model", model->name},
-                       {"kernels", std::string(model->backend->name())},
-                       {"weights_bytes", model->llama->weight_bytes()},
+                       {"kernels", std::string(model->compute->name())},
+                       {"weights_bytes", model->compute->weight_bytes()},
                        {"config_hash", ConfigHash(config)},
                        {"version", kVersion},
                        {"start_seconds", absl::ToDoubleSeconds(clock.Now() - start)}});
@@ -84,7 +91,8 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
   const engine::LoadView load = (*stack)->engine().Load();
   log->Write("stopped", {{"requests_total", load.finished_total},
                          {"preemptions_total", load.preemptions_total}});
-  return kExitOk;
+  const absl::Status health = (*stack)->engine().Health();
+  return health.ok() ? kExitOk : Fail(kExitDevice, health);
 }
 
 ExitCode Run(const std::vector<std::string>& arguments) {

@@ -27,8 +27,8 @@ constexpr size_t kCallsPerRequestMax = 4;
 RequestLimits Limits(const config::ServerConfig& config, const LoadedModel& model) {
   RequestLimits limits;
   limits.model_name = model.name;
-  limits.context_tokens = model.llama->config().context_tokens;
-  limits.vocabulary_tokens = model.llama->config().vocab;
+  limits.context_tokens = model.config.context_tokens;
+  limits.vocabulary_tokens = model.config.vocab;
   limits.max_tokens_default = config.requests.max_tokens_default;
   limits.logprobs_max = config.requests.logprobs_max;
   limits.stop_strings_max = config.requests.stop_strings_max;
@@ -91,6 +91,8 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
   ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
   options.message_bytes_max = config.server.message_bytes_max;
   std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log));
+  // Whatever is left to do is to say so.
+  engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
   ASSIGN_OR_RETURN(serving->server_,
                    GrpcServer::Start(options, {&serving->inference_, &serving->control_}));
   if (!serving->address().is_loopback) {
@@ -119,7 +121,8 @@ void Serving::RunUntilDrained() {
     });
   });
   engine_->Drain(grace);
-  live_calls_.WaitUntilEmpty(hurried ? absl::Seconds(1) : kReadersTime);
+  const bool lost = !engine_->Health().ok();
+  live_calls_.WaitUntilEmpty(hurried || lost ? absl::Seconds(1) : kReadersTime);
   if (!hurried) absl::SleepFor(kLingerTime);
   drain_->Stop();
   hurries.join();
