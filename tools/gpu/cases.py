@@ -1,5 +1,5 @@
 """Named cases, run one after the other: each prints one line, "ok NAME", "FAIL NAME: why" or
-"skip NAME: why", and check.py counts them. A failed case does not end the others, a lost device
+"skip NAME: why", and runner.py counts them. A failed case does not end the others, a lost device
 does."""
 import argparse
 import itertools
@@ -31,8 +31,8 @@ def round_robin(groups):
 
 
 def run(cases, options):
-    """Runs (name, function) pairs; each function is given a random.Random of its own. Gives the
-    exit status."""
+    """Runs (name, function) pairs; each function is given a random.Random of its own, and may give a
+    figure worth telling. Gives the exit status."""
     print(f"seed {options.seed} (replay: SEED={options.seed})", flush=True)
     end = time.monotonic() + options.seconds
     counts = {"ok": 0, "FAIL": 0, "skip": 0}
@@ -55,11 +55,10 @@ def run(cases, options):
 
 def _run_one(function, rng):
     try:
-        function(rng)
+        return "ok", function(rng) or ""
     except Skip as skip:
         return "skip", str(skip)
     except (AssertionError, ebb_cuda.ApiError) as error:
         return "FAIL", " ".join(str(error).split())
     except Exception:  # A mistake of the check's own must not hide the other cases.
         return "FAIL", "the check itself failed: " + " | ".join(traceback.format_exc().splitlines()[-3:])
-    return "ok", ""
