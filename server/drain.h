@@ -1,4 +1,4 @@
-// DrainSwitch: how the server is told to end, by a signal or by the Drain call.
+// DrainSwitch: how the server is told to end, by a signal, by the Drain call or by a lost device.
 //
 //   first request of a drain      main wakes up and drains with that grace
 //   each later, shorter one       the drain hurries

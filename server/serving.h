@@ -1,7 +1,8 @@
 // Serving: the services of one engine behind one port, and how they end.
 //
 //   Start ──> ready ──(DrainSwitch)──> draining: NOT_SERVING, no new requests, running ones finish
-//                                        └──> every answer is sent, or its reader too slow ──> end
+//                         ^              └──> every answer is sent, or its reader too slow ──> end
+//             lost device ┘
 #pragma once
 
 #include <atomic>
@@ -34,7 +35,8 @@ class Serving {
 
   const ListenAddress& address() const { return server_->address(); }
 
-  // Waits for the switch, then drains and shuts down. Called once.
+  // Waits for the switch, then drains and shuts down. A lost device throws the switch, with no
+  // grace: Engine::Health says so afterwards. Called once.
   void RunUntilDrained();
 
  private:
