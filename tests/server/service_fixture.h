@@ -17,30 +17,10 @@
 #include "server/grpc_server.h"
 #include "server/inference_service.h"
 #include "server/text_codec_fake.h"
+#include "tests/server/keep_log.h"
 #include "tests/server/wait_until.h"
 
 namespace ebb::server {
-
-// Keeps what was written. Thread-safe.
-class KeepLog final : public base::Log {
- public:
-  void Write(absl::string_view event, nlohmann::ordered_json fields) override {
-    base::MutexLock lock(&mutex_);
-    lines_.emplace_back(std::string(event), std::move(fields));
-  }
-  std::vector<nlohmann::ordered_json> Of(const std::string& event) const {
-    base::MutexLock lock(&mutex_);
-    std::vector<nlohmann::ordered_json> found;
-    for (const auto& [name, fields] : lines_) {
-      if (name == event) found.push_back(fields);
-    }
-    return found;
-  }
-
- private:
-  mutable base::Mutex mutex_;
-  std::vector<std::pair<std::string, nlohmann::ordered_json>> lines_ ABSL_GUARDED_BY(mutex_);
-};
 
 class ServiceTest : public testing::Test {
  protected:

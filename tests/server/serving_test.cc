@@ -1,0 +1,136 @@
+// Serving as a whole, over a fake engine: how it ends when the device is lost.
+#include "server/serving.h"
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/clock.h"
+#include "engine/engine_fake.h"
+#include "gtest/gtest.h"
+#include "proto/ebb.grpc.pb.h"
+#include "proto/health.grpc.pb.h"
+#include "server/drain.h"
+#include "tests/server/keep_log.h"
+#include "tests/server/wait_until.h"
+
+namespace ebb::server {
+namespace {
+
+using HealthStatus = grpc::health::v1::HealthCheckResponse;
+
+// A model without weights, whose tokens are two letters.
+LoadedModel NewModel() {
+  model::TokenizerData data;
+  data.source = "test";
+  data.model = "gpt2";
+  data.pre = "gpt2";
+  data.tokens = {"a", "b", "</s>"};
+  data.token_types = {1, 1, 3};
+  data.eos_id = 2;
+  auto tokenizer = model::Tokenizer::Create(data);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  LoadedModel model;
+  model.name = "letters";
+  model.config.context_tokens = 1000;
+  model.config.vocab = 3;
+  model.codec = std::make_unique<ModelTextCodec>(*std::move(tokenizer),
+                                                 absl::FailedPreconditionError("none"));
+  return model;
+}
+
+class ServingTest : public testing::Test {
+ protected:
+  ServingTest() : model_(NewModel()) {
+    config::ServerConfig config;
+    config.server.listen = "127.0.0.1:0";
+    serving_ = *Serving::Start(config, model_, &engine_, &drain_, &clock_, &log_);
+    channel_ =
+        grpc::CreateChannel(serving_->address().ToString(), grpc::InsecureChannelCredentials());
+    stub_ = v1::Inference::NewStub(channel_);
+    health_stub_ = grpc::health::v1::Health::NewStub(channel_);
+    runner_ = std::thread([this] { serving_->RunUntilDrained(); });
+  }
+  ~ServingTest() override {
+    drain_.Request(absl::ZeroDuration());
+    runner_.join();
+  }
+
+  grpc::Status Generate() {
+    v1::GenerateRequest request;
+    request.set_text("ab");
+    v1::GenerateResponse response;
+    grpc::ClientContext context;
+    return stub_->Generate(&context, request, &response);
+  }
+
+  const LoadedModel model_;
+  engine::FakeEngine engine_;
+  DrainSwitch drain_;
+  base::RealClock clock_;
+  KeepLog log_;
+  std::unique_ptr<Serving> serving_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Inference::Stub> stub_;
+  std::unique_ptr<grpc::health::v1::Health::Stub> health_stub_;
+  std::thread runner_;
+};
+
+TEST_F(ServingTest, ALostDeviceEndsTheServerByItself) {
+  engine_.SetScript([](const engine::Request&) {
+    engine::FakeEngine::Script script;
+    script.tokens = {0, 1, 0};
+    script.hold_after = 1;  // Until the device goes.
+    return script;
+  });
+  grpc::ClientContext watching;
+  const auto watch = health_stub_->Watch(&watching, {});
+  HealthStatus health;
+  ASSERT_TRUE(watch->Read(&health));
+  EXPECT_EQ(health.status(), HealthStatus::SERVING);
+  // One runs, one waits behind it.
+  grpc::Status ends[2];
+  std::thread clients[2];
+  for (int i = 0; i < 2; ++i) {
+    clients[i] = std::thread([this, &ends, i] { ends[i] = Generate(); });
+  }
+  ASSERT_TRUE(tests::WaitUntil([&] { return engine_.requests().size() == 2; }));
+
+  engine_.LoseDevice("illegal address");
+  ASSERT_TRUE(watch->Read(&health));
+  EXPECT_EQ(health.status(), HealthStatus::NOT_SERVING);
+  for (int i = 0; i < 2; ++i) {
+    clients[i].join();
+    EXPECT_EQ(ends[i].error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_NE(ends[i].error_message().find("illegal address"), std::string::npos)
+        << ends[i].error_message();
+  }
+  // RunUntilDrained returns although nobody asked for a drain, and the watch ends.
+  while (watch->Read(&health)) {
+  }
+  EXPECT_EQ(log_.Of("draining").size(), 1u);
+  EXPECT_EQ(log_.Of("draining")[0].at("grace_seconds"), 0);
+  EXPECT_FALSE(engine_.Health().ok());
+}
+
+// A loss during a drain that would wait hurries it.
+TEST_F(ServingTest, ALossHurriesADrain) {
+  engine_.SetScript([](const engine::Request&) {
+    engine::FakeEngine::Script script;
+    script.tokens = {0, 1, 0};
+    script.hold_after = 1;
+    return script;
+  });
+  grpc::Status end;
+  std::thread client([&] { end = Generate(); });
+  ASSERT_TRUE(tests::WaitUntil([&] { return engine_.requests().size() == 1; }));
+  drain_.Request(absl::Hours(1));
+  ASSERT_TRUE(tests::WaitUntil([&] { return log_.Of("draining").size() == 1; }));
+  engine_.LoseDevice("gone");
+  client.join();
+  EXPECT_EQ(end.error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+}  // namespace
+}  // namespace ebb::server
