@@ -42,7 +42,7 @@ class Compute {
   // These need the weights.
   virtual int64_t weight_bytes() const = 0;
   // `banned_ids_max`: token ids that one request may forbid.
-  virtual std::unique_ptr<engine::StepRunnerFactory> MakeRunners(int32_t banned_ids_max) const = 0;
+  virtual std::unique_ptr<engine::StepRunnerFactory> MakeRunners(int32_t banned_ids_max) = 0;
 };
 
 // What config.device asks for. Writes one `device` line: what computes, and with device.kind `auto`

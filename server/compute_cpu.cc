@@ -41,7 +41,7 @@ class CpuCompute final : public Compute {
     return absl::OkStatus();
   }
   int64_t weight_bytes() const override { return llama_->weight_bytes(); }
-  std::unique_ptr<engine::StepRunnerFactory> MakeRunners(int32_t) const override {
+  std::unique_ptr<engine::StepRunnerFactory> MakeRunners(int32_t) override {
     return std::make_unique<engine::ModelStepRunnerFactory>(llama_.get(), clock_, kv_dtype_);
   }
 

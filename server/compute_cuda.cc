@@ -19,51 +19,48 @@ namespace {
 
 class CudaCompute final : public Compute {
  public:
-  CudaCompute(const config::CudaConfig& config, const base::Clock* clock,
-              std::unique_ptr<device::CudaLibrary> library,
-              std::unique_ptr<device::CudaDevice> device, std::unique_ptr<device::CudaVmm> vmm)
-      : config_(config),
+  struct Parts {
+    std::unique_ptr<device::CudaLibrary> library;
+    std::unique_ptr<device::CudaDevice> device;
+    std::unique_ptr<device::CudaVmm> vmm;
+  };
+  CudaCompute(Parts parts, bool edits_any_time, const engine::CudaStepRunnerFactory::Options& steps,
+              const base::Clock* clock)
+      : edits_any_time_(edits_any_time),
+        steps_(steps),
         clock_(clock),
-        library_(std::move(library)),
-        device_(std::move(device)),
-        vmm_(std::move(vmm)),
-        gated_vmm_(vmm_.get(), &gate_) {}
+        parts_(std::move(parts)),
+        gated_vmm_(parts_.vmm.get(), &gate_) {}
 
   absl::string_view name() const override { return "cuda"; }
   device::Vmm* vmm() override {
-    return edits_any_time() ? static_cast<device::Vmm*>(vmm_.get()) : &gated_vmm_;
+    return edits_any_time_ ? static_cast<device::Vmm*>(parts_.vmm.get()) : &gated_vmm_;
   }
   kernels::DType kv_dtype() const override { return kernels::DType::kBF16; }
   absl::Status Load(const model::WeightSource& source,
                     const model::LoadProgress& progress) override {
     CHECK(llama_ == nullptr);
-    ASSIGN_OR_RETURN(llama_, model::CudaLlama::Load(source, device_.get(), progress));
+    ASSIGN_OR_RETURN(llama_, model::CudaLlama::Load(source, parts_.device.get(), progress));
     return absl::OkStatus();
   }
   int64_t weight_bytes() const override { return llama_->weight_bytes(); }
-  std::unique_ptr<engine::StepRunnerFactory> MakeRunners(int32_t banned_ids_max) const override {
-    engine::CudaStepRunner::Parts parts;
-    parts.model = llama_.get();
-    parts.clock = clock_;
-    parts.gate = edits_any_time() ? nullptr : &gate_;
-    engine::CudaStepRunnerFactory::Options options;
-    options.batch_invariant = config_.batch_invariant;
-    options.prefill_sm_target =
-        std::max(1, device_->info().sm_count * config_.prefill_sm_percent / 100);
-    options.banned_ids_max = banned_ids_max;
-    return std::make_unique<engine::CudaStepRunnerFactory>(parts, options);
+  std::unique_ptr<engine::StepRunnerFactory> MakeRunners(int32_t banned_ids_max) override {
+    engine::CudaStepRunner::Parts runner;
+    runner.model = llama_.get();
+    runner.clock = clock_;
+    runner.gate = edits_any_time_ ? nullptr : &gate_;
+    engine::CudaStepRunnerFactory::Options steps = steps_;
+    steps.banned_ids_max = banned_ids_max;
+    return std::make_unique<engine::CudaStepRunnerFactory>(runner, steps);
   }
 
  private:
-  bool edits_any_time() const { return config_.page_edits == config::PageEdits::kAnyTime; }
-
-  const config::CudaConfig config_;
+  const bool edits_any_time_;
+  const engine::CudaStepRunnerFactory::Options steps_;
   const base::Clock* const clock_;
   // In order of construction; destroyed in reverse.
-  const std::unique_ptr<device::CudaLibrary> library_;
-  const std::unique_ptr<device::CudaDevice> device_;
-  const std::unique_ptr<device::CudaVmm> vmm_;
-  mutable device::LaunchGate gate_;
+  const Parts parts_;
+  device::LaunchGate gate_;
   device::GatedVmm gated_vmm_;
   std::unique_ptr<model::CudaLlama> llama_;
 };
@@ -111,8 +108,12 @@ absl::StatusOr<std::unique_ptr<Compute>> OpenCudaCompute(const config::ServerCon
                         {"driver", Version(driver.driver_version)},
                         {"toolkit", Version(driver.toolkit_version)},
                         {"library", library->origin()}});
-  return std::make_unique<CudaCompute>(config.cuda, clock, std::move(library), std::move(device),
-                                       std::move(vmm));
+  engine::CudaStepRunnerFactory::Options steps;
+  steps.batch_invariant = config.cuda.batch_invariant;
+  steps.prefill_sm_target = std::max(1, info.sm_count * config.cuda.prefill_sm_percent / 100);
+  return std::make_unique<CudaCompute>(
+      CudaCompute::Parts{std::move(library), std::move(device), std::move(vmm)},
+      config.cuda.page_edits == config::PageEdits::kAnyTime, steps, clock);
 }
 
 }  // namespace ebb::server
