@@ -19,6 +19,7 @@
 #include "memory/release_plan.h"
 #include "tests/memory/memory_checker.h"
 #include "tests/memory/seed.h"
+#include "tests/memory/test_device.h"
 
 namespace ebb::memory {
 namespace {
@@ -58,7 +59,8 @@ class ToyEngine {
   explicit ToyEngine(uint64_t seed)
       : rng_(seed),
         device_bytes_(rng_.Between(20, 60) * kGranule),
-        vmm_({kGranule, device_bytes_, /*backed=*/false}) {
+        device_(kGranule, device_bytes_),
+        vmm_(device_.fake()) {
     KvMemory::Options options;
     const KvGeometry geometry = KvGeometry::Create({2, 8, 1024}, kGranule, 4).value();
     page_bytes_ = geometry.page_bytes();
@@ -69,9 +71,9 @@ class ToyEngine {
     options.shrink.windows_kept = 2;
     options.shrink.pages_at_once = 2;
     options.workspaces = {{"workspace.prefill", 3 * kGranule}, {"workspace.decode", kGranule}};
-    memory_ = KvMemory::Create(geometry, options, &vmm_).value();
+    memory_ = KvMemory::Create(geometry, options, device_.vmm()).value();
     for (int lane = 0; lane < kLanes; ++lane) readers_[lane] = memory_->readers().Add("lane");
-    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{3}, memory_.get(), &vmm_, &clock_,
+    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{3}, memory_.get(), device_.vmm(), &clock_,
                                            &mutex_);
     before_ = Picture();
     vmm_.SetBeforeCall([this](VmmCall call) {
@@ -390,7 +392,8 @@ class ToyEngine {
 
   base::Rng rng_;
   const int64_t device_bytes_;
-  device::FakeVmm vmm_;
+  TestDevice device_;
+  device::FakeVmm& vmm_;
   base::FakeClock clock_;
   base::Mutex mutex_;
   int64_t page_bytes_ = 0;

@@ -10,6 +10,7 @@
 #include "device/vmm_fake.h"
 #include "memory/kv_memory.h"
 #include "tests/memory/memory_checker.h"
+#include "tests/memory/test_device.h"
 
 namespace ebb::memory {
 namespace {
@@ -22,7 +23,7 @@ constexpr int64_t kPage = 2 * kGranule;  // 4 blocks of 16 tokens.
 
 class PageKeeperTest : public testing::Test {
  protected:
-  PageKeeperTest() : vmm_(VmmOptions()) {
+  PageKeeperTest() {
     options_.ceiling_bytes = 10 * kPage;
     options_.limit_bytes = 8 * kPage;
     options_.shrink.windows_kept = 2;
@@ -32,20 +33,14 @@ class PageKeeperTest : public testing::Test {
   }
   ~PageKeeperTest() override { Stop(); }
 
-  static device::FakeVmm::Options VmmOptions() {
-    device::FakeVmm::Options options;
-    options.granularity_bytes = kGranule;
-    options.capacity_bytes = 100 * kPage;
-    return options;
-  }
   // (Re)makes the memory from options_.
   void Start() {
     Stop();
     const KvGeometry geometry = KvGeometry::Create({2, 16, 1024}, kGranule, 4).value();
     ASSERT_EQ(geometry.page_bytes(), kPage);
-    memory_ = KvMemory::Create(geometry, options_, &vmm_).value();
+    memory_ = KvMemory::Create(geometry, options_, device_.vmm()).value();
     decode_reader_ = memory_->readers().Add("decode");
-    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{4}, memory_.get(), &vmm_, &clock_,
+    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{4}, memory_.get(), device_.vmm(), &clock_,
                                            &mutex_);
   }
   void Stop() {
@@ -83,7 +78,8 @@ class PageKeeperTest : public testing::Test {
     return table;
   }
 
-  device::FakeVmm vmm_;
+  TestDevice device_{kGranule, 100 * kPage};
+  device::FakeVmm& vmm_ = device_.fake();
   base::FakeClock clock_;
   base::Mutex mutex_;
   KvMemory::Options options_;

@@ -162,13 +162,13 @@ int64_t FakeCuda::FreeBytesLocked() const {
       0, options_.capacity_bytes - vmm_.created_bytes() - alloc_bytes_ - peer_bytes_);
 }
 
-int32_t FakeCuda::MemoryInfo(int64_t* free_bytes, int64_t* total_bytes) const {
+int32_t FakeCuda::MemoryInfo(int64_t* free_bytes, int64_t* total_bytes) {
   const int32_t code = Enter();
   if (code != EBB_CUDA_OK) return code;
-  base::MutexLock lock(&mutex_);
-  *free_bytes = FreeBytesLocked();
+  const absl::StatusOr<int64_t> bytes = vmm_.FreeBytes();
+  *free_bytes = bytes.ok() ? *bytes : 0;
   *total_bytes = options_.capacity_bytes;
-  return EBB_CUDA_OK;
+  return CodeOf(bytes.status());
 }
 
 int32_t FakeCuda::Alloc(int64_t bytes, void** memory) {

@@ -78,7 +78,8 @@ class FakeCuda {
   void Release(EbbCudaStream* stream);
   // Another process holds this many bytes of the device.
   void SetPeerBytes(int64_t bytes);
-  // The rules of virtual memory, its failures and counts. Its peer bytes are this object's own.
+  // The rules of virtual memory, its failures and counts; free bytes are read from it, too. Its
+  // peer bytes are set by this object, at each allocation.
   FakeVmm& vmm() { return vmm_; }
 
   // ---- what a test looks at
@@ -97,7 +98,7 @@ class FakeCuda {
   int32_t Enter(FakeCudaCall call);
   // Before a kernel or copy runs. False: the device is lost, and it does not.
   bool BeginRun();
-  int32_t MemoryInfo(int64_t* free_bytes, int64_t* total_bytes) const;
+  int32_t MemoryInfo(int64_t* free_bytes, int64_t* total_bytes);
   int32_t Alloc(int64_t bytes, void** memory);
   int32_t Free(void* memory);
   int32_t HostAlloc(int64_t bytes, void** memory);

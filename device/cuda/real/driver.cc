@@ -34,7 +34,8 @@ Found Failed(EbbCudaCode code, std::string text) {
 Found InitFailed(const Driver& driver, CUresult result) {
   const char* name = nullptr;
   driver.cuGetErrorName_(result, &name);
-  const std::string text = "cuInit: " + std::string(name == nullptr ? "unknown error" : name);
+  const std::string text =
+      "the driver cannot be used: " + std::string(name == nullptr ? "unknown error" : name);
   switch (result) {
     case CUDA_ERROR_NO_DEVICE:
       return Failed(EBB_CUDA_NO_DEVICE,
@@ -81,7 +82,8 @@ Found Find() {
   EBB_DRIVER_CALLS(EBB_DRIVER_FIND)
 #undef EBB_DRIVER_FIND
   if (found.driver.cuDriverGetVersion_ != nullptr) {
-    found.driver.cuDriverGetVersion_(&found.driver.version);
+    const CUresult result = found.driver.cuDriverGetVersion_(&found.driver.version);
+    if (result != CUDA_SUCCESS && missing == nullptr) return InitFailed(found.driver, result);
   }
   // Drivers serve every toolkit of their own major version and of older ones.
   if (found.driver.version / 1000 < CUDART_VERSION / 1000) {
