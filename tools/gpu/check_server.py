@@ -46,7 +46,7 @@ class Server:
             time.sleep(0.05)
 
     def limit_bytes(self):
-        return (128 if self.options.small else 4096) * MIB
+        return (512 if self.options.small else 4096) * MIB
 
     def lines(self, event):
         for text in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
