@@ -119,7 +119,8 @@ CudaStepLayout CudaStepPlanner::LayOutSizes(CudaStepSizes sizes) const {
   layout.sampled = places.Take<EbbCudaSampled>(sizes.logits_rows);
   layout.pass = places.end();
   layout.total_bytes =
-      layout.pass + model_->WorkspaceBytes({sizes.rows, sizes.logits_rows, sizes.slots});
+      layout.pass + model_->WorkspaceBytes(
+                        {sizes.rows, sizes.logits_rows, sizes.slots, options_.batch_invariant});
   return layout;
 }
 

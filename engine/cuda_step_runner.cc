@@ -151,7 +151,8 @@ absl::Status CudaStepRunner::QueuePass(Lane lane, const CudaStepLayout& layout, 
   };
   model::CudaPass pass;
   pass.stream = StateOf(lane).stream->native();
-  pass.shape = {layout.sizes.rows, layout.sizes.logits_rows, layout.sizes.slots};
+  pass.shape = {layout.sizes.rows, layout.sizes.logits_rows, layout.sizes.slots,
+                planner_.options().batch_invariant};
   pass.ids = ints(layout.ids);
   pass.positions = ints(layout.positions);
   pass.sequence_of_row = ints(layout.sequence_of_row);
@@ -165,7 +166,6 @@ absl::Status CudaStepRunner::QueuePass(Lane lane, const CudaStepLayout& layout, 
   pass.logits_rows = in_bucket ? nullptr : ints(layout.logits_rows);
   pass.workspace = base + layout.pass;
   pass.sm_target = lane == Lane::kPrefill ? planner_.options().prefill_sm_target : 0;
-  pass.batch_invariant = planner_.options().batch_invariant;
   ASSIGN_OR_RETURN(float* const logits, parts_.model->Forward(pass));
   if (logits == nullptr) return absl::OkStatus();
 

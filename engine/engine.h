@@ -61,8 +61,8 @@ class Engine {
   virtual MemoryView Memory() const = 0;
   virtual LoadView Load() const = 0;
 
-  // OK, until the device is lost: then UNAVAILABLE with what it said, for good. Nothing computes any
-  // more, every unfinished request ends with this status, and only a new process mends it.
+  // OK, until the device is lost: then UNAVAILABLE with what it said, for good. Nothing computes
+  // any more, every unfinished request ends with this status, and only a new process mends it.
   virtual absl::Status Health() const = 0;
   // `on_lost` is called once, from any thread, when Health turns; at once when it has turned. It
   // must not call back into the engine, and stays valid for as long as the engine lives. Set once.

@@ -64,8 +64,9 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(
   shape.block_tokens = options.memory.block_tokens;
   shape.layer_block_bytes = kernels::PagedKv::LayerBlockBytes(runners.kv_dtype(), config.kv_heads,
                                                               config.head_dim, shape.block_tokens);
-  ASSIGN_OR_RETURN(const memory::KvGeometry geometry,
-                   memory::KvGeometry::Create(shape, parts.vmm->granularity_bytes()));
+  ASSIGN_OR_RETURN(
+      const memory::KvGeometry geometry,
+      memory::KvGeometry::Create(shape, parts.vmm->granularity_bytes(), parts.blocks_per_page));
   std::unique_ptr<ModelEngine> self(new ModelEngine(parts.log));
   ASSIGN_OR_RETURN(self->memory_, memory::KvMemory::Create(
                                       geometry, MemoryOptionsOf(options, runners), parts.vmm));

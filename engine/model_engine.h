@@ -28,6 +28,7 @@ struct ModelEngineParts {
   const base::Clock* clock = nullptr;
   base::Log* log = nullptr;
   const StepPolicy* policy = nullptr;
+  int32_t blocks_per_page = 0;   // 0: KvGeometry chooses. Small pages make small tests.
   std::vector<int32_t> end_ids;  // End of sequence, end of turn.
 };
 

@@ -1,5 +1,6 @@
 // Outbox: what must be told outside once the engine's mutex is released: ends of requests, log
-// lines, the loss of the device. Filled under the mutex, delivered by EngineCore::Deliver without it.
+// lines, the loss of the device. Filled under the mutex, delivered by EngineCore::Deliver without
+// it.
 #pragma once
 
 #include <memory>

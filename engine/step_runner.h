@@ -5,8 +5,9 @@
 //
 // A lane has at most one step in flight. The two lanes run side by side.
 //
-// When the device is lost, steps in flight still complete: with device_lost, as does every step that
-// is submitted after.
+// When the device is lost, steps in flight still complete: with device_lost, as does every step
+// that is submitted after.
+//
 // Forms: ModelStepRunner (a model and a sampler on the host's processors), CudaStepRunner (a CUDA
 // device), FakeStepRunner (tests).
 #pragma once

@@ -93,6 +93,7 @@ struct CudaLlama::Workspace {
   float* partial_stats = nullptr;  // [slots_max, heads, 2]
   float* logits = nullptr;         // [logits_rows, vocab]
   uint8_t* scratch = nullptr;      // Of matrix products.
+  int64_t scratch_bytes = 0;
   int64_t total_bytes = 0;
 };
 
@@ -133,7 +134,9 @@ CudaLlama::Workspace CudaLlama::LayOut(const CudaPassShape& shape, uint8_t* base
   carver.Take<uint8_t>(
       1, static_cast<int64_t>(std::max(attention.used_bytes(), feed_forward.used_bytes())));
   w.logits = carver.Take<float>(shape.logits_row_count, config_.vocab);
-  w.scratch = carver.Take<uint8_t>(1, scratch_bytes_);
+  // Only the kernels of others need any.
+  w.scratch_bytes = shape.batch_invariant ? 0 : scratch_bytes_;
+  w.scratch = carver.Take<uint8_t>(1, w.scratch_bytes);
   w.total_bytes = static_cast<int64_t>(carver.used_bytes());
   return w;
 }
@@ -148,7 +151,7 @@ int64_t CudaLlama::WorkspaceBytes(const CudaPassShape& shape) const {
 absl::StatusOr<float*> CudaLlama::Forward(const CudaPass& pass) const {
   CHECK_GT(pass.shape.row_count, 0);
   CHECK(pass.shape.slots_max > 0 || pass.tile_count > 0);
-  CHECK(!pass.batch_invariant || pass.shape.slots_max == 0);
+  CHECK(!pass.shape.batch_invariant || pass.shape.slots_max == 0);
   CHECK(pass.kv.layers == config_.layers && pass.kv.kv_heads == config_.kv_heads &&
         pass.kv.head_dim == config_.head_dim);
   CHECK_EQ(reinterpret_cast<uintptr_t>(pass.workspace) % kAlignment, 0u);
@@ -186,9 +189,9 @@ absl::Status CudaLlama::Norm(const CudaPass& pass, const float* weight, const Wo
 // `op` has weight, x, y, shape and output; the rest is the pass's.
 absl::Status CudaLlama::Linear(const CudaPass& pass, const Workspace& w, EbbCudaLinear op) const {
   op.scratch = w.scratch;
-  op.scratch_bytes = scratch_bytes_;
+  op.scratch_bytes = w.scratch_bytes;
   op.sm_target = pass.sm_target;
-  op.invariant = pass.batch_invariant ? 1 : 0;
+  op.invariant = pass.shape.batch_invariant ? 1 : 0;
   return device_->Check(device_->api().linear(pass.stream, &op), "linear");
 }
 

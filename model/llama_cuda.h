@@ -31,6 +31,8 @@ struct CudaPassShape {
   int32_t row_count = 0;         // At least 1.
   int32_t logits_row_count = 0;  // At most row_count.
   int32_t slots_max = 0;         // Partial results of decode attention; 0: attention by tiles.
+  // A row's bits depend on nothing but the row and its sequence. REQUIRES: attention by tiles.
+  bool batch_invariant = false;
 };
 
 // One pass. Pointers name device memory, which the caller fills before the pass runs and leaves in
@@ -56,8 +58,6 @@ struct CudaPass {
 
   uint8_t* workspace = nullptr;  // At least WorkspaceBytes(shape); aligned to 256.
   int32_t sm_target = 0;         // As in EbbCudaLinear.
-  // A row's bits depend on nothing but the row and its sequence. REQUIRES: attention by tiles.
-  bool batch_invariant = false;
 };
 
 class CudaLlama {

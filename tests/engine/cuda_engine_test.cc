@@ -1,0 +1,232 @@
+// The whole engine on the fake CUDA library: whatever the memory, the chunks and the company, a
+// request gets exactly the tokens that it gets alone (batch-invariant mode), while the pool grows,
+// shrinks and is fought over, with pages edited at joint boundaries.
+
+#include <algorithm>
+#include <cstdint>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "device/cuda/cuda_vmm.h"
+#include "device/cuda/fake/fake_cuda.h"
+#include "device/launch_gate.h"
+#include "device/vmm_gated.h"
+#include "engine/cuda_step_runner.h"
+#include "engine/model_engine.h"
+#include "gtest/gtest.h"
+#include "kernels/cuda/library/fake_api.h"
+#include "model/open_model.h"
+#include "scheduler/local_policy.h"
+#include "tests/engine/recording_sink.h"
+#include "tests/model/seed.h"
+
+namespace ebb::engine {
+namespace {
+
+class CudaEngineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    device::FakeCudaOptions fake;
+    fake.granularity_bytes = kPageBytes;
+    device::SetFakeCudaOptions(fake);
+    auto device = device::CudaDevice::Open(&library_, 0);
+    ASSERT_TRUE(device.ok()) << device.status();
+    device_ = *std::move(device);
+    auto vmm = device::CudaVmm::Create(device_.get());
+    ASSERT_TRUE(vmm.ok()) << vmm.status();
+    vmm_ = *std::move(vmm);
+    auto opened = model::OpenModel("tests/golden/tiny_llama");
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    auto model = model::CudaLlama::Load(*opened->weights, device_.get());
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = *std::move(model);
+  }
+
+  static LocalEngineOptions Options() {
+    LocalEngineOptions options;
+    options.queue.running_sequences_max = 4;
+    options.queue.growth_prior_tokens = 4;
+    options.queue.resume_immunity_tokens = 2;
+    options.step.chunk_tokens_max = 32;
+    options.step.logits_rows_max = 16;
+    options.window.decode_steps = 4;
+    options.window.decode_min = absl::Milliseconds(1);
+    options.window.prefill_min = absl::Milliseconds(1);
+    options.memory.limit_bytes = int64_t{256} << 20;
+    options.memory.ceiling_bytes = int64_t{256} << 20;
+    options.memory.headroom_bytes = 0;
+    options.memory.block_tokens = 8;
+    options.memory.slack_pages = 0;
+    options.memory.prepared_pages = 0;
+    options.memory.shrink_windows = 1;
+    options.memory.shrink_after = absl::ZeroDuration();
+    options.memory.idle = absl::Milliseconds(1);
+    return options;
+  }
+
+  static std::vector<Request> Requests(uint64_t seed) {
+    base::Rng rng(seed);
+    std::vector<Request> requests;
+    for (int i = 0; i < 5; ++i) {
+      Request request;
+      for (int64_t n = rng.Between(3, i == 3 ? 40 : 14); n > 0; --n) {
+        request.prompt.push_back(static_cast<int32_t>(rng.Between(0, 300)));
+      }
+      request.sampling.temperature = i % 2 == 0 ? 0.0 : 0.9;
+      request.sampling.seed = static_cast<uint64_t>(1000 + i);
+      request.sampling.logprobs = 1;
+      request.sampling.prompt_logprobs = i == 3 ? 0 : -1;
+      request.stopping.max_tokens = static_cast<int32_t>(rng.Between(50, 70));
+      request.stopping.ignore_eos = true;
+      requests.push_back(std::move(request));
+    }
+    return requests;
+  }
+
+  struct Answer {
+    std::vector<int32_t> tokens;
+    std::vector<float> logprobs;
+    std::vector<float> prompt_logprobs;
+    int32_t preemptions = 0;
+  };
+
+  // Of both lanes, in whole pages.
+  int64_t WorkspaceBytes(const LocalEngineOptions& options) const {
+    CudaStepRunner::Parts parts;
+    parts.model = model_.get();
+    CudaStepRunnerFactory::Options runner_options;
+    runner_options.batch_invariant = batch_invariant_;
+    const CudaStepRunnerFactory runners(parts, runner_options);
+    int64_t bytes = 0;
+    for (const Lane lane : {Lane::kPrefill, Lane::kDecode}) {
+      bytes += base::Checked(runners.WorkspaceBytesMax(options, lane)).RoundUp(kPageBytes).value();
+    }
+    return bytes;
+  }
+
+  // Runs the requests on one engine, all at once or one after the other.
+  std::vector<Answer> Run(const LocalEngineOptions& options, const std::vector<Request>& requests,
+                          bool at_once) {
+    device::LaunchGate gate;
+    device::GatedVmm vmm(vmm_.get(), &gate);
+    base::RealClock clock;
+    base::NullLog log;
+    const scheduler::LocalPolicy policy(scheduler::LocalPolicy::OptionsFrom(options));
+    CudaStepRunner::Parts runner_parts;
+    runner_parts.model = model_.get();
+    runner_parts.clock = &clock;
+    runner_parts.gate = &gate;
+    CudaStepRunnerFactory::Options runner_options;
+    runner_options.batch_invariant = batch_invariant_;
+    const CudaStepRunnerFactory runners(runner_parts, runner_options);
+    ModelEngineParts parts;
+    parts.runners = &runners;
+    parts.vmm = &vmm;
+    parts.clock = &clock;
+    parts.log = &log;
+    parts.policy = &policy;
+    parts.blocks_per_page = 2;
+    parts.end_ids = {2};
+    absl::StatusOr<std::unique_ptr<ModelEngine>> engine = ModelEngine::Create(options, parts);
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    if (!engine.ok()) return {};
+    std::vector<std::shared_ptr<RecordingSink>> sinks;
+    for (const Request& request : requests) {
+      sinks.push_back(std::make_shared<RecordingSink>());
+      const absl::StatusOr<RequestId> id = (*engine)->engine()->Submit(request, sinks.back());
+      EXPECT_TRUE(id.ok()) << id.status();
+      if (!at_once) sinks.back()->Wait();
+    }
+    std::vector<Answer> answers;
+    for (const auto& sink : sinks) {
+      Answer answer;
+      const Finish finish = sink->Wait();
+      EXPECT_EQ(finish.reason, FinishReason::kLength) << finish.status;
+      answer.tokens = sink->tokens();
+      answer.logprobs = sink->logprobs();
+      for (const auto& call : sink->prompt_logprobs()) {
+        for (const PromptLogprob& one : call) answer.prompt_logprobs.push_back(one.logprob);
+      }
+      answer.preemptions = finish.preemptions;
+      answers.push_back(std::move(answer));
+    }
+    EXPECT_LE((*engine)->engine()->Memory().held_bytes, options.memory.limit_bytes);
+    return answers;
+  }
+
+  static void ExpectSame(const std::vector<Answer>& got, const std::vector<Answer>& wanted) {
+    ASSERT_EQ(got.size(), wanted.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(got[i].tokens, wanted[i].tokens) << "request " << i;
+      // Bit for bit: the numbers before the choice are the same too.
+      EXPECT_EQ(got[i].logprobs, wanted[i].logprobs) << "request " << i;
+      EXPECT_EQ(got[i].prompt_logprobs, wanted[i].prompt_logprobs) << "request " << i;
+    }
+  }
+
+  static constexpr int64_t kPageBytes = 4096;
+  static constexpr int64_t kPageTokens = 16;  // Two blocks of the model's keys and values.
+
+  bool batch_invariant_ = true;
+  const device::CudaLibrary library_{EbbCudaFakeApi()};
+  // In order of construction; destroyed in reverse.
+  std::unique_ptr<device::CudaDevice> device_;
+  std::unique_ptr<device::CudaVmm> vmm_;
+  std::unique_ptr<model::CudaLlama> model_;
+};
+
+TEST_F(CudaEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
+  const std::vector<Request> requests = Requests(model::TestSeed(11));
+  const std::vector<Answer> quiet = Run(Options(), requests, false);
+  EXPECT_EQ(quiet[3].prompt_logprobs.size(), requests[3].prompt.size() - 1);
+  {
+    SCOPED_TRACE("all at once, in chunks of 7");
+    LocalEngineOptions options = Options();
+    options.step.chunk_tokens_max = 7;
+    ExpectSame(Run(options, requests, true), quiet);
+  }
+  {
+    SCOPED_TRACE("too little memory");
+    LocalEngineOptions options = Options();
+    // Small steps: decode may use what prefill's workspace does not.
+    options.step.chunk_tokens_max = 8;
+    options.step.logits_rows_max = 4;
+    // Room for the longest request and a page more, where four run that each grow to four or more.
+    int64_t longest = 0;
+    for (const Request& request : requests) {
+      longest = std::max(longest,
+                         static_cast<int64_t>(request.prompt.size()) + request.stopping.max_tokens);
+    }
+    options.memory.limit_bytes = WorkspaceBytes(options) + (longest / kPageTokens + 2) * kPageBytes;
+    const std::vector<Answer> tight = Run(options, requests, true);
+    ExpectSame(tight, quiet);
+    int32_t preemptions = 0;
+    for (const Answer& answer : tight) preemptions += answer.preemptions;
+    std::cout << "preemptions: " << preemptions << "\n";
+    EXPECT_GT(preemptions, 0);
+  }
+}
+
+// Without the mode a token may depend on its company, but every request still gets all of its
+// tokens, and greedy ones of a request that is alone are the same each time.
+TEST_F(CudaEngineTest, TheFastFormServesToo) {
+  batch_invariant_ = false;
+  std::vector<Request> requests = Requests(model::TestSeed(12));
+  requests.resize(3);
+  for (Request& request : requests) request.stopping.max_tokens = 12;
+  const std::vector<Answer> together = Run(Options(), requests, true);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_EQ(together[i].tokens.size(), static_cast<size_t>(requests[i].stopping.max_tokens));
+  }
+  ExpectSame(Run(Options(), {requests[0]}, false), Run(Options(), {requests[0]}, false));
+}
+
+}  // namespace
+}  // namespace ebb::engine
