@@ -34,7 +34,7 @@ const std::map<std::string, std::set<std::string>>& Allowed() {
       {"bench",
        {"base", "config", "device", "kernels", "memory", "model", "engine", "scheduler", "proto",
         "cli"}},
-      {"tools", {}},
+      {"tools", {"model", "kernels", "base"}},
       {"docs", {}},
       {"docker", {}},
       {"configs", {}},
