@@ -333,13 +333,14 @@ void EngineCore::Deliver(Outbox* outbox) {
     ending.sink.reset();
   }
   for (LogLine& line : outbox->lines) parts.log->Write(line.event, std::move(line.fields));
-  if (!outbox->endings.empty()) {
-    base::MutexLock lock(&mutex);
-    undelivered_count_ -= static_cast<int64_t>(outbox->endings.size());
-    if (sequences_.empty() && undelivered_count_ == 0) emptied_.SignalAll();
-  }
-  outbox->endings.clear();
   outbox->lines.clear();
+  // Whoever waits for the engine to be empty finds nothing of a request in anybody's hands.
+  const int64_t delivered_count = static_cast<int64_t>(outbox->endings.size());
+  outbox->endings.clear();
+  if (delivered_count == 0) return;
+  base::MutexLock lock(&mutex);
+  undelivered_count_ -= delivered_count;
+  if (sequences_.empty() && undelivered_count_ == 0) emptied_.SignalAll();
 }
 
 }  // namespace ebb::engine
