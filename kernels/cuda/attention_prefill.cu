@@ -14,9 +14,10 @@
 // weight of 0 times NaN were NaN.
 //
 // Floor: 4 * head_dim * heads operations for each row and position it sees, over the rate of
-// mma.sync; the warps' reading of shared memory (each warp reads every key for its 16 rows) comes
-// to about the same time. Registers by ptxas for head_dim 128: see kernels/cuda/README.md.
-#include <cmath>
+// mma.sync. Every warp reads all of a tile's keys and values for its 16 rows, which takes the
+// bandwidth of shared memory about as long (32 KiB for 2^19 operations at head_dim 128).
+// By ptxas for sm_90a: 112, 138, 164 and 168 registers for head_dim 32, 64, 96 and 128, nothing
+// spilled; with up to 68 KiB of shared memory three CTAs (12 warps) fit an SM of an H100.
 #include <cstdint>
 
 #include "device/cuda/cuda_error.h"
@@ -56,25 +57,31 @@ template <int kHeadDim>
 __device__ __forceinline__ void CopyTile(const PagedHead& head, int32_t first, int32_t end,
                                          Stage<kHeadDim> stage) {
   using Rows = SharedRows<kHeadDim>;
-  constexpr int kCopies = kPrefillKeyTile * Rows::kChunks / kThreads;
+  constexpr int kCopies = kPrefillKeyTile * Rows::kChunks / kThreads;  // A multiple of 2.
   const int thread = static_cast<int>(threadIdx.x);
-  // All entries first: they are waited for together.
-  int32_t indices[kCopies];
+  // Entries in batches: each is waited for together. Unrolling the batches too would cost more
+  // registers than three CTAs per SM leave.
+  constexpr int kBatch = 2;
+#pragma unroll 1
+  for (int begin = thread; begin < kCopies * kThreads; begin += kBatch * kThreads) {
+    int32_t indices[kBatch];
 #pragma unroll
-  for (int i = 0; i < kCopies; ++i) {
-    const int32_t position = first + (thread + i * kThreads) / Rows::kChunks;
-    indices[i] = position < end ? head.Index(position) : 0;
-  }
+    for (int i = 0; i < kBatch; ++i) {
+      const int32_t position = first + (begin + i * kThreads) / Rows::kChunks;
+      indices[i] = position < end ? head.Index(position) : 0;
+    }
 #pragma unroll
-  for (int i = 0; i < kCopies; ++i) {
-    const int row = (thread + i * kThreads) / Rows::kChunks;
-    const int column_bytes = (thread + i * kThreads) % Rows::kChunks * 16;
-    const bool valid = first + row < end;
-    // Of a row that is not there the address is not used.
-    const uint8_t* const key = valid ? head.Key(indices[i], first + row) + column_bytes : head.keys;
-    const int to = row * Rows::kRowBytes + column_bytes;
-    CopyAsync16(stage.keys + to, key, valid);
-    CopyAsync16(stage.values + to, key + (valid ? head.value_offset_bytes : 0), valid);
+    for (int i = 0; i < kBatch; ++i) {
+      const int row = (begin + i * kThreads) / Rows::kChunks;
+      const int column_bytes = (begin + i * kThreads) % Rows::kChunks * 16;
+      const bool valid = first + row < end;
+      // Of a row that is not there the address is not used.
+      const uint8_t* const key =
+          valid ? head.Key(indices[i], first + row) + column_bytes : head.keys;
+      const int to = row * Rows::kRowBytes + column_bytes;
+      CopyAsync16(stage.keys + to, key, valid);
+      CopyAsync16(stage.values + to, key + (valid ? head.value_offset_bytes : 0), valid);
+    }
   }
   CopyAsyncCommit();
 }

@@ -150,9 +150,11 @@ TEST(DecodePlan, EachPositionIsInOneSplitAndSplitsAreBounded) {
     DecodePlan again;
     PlanDecode(shape, lengths, slots_max, &again);
     ASSERT_EQ(again.slot_begins, plan.slot_begins);
-    ASSERT_EQ(again.splits.size(), plan.splits.size());
-    ASSERT_EQ(0, std::memcmp(again.splits.data(), plan.splits.data(),
-                             plan.splits.size() * sizeof(plan.splits[0])));
+    ASSERT_TRUE(std::equal(again.splits.begin(), again.splits.end(), plan.splits.begin(),
+                           plan.splits.end(),
+                           [](const EbbCudaDecodeSplit& a, const EbbCudaDecodeSplit& b) {
+                             return std::memcmp(&a, &b, sizeof(a)) == 0;
+                           }));
   }
 }
 
