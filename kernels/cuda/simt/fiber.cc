@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <utility>
 
 #include "base/check.h"
@@ -61,8 +62,12 @@ Fiber::Fiber(std::function<void()> body) : body_(std::move(body)) {
   CHECK(memory != MAP_FAILED) << "no memory for the stack of an emulated thread";
   CHECK_EQ(mprotect(memory, page, PROT_NONE), 0);
   stack_bottom_ = static_cast<char*>(memory) + page;
-  inside_ =
-      boost::context::detail::make_fcontext(stack_bottom_ + kStackBytes, kStackBytes, &Fiber::Main);
+  // Stacks begin at different places of their pages: with all at one place, the lines that a switch
+  // touches fall into the same few sets of the nearest cache.
+  static std::atomic<size_t> made = 0;
+  top_ = stack_bottom_ + kStackBytes - made++ % 16 * 256;
+  inside_ = boost::context::detail::make_fcontext(top_, static_cast<size_t>(top_ - stack_bottom_),
+                                                  &Fiber::Main);
 #if defined(__SANITIZE_THREAD__)
   self_ = __tsan_create_fiber(0);
 #endif
@@ -93,7 +98,7 @@ EBB_SWITCHES void Fiber::Enter() {
   caller_ = __tsan_get_current_fiber();
 #endif
   void* fake_stack = nullptr;
-  StartSwitch(&fake_stack, stack_bottom_, kStackBytes, self_);
+  StartSwitch(&fake_stack, stack_bottom_, static_cast<size_t>(top_ - stack_bottom_), self_);
   inside_ = boost::context::detail::jump_fcontext(inside_, this).fctx;
   FinishSwitch(fake_stack, nullptr, nullptr);
   if (body_ == nullptr) inside_ = nullptr;

@@ -38,7 +38,8 @@ class Fiber {
   boost::context::detail::fcontext_t inside_ = nullptr;   // Where the body stands; null at its end.
   boost::context::detail::fcontext_t outside_ = nullptr;  // Where Enter's caller stands.
   char* stack_bottom_ = nullptr;                          // The guard page lies below.
-  const void* caller_bottom_ = nullptr;                   // Of the stack that Enter was called on.
+  char* top_ = nullptr;
+  const void* caller_bottom_ = nullptr;  // Of the stack that Enter was called on.
   size_t caller_bytes_ = 0;
   void* fake_stack_ = nullptr;  // AddressSanitizer's, of the fiber while it does not run.
   void* self_ = nullptr;        // ThreadSanitizer's name of the fiber.

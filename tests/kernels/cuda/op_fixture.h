@@ -16,6 +16,10 @@
 #include <utility>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "base/check.h"
 #include "device/cuda/cuda_api.h"
 #include "device/cuda/cuda_library.h"
@@ -37,6 +41,7 @@ class CudaRig {
   const EbbCudaApi& api() const { return library_->api(); }
   EbbCudaContext* context() const { return context_; }
   EbbCudaStream* stream() const { return stream_; }
+  bool is_fake() const { return is_fake_; }
   void CheckOk(int32_t code) const { CHECK_EQ(code, EBB_CUDA_OK) << api().error_text(); }
 
  private:
@@ -49,21 +54,24 @@ class CudaRig {
     api().close(context_);
   }
 
-  static std::unique_ptr<device::CudaLibrary> Load() {
+  std::unique_ptr<device::CudaLibrary> Load() {
     const char* path = std::getenv("EBB_CUDA_LIBRARY");
-    if (path == nullptr) return std::make_unique<device::CudaLibrary>(EbbCudaFakeApi());
+    is_fake_ = path == nullptr;
+    if (is_fake_) return std::make_unique<device::CudaLibrary>(EbbCudaFakeApi());
     auto library = device::CudaLibrary::Load(path);
     CHECK(library.ok()) << library.status().ToString();
     return std::move(library).value();
   }
 
+  bool is_fake_ = false;
   const std::unique_ptr<device::CudaLibrary> library_;
   EbbCudaContext* context_ = nullptr;
   EbbCudaStream* stream_ = nullptr;
 };
 
-// `size()` elements in device memory, aligned to 256 bytes, between guard zones that are checked
-// when it goes.
+// `size()` elements in device memory, aligned to 256 bytes, between guard zones: what is written to
+// them fails the test when the array goes. With the fake library under AddressSanitizer, a kernel
+// that so much as reads them ends the process.
 template <typename T>
 class DeviceArray {
  public:
@@ -73,12 +81,16 @@ class DeviceArray {
     memory_ = static_cast<uint8_t*>(memory);
     rig().CheckOk(rig().api().fill_bytes(rig().stream(), memory_, kMark, AllBytes()));
     Poison();
+    rig().CheckOk(rig().api().stream_synchronize(rig().stream()));
+    SetGuarded(true);
   }
   DeviceArray(DeviceArray&& other) noexcept
       : size_(other.size_), memory_(std::exchange(other.memory_, nullptr)) {}
   DeviceArray& operator=(DeviceArray&&) = delete;
   ~DeviceArray() {
     if (memory_ == nullptr) return;
+    rig().CheckOk(rig().api().stream_synchronize(rig().stream()));
+    SetGuarded(false);
     CheckGuards();
     rig().CheckOk(rig().api().free(rig().context(), memory_));
   }
@@ -108,12 +120,29 @@ class DeviceArray {
   }
 
  private:
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr int64_t kGuardBytes = 16 << 10;  // Rows, not only elements, past the end.
+#else
   static constexpr int64_t kGuardBytes = 256;
+#endif
   static constexpr uint8_t kMark = 0xA5;
 
   static CudaRig& rig() { return CudaRig::Get(); }
   int64_t Bytes() const { return static_cast<int64_t>(size_ * sizeof(T)); }
   int64_t AllBytes() const { return Bytes() + 2 * kGuardBytes; }
+
+  void SetGuarded([[maybe_unused]] bool guarded) const {
+#if defined(__SANITIZE_ADDRESS__)
+    if (!rig().is_fake()) return;
+    for (uint8_t* zone : {memory_, memory_ + kGuardBytes + Bytes()}) {
+      if (guarded) {
+        ASAN_POISON_MEMORY_REGION(zone, kGuardBytes);
+      } else {
+        ASAN_UNPOISON_MEMORY_REGION(zone, kGuardBytes);
+      }
+    }
+#endif
+  }
 
   void CheckGuards() const {
     std::vector<uint8_t> before(kGuardBytes), after(kGuardBytes);
