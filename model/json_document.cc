@@ -52,9 +52,12 @@ class JsonDocument::Builder final : public nlohmann::json_sax<nlohmann::json> {
 
   bool parse_error(size_t position, const std::string& last_token,
                    const nlohmann::json::exception&) override {
-    const int64_t at = offset_ + static_cast<int64_t>(position);
-    status_ = LoadError(absl::StatusCode::kInvalidArgument, document_->name_, "json", at,
-                        absl::StrCat("it is no JSON near \"", Printable(last_token),
+    return FailAt(position, last_token);
+  }
+  bool FailAt(size_t position, absl::string_view near) {
+    status_ = LoadError(absl::StatusCode::kInvalidArgument, document_->name_, "json",
+                        offset_ + static_cast<int64_t>(position),
+                        absl::StrCat("it is no JSON near \"", Printable(near),
                                      "\". The file is damaged: fetch it again."));
     return false;
   }
@@ -142,6 +145,11 @@ absl::StatusOr<std::unique_ptr<const JsonDocument>> JsonDocument::Parse(absl::st
   auto document = std::unique_ptr<JsonDocument>(new JsonDocument);
   document->name_ = std::string(file);
   Builder builder(document.get(), limits, offset);
+  // The parser takes it for the end and would leave the rest unread.
+  if (const size_t nul = text.find('\0'); nul != absl::string_view::npos) {
+    builder.FailAt(nul, text.substr(nul, 1));
+    return builder.status();
+  }
   const bool parsed = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   RETURN_IF_ERROR(builder.status());
   CHECK(parsed && !document->nodes_.empty());
