@@ -24,7 +24,6 @@ using kernels::DType;
 
 // Beside the weights: tokenizer.json, the files' tables and the file system's own needs.
 constexpr int64_t kSpareBytes = int64_t{64} << 20;
-constexpr double kGiB = 1 << 30;
 // A progress line for each part of the whole.
 constexpr int64_t kProgressParts = 10;
 
@@ -34,6 +33,13 @@ absl::Status UsageError(const std::string& what) {
                    "\nusage: make_model MODEL --output DIRECTORY [--dtype bf16|f32]\n"
                    "MODEL is random:SHAPE, a GGUF file or a Hugging Face directory. Shapes: ",
                    absl::StrJoin(model::RandomShapes(), ", ")));
+}
+
+// "14.96 GiB", "3.20 MiB".
+std::string InWords(int64_t bytes) {
+  const bool large = bytes >= int64_t{1} << 30;
+  return absl::StrFormat("%.2f %s", static_cast<double>(bytes) / (large ? 1 << 30 : 1 << 20),
+                         large ? "GiB" : "MiB");
 }
 
 int64_t WeightBytes(const model::ModelConfig& config, DType dtype) {
@@ -106,10 +112,9 @@ absl::StatusOr<MakeModelOptions> ParseMakeModel(absl::Span<const std::string> ar
 
 absl::Status CheckSpace(const std::string& output, int64_t needed_bytes, int64_t free_bytes) {
   if (needed_bytes + kSpareBytes <= free_bytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrFormat(
-      "%s: the model needs %.2f GiB, but only %.2f GiB are free there", model::Printable(output),
-      static_cast<double>(needed_bytes + kSpareBytes) / kGiB,
-      static_cast<double>(free_bytes) / kGiB));
+  return absl::ResourceExhaustedError(absl::StrCat(
+      model::Printable(output), ": the model needs ", InWords(needed_bytes + kSpareBytes),
+      ", but only ", InWords(free_bytes), " are free there"));
 }
 
 absl::Status MakeModel(const MakeModelOptions& options, std::ostream& progress) {
@@ -120,9 +125,8 @@ absl::Status MakeModel(const MakeModelOptions& options, std::ostream& progress) 
   const int64_t bytes = WeightBytes(config, options.dtype);
   ASSIGN_OR_RETURN(const int64_t free_bytes, FreeBytes(options.output));
   RETURN_IF_ERROR(CheckSpace(options.output, bytes, free_bytes));
-  progress << absl::StreamFormat("%s: %s, %d layers of width %d, %.2f GiB of %s\n", options.model,
-                                 config.architecture, config.layers, config.width,
-                                 static_cast<double>(bytes) / kGiB,
+  progress << absl::StreamFormat("%s: %s, %d layers of width %d, %s of %s\n", options.model,
+                                 config.architecture, config.layers, config.width, InWords(bytes),
                                  kernels::TraitsOf(options.dtype).name);
   model::ExportOptions export_options;
   export_options.dtype = options.dtype;
@@ -132,8 +136,8 @@ absl::Status MakeModel(const MakeModelOptions& options, std::ostream& progress) 
         const int64_t parts = bytes_done * kProgressParts / bytes_total;
         if (parts == parts_told) return;
         parts_told = parts;
-        progress << absl::StreamFormat("%3d %%  %.2f GiB written\n", parts * 100 / kProgressParts,
-                                       static_cast<double>(bytes_done) / kGiB)
+        progress << absl::StreamFormat("%3d %%  %s written\n", parts * 100 / kProgressParts,
+                                       InWords(bytes_done))
                  << std::flush;
       }));
   progress << options.output << " is complete\n";
