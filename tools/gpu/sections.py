@@ -83,7 +83,11 @@ def probe(context, budget):
         outcome = Outcome()
         outcome.skip("the pack holds no driver_probe")
         return outcome
-    return runner.whole(context, "driver_probe", [binary, "--library", context.library], budget)
+    command = [binary, "--library", context.library,
+               "--json", context.output / "driver_probe.jsonl"]
+    if context.fake:
+        command.append("--smoke")
+    return runner.whole(context, "driver_probe", command, budget)
 
 
 def kernels(context, budget):
@@ -96,15 +100,14 @@ def torch(context, budget):
 
 def models(context, budget):
     outcome = Outcome()
-    binary = context.binary("model_logits")
-    if not binary:
+    if not context.binary("model_logits"):
         outcome.skip("the pack holds no model_logits")
         return outcome
     if not importlib.util.find_spec("transformers"):
         outcome.skip("Python has no transformers")
         return outcome
     small = ["--small"] if context.fake else []
-    return _python(context, "check_models", budget, "--program", binary, *small)
+    return _python(context, "check_models", budget, "--pack", context.pack, *small)
 
 
 def pool(context, budget):
