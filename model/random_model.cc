@@ -1,5 +1,6 @@
 #include "model/random_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -59,6 +60,8 @@ ModelConfig ConfigOf(const Shape& shape) {
   if (shape.llama3_factor != 0) {
     config.rope_scaling.type = RopeScaling::Type::kLlama3;
     config.rope_scaling.factor = shape.llama3_factor;
+    config.rope_scaling.original_context_tokens =
+        std::min<double>(config.rope_scaling.original_context_tokens, shape.context_tokens / 4);
   }
   config.rope_frequencies =
       RopeFrequencies(config.rope_base, config.head_dim / 2, config.rope_scaling);
