@@ -24,8 +24,10 @@ class ServerProcess {
  public:
   static constexpr std::chrono::seconds kLimit{60};
 
-  // Starts `server/ebb_server` of the runfiles with these arguments.
-  explicit ServerProcess(const std::vector<std::string>& arguments);
+  // Starts `server/ebb_server` of the runfiles with these arguments, and with these variables
+  // ("NAME=value") beside the test's own.
+  explicit ServerProcess(const std::vector<std::string>& arguments,
+                         const std::vector<std::string>& variables = {});
   // SIGKILL, if it still runs.
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
