@@ -132,6 +132,13 @@ class GpuCheckTest(unittest.TestCase):
         log = (self.output / "driver_probe.log").read_text(encoding="utf-8")
         self.assertIn(f"{self.pack.resolve()}/lib/libebb_cuda.so {self.pack.resolve()}/lib:", log)
 
+    def test_without_a_device_the_rest_is_skipped(self):
+        self.add_gtest("a_test", "kernels", One="pass")
+        status, printed, summary = self.run_check("--only", "find,kernels")  # An empty library.
+        self.assertEqual(status, 1)
+        self.assertEqual(summary["find"]["failed"], 1)
+        self.assertIn("kernels: skipped: there is no device to check it on", printed)
+
     def test_refuses_wrong_arguments(self):
         wrong = (["--only", "kernles"], ["--minutes", "0"], ["--library", "/nowhere.so"],
                  ["--pack", "/nowhere"], ["--minutes", "x"])

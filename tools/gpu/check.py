@@ -67,7 +67,11 @@ def run_all(context, names, minutes):
         weight_left -= weight
         print(f"{name} (at most {share:.0f} s) ...", flush=True)
         try:
-            outcome = function(context, runner.Budget(share))
+            if "find" in outcomes and outcomes["find"].failed:
+                outcome = table.Outcome()
+                outcome.skip("there is no device to check it on")
+            else:
+                outcome = function(context, runner.Budget(share))
         except Exception as error:  # A mistake of one section's own must not hide the others.
             outcome = table.Outcome()
             outcome.fail(f"the check itself failed: {type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
 """Whole models on the device against transformers: random weights of each architecture, and the 8B
 Llama shape with fewer layers.
 
-    python3 check_models.py --library libebb_cuda.so --program model_logits [--small]
+    python3 check_models.py --library libebb_cuda.so --pack gpu_pack [--small]
 
 The reference is transformers in float32 on the same bf16 weights. How far bf16 activations may lie
 from it says transformers itself, run in bf16: our log-probabilities may be at most twice as far on
@@ -66,14 +66,14 @@ def log_probabilities(model, sequences, device):
     return torch.cat(rows)
 
 
-def ours(program, library, directory, sequences, chunk, seconds):
+def ours(options, directory, sequences, chunk):
     tokens, output = directory / "tokens.txt", directory / "logits.npy"
     lines = "".join(" ".join(map(str, ids)) + "\n" for ids in sequences)
     tokens.write_text(lines, encoding="utf-8")
-    command = [program, "--library", library, "--model", directory, "--tokens", tokens,
-               "--output", output, "--chunk", chunk]
+    command = [options.pack / "run", "model_logits", "--library", options.library,
+               "--model", directory, "--tokens", tokens, "--output", output, "--chunk", chunk]
     result = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.STDOUT, timeout=seconds, check=False)
+                            stderr=subprocess.STDOUT, timeout=options.seconds, check=False)
     last = result.stdout.strip().splitlines()[-1:] or ["it said nothing"]
     assert result.returncode == 0, f"model_logits ended with status {result.returncode}: {last[0]}"
     return torch.log_softmax(torch.from_numpy(numpy.load(output)).double(), dim=-1)
@@ -108,8 +108,7 @@ def case(options, device, name, config, lengths, chunk):
             del model
             if device == "cuda":
                 torch.cuda.empty_cache()
-            got = ours(options.program, options.library, directory, sequences, chunk, options.seconds)
-            return compare(got, reference, bf16)
+            return compare(ours(options, directory, sequences, chunk), reference, bf16)
     return f"model {name}, lengths {lengths}, chunks of {chunk}", check
 
 
@@ -136,7 +135,7 @@ def all_cases(options, device):
 
 def main():
     parser = cases.argument_parser(__doc__.splitlines()[0])
-    parser.add_argument("--program", required=True, help="model_logits, built by tools/gpu_pack")
+    parser.add_argument("--pack", type=pathlib.Path, required=True, help="it holds model_logits")
     parser.add_argument("--small", action="store_true", help="few and small cases, for the fake")
     options = parser.parse_args()
     # PyTorch's device, which need not be ours: with the fake library it is the CPU.

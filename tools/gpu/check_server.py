@@ -24,14 +24,13 @@ class Server:
         self.log = options.output / "ebb_server.log"
         self.process = None
         self.address = None
-        self.client = options.pack / "bin" / "ebb"
 
     def start(self):
         model = "random:tiny-llama" if self.options.small else "random:llama-3.2-1b"
         settings = ["device.kind=cuda", f"cuda.library={self.options.library}", "memory.idle_ms=500",
                     f"memory.limit_bytes={self.limit_bytes()}", f"memory.ceiling_bytes={1 << 34}",
                     *self.options.set]
-        command = [self.options.pack / "bin" / "ebb_server", "--model", model,
+        command = [self.options.pack / "run", "ebb_server", "--model", model,
                    "--listen", "127.0.0.1:0"]
         for setting in settings:
             command += ["--set", setting]
@@ -59,7 +58,8 @@ class Server:
         return (self.log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1][:300]
 
     def command(self, *arguments):
-        return [str(part) for part in (self.client, "--address", self.address, *arguments)]
+        return [str(part) for part in (
+            self.options.pack / "run", "ebb", "--address", self.address, *arguments)]
 
     def ebb(self, *arguments, seconds=120):
         """What a command of the client prints with --json."""

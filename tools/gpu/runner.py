@@ -33,12 +33,22 @@ class Context:
         return path if path.exists() else None
 
     def environment(self):
+        """Of packed programs: they find the pack's libraries, and the host's cuBLASLt."""
         environment = dict(os.environ)
         paths = [str(self.pack / "lib"), *cublas_directories()]
         if environment.get("LD_LIBRARY_PATH"):
             paths.append(environment["LD_LIBRARY_PATH"])
         environment["LD_LIBRARY_PATH"] = ":".join(paths)
         environment["EBB_CUDA_LIBRARY"] = str(self.library)
+        return environment
+
+    def python_environment(self):
+        """Of Python with PyTorch, which has libraries of its own: the pack's would get in their way.
+        Packed programs that it starts go through the pack's `run`. The fake needs the pack's."""
+        if self.fake:
+            return self.environment()
+        environment = dict(os.environ)
+        environment["EBB_LIBRARY_PATH"] = ":".join(cublas_directories())
         return environment
 
 
@@ -149,7 +159,7 @@ def _skip_reason(text, full):
 
 
 def lines(context, name, command, budget):
-    """A program that says "ok NAME", "FAIL NAME: why" or "skip NAME: why" for each case (cases.py)."""
+    """A Python program that says "ok NAME", "FAIL NAME: why" or "skip NAME: why" for each case (cases.py)."""
     outcome = Outcome()
     if budget.left() < SECONDS_MIN:
         outcome.skip(f"{name}: no time left")
@@ -157,7 +167,7 @@ def lines(context, name, command, budget):
     seconds = budget.left()
     # It stops by itself first, so that what was found is told.
     command = [*command, "--seconds", f"{max(1.0, seconds * 0.9 - 5):.0f}"]
-    status, text = run(context, name, command, seconds)
+    status, text = run(context, name, command, seconds, context.python_environment())
     for line in text.splitlines():
         if line.startswith("ok "):
             outcome.passed += 1
