@@ -16,7 +16,10 @@ _FLAGS = [
     # Each object names itself to the library, which loads its kernels when a device is opened.
     "-include device/cuda/real/kernel_module.h",
     "-I.",
-] + ["-gencode=arch=compute_%s,code=sm_%s" % (a, a) for a in _ARCHITECTURES]
+] + ["-gencode=arch=compute_%s,code=sm_%s" % (a, a) for a in _ARCHITECTURES] + [
+    # For devices that are newer than all of them: the driver compiles it when the device is opened.
+    "-gencode=arch=compute_100,code=compute_100",
+]
 
 def cuda_object(name, src, hdrs = [], visibility = None):
     """Compiles a .cu file by nvcc into the object NAME.o, for every architecture.
