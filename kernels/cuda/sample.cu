@@ -22,6 +22,7 @@ namespace {
 
 constexpr int kSmallVocabulary = 4096;
 constexpr int kSmallThreads = 256;
+constexpr double kFloatMax = 3.4028234663852886e38;
 constexpr int kRaw = 0;
 constexpr int kAllowed = 1;
 
@@ -181,7 +182,7 @@ __device__ uint32_t BoundOfTail(const Softmax& softmax, Mass mass, int32_t vocab
   const double weight = (each < 1 ? 0.5 : each) / kMassOfOne;
   const double logit = softmax.max + log(weight) / softmax.inverse_temperature;
   const double slack = 1e-6 * (fabs(softmax.max) + fabs(logit)) + 1e-30;
-  return KeyOf(static_cast<float>(fmax(logit - slack, -3.0e38)));
+  return KeyOf(static_cast<float>(fmax(logit - slack, -kFloatMax)));
 }
 
 // The sum of the masses of what `cut` keeps. REQUIRES: the cut has a key.

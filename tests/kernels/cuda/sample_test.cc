@@ -179,7 +179,6 @@ EbbCudaRowStatus StatusOf(const absl::Status& status) {
 bool ExpectAsTheModelSamples(const std::vector<float>& logits, const RowRequest& request,
                              const EbbCudaSampled& got) {
   model::SamplerScratch scratch;
-  bool rounding_decided = false;
   if (request.sample) {
     const auto want =
         model::Sample(logits, request.params, request.index, request.banned, &scratch);
@@ -204,7 +203,7 @@ bool ExpectAsTheModelSamples(const std::vector<float>& logits, const RowRequest&
     ExpectLogprob(got.target_logprob, want->logprob, logits.size());
     ExpectTop(got, want->top, logits.size());
   }
-  return rounding_decided;
+  return false;
 }
 
 // ---- random rows
@@ -334,6 +333,31 @@ TEST_F(SampleTest, ThousandsOfEqualLogits) {
     ExpectAsTheModelSamples(logits, requests[i], got[i]);
   }
   EXPECT_EQ(got[4].token_id, 4000);
+}
+
+// Logits at the ends of what a float holds, temperatures at the ends of what is taken.
+TEST_F(SampleTest, ExtremeLogitsAndTemperatures) {
+  const std::vector<std::vector<float>> rows = {
+      {-3.3e38f, -3.35e38f, -3.39e38f, -3.4e38f, -kInfinity},
+      {3.4e38f, -3.4e38f, 3.39e38f, 0},
+      {1e-45f, 0, -1e-45f, 2e-45f},
+      {-1e-38f, -1.5e-38f, -2e-38f, -3e-38f},
+  };
+  for (size_t r = 0; r < rows.size(); ++r) {
+    for (const float temperature : {1e-45f, 1e-38f, 1.0f, 3e38f}) {
+      for (const float top_p : {1.0f, 0.9f, 0.1f}) {
+        RowRequest request;
+        request.params.temperature = temperature;
+        request.params.top_p = top_p;
+        request.params.top_k = r % 2 == 0 ? 0 : 3;
+        request.params.logprobs = 4;
+        request.params.seed = 5 + r;
+        SCOPED_TRACE(testing::Message()
+                     << "row " << r << " temperature " << temperature << " top_p " << top_p);
+        EXPECT_FALSE(ExpectAsTheModelSamples(rows[r], request, RunOne(rows[r], request)));
+      }
+    }
+  }
 }
 
 // ---- by hand
