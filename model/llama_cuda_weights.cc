@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/status_macros.h"
 #include "model/cuda_upload.h"
+#include "model/load_error.h"
 
 namespace ebb::model {
 namespace {
@@ -84,9 +85,9 @@ absl::Status LoadOne(const WeightSource& source, const Place& place, uint8_t* to
                                   ? upload->CopyFloats(ToFloats(tensor), to)
                                   : upload->CopyAsBf16(tensor.dtype, tensor.bytes, to);
   if (!absl::IsInvalidArgument(status)) return status;
-  return absl::InvalidArgumentError(
-      absl::StrCat(source.name(), ": reason=nonfinite: ", NameOf(place.id), ": ", status.message(),
-                   ". The file is damaged: fetch it again."));
+  return LoadError(absl::StatusCode::kInvalidArgument, source.name(), "nonfinite", kNoOffset,
+                   absl::StrCat(NameOf(place.id), ": ", status.message(),
+                                ". bf16 has no such number: the CPU form serves this file."));
 }
 
 }  // namespace
