@@ -18,7 +18,7 @@ struct HfFile {
 
 inline constexpr HfFile kHfConfig = {"config.json", 1 << 20};
 inline constexpr HfFile kHfGenerationConfig = {"generation_config.json", 1 << 20};
-inline constexpr HfFile kHfTokenizer = {"tokenizer.json", 64 << 20};
+inline constexpr HfFile kHfTokenizer = {"tokenizer.json", 32 << 20};
 inline constexpr HfFile kHfTokenizerConfig = {"tokenizer_config.json", 16 << 20};
 inline constexpr HfFile kHfChatTemplate = {"chat_template.jinja", 1 << 20};
 inline constexpr HfFile kHfWeights = {"model.safetensors", UINT64_MAX};

@@ -150,6 +150,9 @@ absl::StatusOr<std::unique_ptr<const JsonDocument>> JsonDocument::Parse(absl::st
     builder.FailAt(nul, text.substr(nul, 1));
     return builder.status();
   }
+  // No text makes more; what is not written to costs nothing, where growing would cost twice.
+  document->strings_.reserve(text.size());
+  document->nodes_.reserve(std::min<size_t>(limits.value_count_max, text.size() / 2 + 1));
   const bool parsed = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   RETURN_IF_ERROR(builder.status());
   CHECK(parsed && !document->nodes_.empty());

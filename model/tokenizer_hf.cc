@@ -22,6 +22,7 @@ constexpr absl::string_view kQwen2Regex =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+constexpr int64_t kUnusedTokensMax = 262'144;
 constexpr absl::string_view kMend = " Save the model again.";
 
 std::string TypeOf(const JsonFields& part) {
@@ -419,11 +420,31 @@ absl::string_view RegexOfPretokenizer(absl::string_view pre) {
   return "";
 }
 
+namespace {
+
+// Before memory is taken for every row of the embedding: a file of few bytes can claim millions.
+absl::Status CheckTokenCount(const JsonFields& fields, int32_t vocab) {
+  int64_t text_count = 0;
+  if (const auto model = fields.Find("model"); model.has_value()) {
+    if (const auto texts = model->Find("vocab"); texts.has_value()) text_count += texts->size();
+  }
+  if (const auto added = fields.Find("added_tokens"); added.has_value()) {
+    text_count += added->size();
+  }
+  if (vocab - text_count <= kUnusedTokensMax) return absl::OkStatus();
+  return fields.Error("limit", absl::StrCat("it has ", text_count, " tokens for the ", vocab,
+                                            " rows of the embedding; at most ", kUnusedTokensMax,
+                                            " rows may have none."));
+}
+
+}  // namespace
+
 absl::StatusOr<TokenizerData> TokenizerDataFromHf(const std::string& directory, int32_t vocab) {
   TokenizerData data;
   ASSIGN_OR_RETURN(const auto json, ReadJson(directory, kHfTokenizer));
   ASSIGN_OR_RETURN(const JsonFields fields, FieldsOf(*json));
   data.source = json->name();
+  RETURN_IF_ERROR(CheckTokenCount(fields, vocab));
   data.tokens.resize(static_cast<size_t>(vocab));
   data.token_types.resize(static_cast<size_t>(vocab), static_cast<int32_t>(TokenType::kUnused));
   RETURN_IF_ERROR(TokenizerJson(fields, &data).Read());

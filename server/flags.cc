@@ -50,7 +50,8 @@ absl::string_view HelpText() {
   return R"(usage: ebb_server --config FILE [--model FILE] [--listen ADDR:PORT] [--set a.b=value]...
 
   --config FILE        settings, JSON with comments; without it, the defaults
-  --model FILE         the model, GGUF; instead of model.path
+  --model PATH         the model: a GGUF file, a Hugging Face directory or random:SHAPE;
+                       instead of model.path
   --listen ADDR:PORT   where to serve gRPC; instead of server.listen; port 0 takes a free one
   --set a.b=value      changes one setting; may be repeated; the last one counts
   --check-config       check the settings and stop
