@@ -44,6 +44,9 @@ const char* PointerFault(const uint16_t* q, const uint16_t* out, const EbbCudaTa
       kv.value_offset_bytes % 16 != 0) {
     return "a stride is not a multiple of 16";
   }
+  if (kv.index_stride_bytes < 0 || kv.index_stride_bytes > std::numeric_limits<int32_t>::max()) {
+    return "the stride of an index does not fit 31 bits";
+  }
   return nullptr;
 }
 

@@ -17,8 +17,8 @@
 //
 // Floor: the bytes of keys and values, 4 * head_dim * kv_heads for each position, over memory
 // bandwidth. Tiles are 64 * head_dim bytes; while a warp computes on one, kStages - 1 are under
-// way: with three CTAs per SM at least 72 KB, where an H100 needs about 40. By ptxas for sm_90a: 85,
-// 126, 156 and 168 registers for head_dim 32, 64, 96 and 128, nothing spilled; up to 72 KiB of
+// way: with three CTAs per SM at least 72 KB, where an H100 needs about 40. By ptxas for sm_90a:
+// 82, 116, 140 and 166 registers for head_dim 32, 64, 96 and 128, nothing spilled; up to 72 KiB of
 // shared memory.
 #include <cstdint>
 
@@ -55,20 +55,21 @@ struct WarpRing {
   __device__ uint8_t* values(int tile) const { return keys(tile) + kTileBytes; }
 };
 
-// The result of a warp, in its part of shared memory.
+// The result of a warp, in its part of shared memory. Rows lie 8 banks apart, and a warp writes
+// pairs of 4 adjacent columns of each.
 template <int kHeadDim>
 struct WarpResult {
   float max[kFragmentRows];
   float sum[kFragmentRows];
-  float out[kFragmentRows][kHeadDim];
+  float out[kFragmentRows][kHeadDim + 8];
 };
 
 // A warp's way through its tiles of a split: every fourth one.
 template <int kHeadDim>
 class WarpTiles {
  public:
-  __device__ __forceinline__ WarpTiles(const PagedHead& head, const EbbCudaDecodeSplit& split,
-                                       WarpRing<kHeadDim> ring)
+  __device__ __forceinline__ WarpTiles(const PagedHead<kHeadDim>& head,
+                                       const EbbCudaDecodeSplit& split, WarpRing<kHeadDim> ring)
       : head_(head), ring_(ring), end_(split.first_position + split.token_count) {
     const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
     first_ = split.first_position + warp * kWarpKeys;
@@ -83,21 +84,24 @@ class WarpTiles {
   // Begins to copy a tile; none past the last. Tiles are copied in order.
   __device__ __forceinline__ void Copy(int tile) {
     if (tile < count_) {
-      using Rows = SharedRows<kHeadDim>;
+      using Rounds = CopyRounds<kHeadDim, kWarpLanes>;
       const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
-      const int32_t first = First(tile);
+      const int row = lane / Rounds::kChunks;
+      const int column_bytes = lane % Rounds::kChunks * 16;
+      const int to = row * SharedRows<kHeadDim>::kRowBytes + column_bytes;
+      uint8_t* const keys = ring_.keys(tile) + to;
+      uint8_t* const values = ring_.values(tile) + to;
 #pragma unroll
-      for (int i = 0; i < kWarpKeys * Rows::kChunks / kWarpLanes; ++i) {
-        const int row = (lane + i * kWarpLanes) / Rows::kChunks;
-        const int column_bytes = (lane + i * kWarpLanes) % Rows::kChunks * 16;
-        const int32_t index = __shfl_sync(kAllLanes, index_, row);
-        const bool valid = first + row < end_;
-        // Of a row that is not there the address is not used.
-        const uint8_t* const key =
-            valid ? head_.Key(index, first + row) + column_bytes : head_.keys;
-        const int to = row * Rows::kRowBytes + column_bytes;
-        CopyAsync16(ring_.keys(tile) + to, key, valid);
-        CopyAsync16(ring_.values(tile) + to, key + (valid ? head_.value_offset_bytes : 0), valid);
+      for (int round = 0; round < kWarpKeys / Rounds::kRows; ++round) {
+        const int in_tile = row + round * Rounds::kRows;
+        const int32_t index = __shfl_sync(kAllLanes, index_, in_tile);
+        if (row >= Rounds::kRows) continue;
+        const int32_t position = First(tile) + in_tile;
+        const bool valid = position < end_;
+        const uint8_t* const key = head_.Key(index, position) + column_bytes;
+        constexpr int kRoundBytes = Rounds::kRows * SharedRows<kHeadDim>::kRowBytes;
+        CopyAsync16(keys + round * kRoundBytes, key, valid);
+        CopyAsync16(values + round * kRoundBytes, key + head_.value_offset_bytes, valid);
       }
       LoadIndex(tile + 1);
     }
@@ -113,7 +117,7 @@ class WarpTiles {
     index_ = position < end_ ? head_.Index(position) : 0;
   }
 
-  const PagedHead head_;
+  const PagedHead<kHeadDim> head_;
   const WarpRing<kHeadDim> ring_;
   const int32_t end_;
   int32_t first_;
@@ -139,7 +143,7 @@ __device__ __forceinline__ void MergeWarps(const uint8_t* shared, const EbbCudaD
     float sum = 0;
     float out = 0;
     for (int w = 0; w < kWarps; ++w) {
-      const float factor = exp2f((result(w)->max[row] - reference) * scale);
+      const float factor = Exp2((result(w)->max[row] - reference) * scale);
       sum += factor * result(w)->sum[row];
       out += factor * result(w)->out[row][column];
     }
@@ -174,7 +178,7 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, kDecodeCtasPerSm)
   const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
   const Ring ring = {shared + warp * Ring::kBytes};
-  const PagedHead head(op.kv, op.tables, op.layer, split.lane, kv_head);
+  const PagedHead<kHeadDim> head(op.kv, op.tables, op.layer, split.lane, kv_head);
   WarpTiles<kHeadDim> tiles(head, split, ring);
   for (int t = 0; t < Ring::kStages - 1; ++t) tiles.Copy(t);
   const int row = lane / 4;
@@ -203,9 +207,8 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, kDecodeCtasPerSm)
     result->sum[row + half * 8] = attention.sum(half);
 #pragma unroll
     for (int n = 0; n < kHeadDim / 8; ++n) {
-      float* const out = &result->out[row + half * 8][n * 8 + lane % 4 * 2];
-      out[0] = attention.out(half, n, 0);
-      out[1] = attention.out(half, n, 1);
+      *reinterpret_cast<float2*>(&result->out[row + half * 8][n * 8 + lane % 4 * 2]) =
+          make_float2(attention.out(half, n, 0), attention.out(half, n, 1));
     }
   }
   __syncthreads();
@@ -239,7 +242,7 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, 1) MergeKernel(const DecodeParams pa
   float out[kHeadDim / kWarpLanes] = {};
   for (int32_t slot = begin; slot < end; ++slot) {
     const int64_t at = static_cast<int64_t>(slot) * op.heads + head;
-    const float factor = exp2f((op.partial_stats[at * 2] - reference) * params.scale);
+    const float factor = Exp2((op.partial_stats[at * 2] - reference) * params.scale);
     sum += factor * op.partial_stats[at * 2 + 1];
 #pragma unroll
     for (int j = 0; j < kHeadDim / kWarpLanes; ++j) {

@@ -15,9 +15,10 @@
 //
 // Floor: 4 * head_dim * heads operations for each row and position it sees, over the rate of
 // mma.sync. Every warp reads all of a tile's keys and values for its 16 rows, which takes the
-// bandwidth of shared memory about as long (32 KiB for 2^19 operations at head_dim 128).
-// By ptxas for sm_90a: 112, 138, 164 and 168 registers for head_dim 32, 64, 96 and 128, nothing
-// spilled; with up to 68 KiB of shared memory three CTAs (12 warps) fit an SM of an H100.
+// bandwidth of shared memory about as long (32 KiB for 2^19 operations at head_dim 128); and it
+// issues about 660 instructions for a tile, 128 of them products, 64 ldmatrix.
+// By ptxas for sm_90a: 116, 153, 162 and 168 registers for head_dim 32, 64, 96 and 128, and one
+// spilled at 128; with up to 68 KiB of shared memory three CTAs (12 warps) fit an SM of an H100.
 #include <cstdint>
 
 #include "device/cuda/cuda_error.h"
@@ -54,33 +55,33 @@ struct Stage {
 
 // Begins to copy positions first .. first + 63, zeros for those from `end` on. All threads.
 template <int kHeadDim>
-__device__ __forceinline__ void CopyTile(const PagedHead& head, int32_t first, int32_t end,
-                                         Stage<kHeadDim> stage) {
-  using Rows = SharedRows<kHeadDim>;
-  constexpr int kCopies = kPrefillKeyTile * Rows::kChunks / kThreads;  // A multiple of 2.
-  const int thread = static_cast<int>(threadIdx.x);
-  // Entries in batches: each is waited for together. Unrolling the batches too would cost more
-  // registers than three CTAs per SM leave.
-  constexpr int kBatch = 2;
+__device__ __forceinline__ void CopyTile(const PagedHead<kHeadDim>& head, int32_t first,
+                                         int32_t end, Stage<kHeadDim> stage) {
+  using Rounds = CopyRounds<kHeadDim, kThreads>;
+  constexpr int kRounds = kPrefillKeyTile / Rounds::kRows;
+  constexpr int kBatch = kRounds < 4 ? kRounds : 4;  // Entries that are waited for together.
+  const int row = static_cast<int>(threadIdx.x) / Rounds::kChunks;
+  const int column_bytes = static_cast<int>(threadIdx.x) % Rounds::kChunks * 16;
+  if (row < Rounds::kRows) {
+    int32_t position = first + row;
+    int to = row * SharedRows<kHeadDim>::kRowBytes + column_bytes;
 #pragma unroll 1
-  for (int begin = thread; begin < kCopies * kThreads; begin += kBatch * kThreads) {
-    int32_t indices[kBatch];
+    for (int batch = 0; batch < kRounds; batch += kBatch) {
+      int32_t indices[kBatch];
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int32_t position = first + (begin + i * kThreads) / Rows::kChunks;
-      indices[i] = position < end ? head.Index(position) : 0;
-    }
+      for (int i = 0; i < kBatch; ++i) {
+        const int32_t at = position + i * Rounds::kRows;
+        indices[i] = at < end ? head.Index(at) : 0;
+      }
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int row = (begin + i * kThreads) / Rows::kChunks;
-      const int column_bytes = (begin + i * kThreads) % Rows::kChunks * 16;
-      const bool valid = first + row < end;
-      // Of a row that is not there the address is not used.
-      const uint8_t* const key =
-          valid ? head.Key(indices[i], first + row) + column_bytes : head.keys;
-      const int to = row * Rows::kRowBytes + column_bytes;
-      CopyAsync16(stage.keys + to, key, valid);
-      CopyAsync16(stage.values + to, key + (valid ? head.value_offset_bytes : 0), valid);
+      for (int i = 0; i < kBatch; ++i) {
+        const bool valid = position < end;
+        const uint8_t* const key = head.Key(indices[i], position) + column_bytes;
+        CopyAsync16(stage.keys + to, key, valid);
+        CopyAsync16(stage.values + to, key + head.value_offset_bytes, valid);
+        position += Rounds::kRows;
+        to += Rounds::kRows * SharedRows<kHeadDim>::kRowBytes;
+      }
     }
   }
   CopyAsyncCommit();
@@ -94,7 +95,7 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, 3) PrefillKernel(const PrefillParams
   const int group = op.heads / kv_heads;
   const EbbCudaPrefillTile tile = op.tiles[blockIdx.x / kv_heads];
   const int kv_head = static_cast<int>(blockIdx.x) % kv_heads;
-  const PagedHead head(op.kv, op.tables, op.layer, tile.sequence, kv_head);
+  const PagedHead<kHeadDim> head(op.kv, op.tables, op.layer, tile.sequence, kv_head);
 
   const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;

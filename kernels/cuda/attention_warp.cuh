@@ -37,33 +37,47 @@ struct SharedRows {
   static constexpr int kRowBytes = kHeadDim * kBf16Bytes + 16;
 };
 
+// How `kThreads` threads copy rows: thread t takes chunk t % kChunks of row t / kChunks of each
+// round; those past the last row of a round take none.
+template <int kHeadDim, int kThreads>
+struct CopyRounds {
+  static constexpr int kChunks = SharedRows<kHeadDim>::kChunks;
+  // A power of two, so that rounds make up a tile exactly.
+  static constexpr int kRows = kThreads >= 16 * kChunks  ? 16
+                               : kThreads >= 8 * kChunks ? 8
+                               : kThreads >= 4 * kChunks ? 4
+                                                         : 2;
+  static_assert(kThreads >= kRows * kChunks);
+};
+
 // Where one key head's part of a sequence lies in paged memory.
+template <int kHeadDim>
 struct PagedHead {
   const uint8_t* keys;  // Of index 0.
   const int32_t* table;
-  int64_t index_stride_bytes;
   int64_t value_offset_bytes;
+  int32_t index_stride_bytes;
   int32_t block_shift;
-  int32_t block_mask;
-  int32_t row_bytes;
 
   __device__ __forceinline__ PagedHead(const EbbCudaKv& kv, const EbbCudaTables& tables,
                                        int32_t layer, int32_t sequence, int32_t kv_head) {
     table = tables.indices + tables.begins[sequence];
-    index_stride_bytes = kv.index_stride_bytes;
     value_offset_bytes = kv.value_offset_bytes;
+    index_stride_bytes = static_cast<int32_t>(kv.index_stride_bytes);
     block_shift = __ffs(kv.block_tokens) - 1;
-    block_mask = kv.block_tokens - 1;
-    row_bytes = kv.head_dim * kBf16Bytes;
     keys = kv.base + layer * kv.layer_stride_bytes +
-           static_cast<int64_t>(kv_head) * kv.block_tokens * row_bytes;
+           static_cast<int64_t>(kv_head) * kv.block_tokens * (kHeadDim * kBf16Bytes);
   }
 
   // The table's entry for a position. REQUIRES: the sequence has that position.
-  __device__ int32_t Index(int32_t position) const { return table[position >> block_shift]; }
-  // A position's key, given its entry.
-  __device__ const uint8_t* Key(int32_t index, int32_t position) const {
-    return keys + index * index_stride_bytes + (position & block_mask) * row_bytes;
+  __device__ __forceinline__ int32_t Index(int32_t position) const {
+    return table[position >> block_shift];
+  }
+  // A position's key, given its entry. With any other entry an address that may not be read.
+  __device__ __forceinline__ const uint8_t* Key(int32_t index, int32_t position) const {
+    const int32_t in_block = position & ((1 << block_shift) - 1);
+    return keys + static_cast<int64_t>(index) * index_stride_bytes +
+           in_block * (kHeadDim * kBf16Bytes);
   }
 };
 
@@ -169,6 +183,7 @@ class WarpAttention {
 
   // Replaces scores by weights relative to the new maximum, and scales what was summed before.
   __device__ __forceinline__ void Weigh(float (&scores)[kKeys / 8][4]) {
+    float factor[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float tile_max = MinusInfinity();
@@ -182,23 +197,26 @@ class WarpAttention {
       // -infinity minus itself is NaN: a row that has seen nothing is measured from 0.
       const float reference = new_max == MinusInfinity() ? 0.0f : new_max;
       // The difference first: it is exactly 0, and the factor exactly 1, when the maximum stays.
-      const float factor = exp2f((max_[half] - reference) * scale_);
+      factor[half] = Exp2((max_[half] - reference) * scale_);
       const float shift = -reference * scale_;
       float tile_sum = 0;
 #pragma unroll
       for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
         for (int i = half * 2; i < half * 2 + 2; ++i) {
-          scores[n][i] = exp2f(fmaf(scores[n][i], scale_, shift));
+          scores[n][i] = Exp2(fmaf(scores[n][i], scale_, shift));
           tile_sum += scores[n][i];
         }
       }
       max_[half] = new_max;
-      sum_[half] = sum_[half] * factor + tile_sum;
+      sum_[half] = sum_[half] * factor[half] + tile_sum;
+    }
+    // Rows find their maximum early: most tiles leave all of a warp's as they were.
+    if (__any_sync(kAllLanes, factor[0] != 1.0f || factor[1] != 1.0f)) {
 #pragma unroll
       for (int n = 0; n < kHeadDim / 8; ++n) {
-        out_[n][half * 2] *= factor;
-        out_[n][half * 2 + 1] *= factor;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) out_[n][i] *= factor[i / 2];
       }
     }
   }

@@ -60,6 +60,9 @@ inline uint16_t ToBf16(float x) {
   return static_cast<uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
 
+// 2^x.
+inline float Exp2(float x) { return exp2f(x); }
+
 inline uint32_t PackBf16(float low, float high) {
   return ToBf16(low) | static_cast<uint32_t>(ToBf16(high)) << 16;
 }
@@ -90,6 +93,13 @@ __device__ __forceinline__ uint16_t ToBf16(float x) {
   uint16_t bf16;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bf16) : "f"(x));
   return bf16;
+}
+
+// 2^x to 2 units in the last place; what is below 2^-126 becomes 0. Exact for 0 and -infinity.
+__device__ __forceinline__ float Exp2(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
 }
 
 __device__ __forceinline__ uint32_t SharedAddress(const void* p) {
