@@ -155,7 +155,7 @@ TEST_F(DecodeAttentionTest, AgreesWithDoubleAroundTileEdges) {
                                         64, 65, 127, 128, 129, 191, 192, 193, 256, 300};
   for (int32_t head_dim = 32; head_dim <= 128; head_dim += 32) {
     for (const int32_t block_tokens : {head_dim == 64 ? 16 : 8, head_dim == 96 ? 64 : 256}) {
-      const Step step = RandomStep(rng, {4, 2, head_dim, block_tokens}, lengths);
+      const Step step = RandomStep(rng, {2, 1, head_dim, block_tokens}, lengths);
       DecodePlan plan;
       plan.slot_begins.push_back(0);
       for (const int32_t length : lengths) {
@@ -229,6 +229,7 @@ TEST_F(DecodeAttentionTest, ALaneDependsOnItsSplitsAlone) {
 }
 
 // Scores of about 1000 that rise from split to split, so that merging must take the maximum off.
+// Products of query and key are whole numbers, which float32 sums exactly.
 TEST_F(DecodeAttentionTest, LargeScoresDoNotOverflow) {
   base::Rng rng(TestSeed(5));
   const AttentionShape shape = {1, 1, 32, 8};
