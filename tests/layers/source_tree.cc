@@ -21,7 +21,7 @@ fs::path RepositoryRoot() {
 
 bool IsText(const fs::path& path) {
   static const auto& endings = *new std::set<std::string>{
-      ".h", ".cc", ".cu", ".proto", ".py", ".bazel", ".json", ".md", ".sh", ".bzl"};
+      ".h", ".cc", ".cu", ".cuh", ".inc", ".proto", ".py", ".bazel", ".json", ".md", ".sh", ".bzl"};
   static const auto& names =
       *new std::set<std::string>{"run", "test", "Dockerfile", "WORKSPACE", ".bazelrc"};
   return endings.count(path.extension().string()) > 0 || names.count(path.filename().string()) > 0;
@@ -31,8 +31,8 @@ bool IsSkipped(const fs::path& relative) {
   const std::string name = relative.filename().string();
   const std::string path = relative.string();
   return (name[0] == '.' && name != ".bazelrc" && name != ".ci") || name.rfind("bazel-", 0) == 0 ||
-         path == "third_party" || path == "tests/golden" || name == "__pycache__" ||
-         name == "node_modules";
+         path == "third_party" || path == "tests/golden" || path == "gpu_pack" ||
+         name == "__pycache__" || name == "node_modules";
 }
 
 SourceFile Read(const fs::path& root, const fs::path& relative) {
@@ -47,7 +47,7 @@ SourceFile Read(const fs::path& root, const fs::path& relative) {
 
 bool SourceFile::IsCpp() const {
   const std::string ending = fs::path(path).extension().string();
-  return ending == ".h" || ending == ".cc" || ending == ".cu";
+  return ending == ".h" || ending == ".cc" || ending == ".cu" || ending == ".cuh";
 }
 
 std::vector<SourceFile> ReadSourceTree() {
