@@ -1,5 +1,6 @@
 """The real server on the device, spoken to over gRPC by the packed client: answers, churn, a limit
-lowered under load, memory given back, a clean end.
+lowered under load, memory given back, a clean end; and with cuda.batch_invariant the same tokens in
+any company.
 
     python3 check_server.py --library libebb_cuda.so --pack gpu_pack --output DIR [--small]
 
@@ -19,9 +20,11 @@ MIB = 1 << 20
 
 
 class Server:
-    def __init__(self, options):
+    def __init__(self, options, name, *settings):
         self.options = options
-        self.log = options.output / "ebb_server.log"
+        self.name = name
+        self.settings = settings
+        self.log = options.output / f"{name.replace(' ', '_')}.log"
         self.process = None
         self.address = None
 
@@ -29,7 +32,7 @@ class Server:
         model = "random:tiny-llama" if self.options.small else "random:llama-3.2-1b"
         settings = ["device.kind=cuda", f"cuda.library={self.options.library}", "memory.idle_ms=500",
                     f"memory.limit_bytes={self.limit_bytes()}", f"memory.ceiling_bytes={1 << 34}",
-                    *self.options.set]
+                    *self.settings, *self.options.set]
         command = [self.options.pack / "run", "ebb_server", "--model", model,
                    "--listen", "127.0.0.1:0"]
         for setting in settings:
@@ -82,7 +85,7 @@ class Server:
 def starts(server):
     def check(_):
         server.start()
-    return "server starts on the device", check
+    return f"{server.name} starts on the device", check
 
 
 def answers_alike(server):
@@ -93,7 +96,7 @@ def answers_alike(server):
             first, second = server.ebb(*arguments), server.ebb(*arguments)
             assert len(first["token_ids"]) == 24, f"{len(first['token_ids'])} tokens, not 24"
             assert first["token_ids"] == second["token_ids"], f"{settings}: another answer"
-    return "server gives the same answer to the same request", check
+    return f"{server.name} gives the same answer to the same request", check
 
 
 def load_arguments(server, seconds):
@@ -117,7 +120,7 @@ def churn(server, seconds):
         all_answered(report)
         held = report["memory"]["held_bytes"]
         assert 0 < held["max"] <= server.limit_bytes(), f"held {held}"
-    return "server answers everything under churn", check
+    return f"{server.name} answers everything under churn", check
 
 
 def limit_under_load(server, seconds):
@@ -134,7 +137,7 @@ def limit_under_load(server, seconds):
         finally:
             out, _ = load.communicate(timeout=120)
         all_answered(json.loads(out))
-    return "server answers everything while its limit moves", check
+    return f"{server.name} answers everything while its limit moves", check
 
 
 def idle(server):
@@ -143,13 +146,34 @@ def idle(server):
         while (memory := server.ebb("memory"))["pages_mapped"] != 0:
             assert time.monotonic() < end, f"20 s after the last request: {memory}"
             time.sleep(0.2)
-    return "server gives its memory back when idle", check
+    return f"{server.name} gives its memory back when idle", check
 
 
 def stops(server):
     def check(_):
         server.stop()
-    return "server ends cleanly", check
+    return f"{server.name} ends cleanly", check
+
+
+def same_in_company(server, seconds):
+    def check(_):
+        prompts = ["Once upon a time", "The sea was", "A", "In the year of our Lord " * 9]
+        tokens = "6" if server.options.small else "48"
+        requests = [("generate", "--prompt", prompt, "--max-tokens", tokens, "--ignore-eos",
+                     "--temperature", "0") for prompt in prompts]
+        alone = [server.ebb(*request)["token_ids"] for request in requests]
+        load = subprocess.Popen(server.command(*load_arguments(server, seconds), "--json"),
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            together = [subprocess.Popen(server.command(*request, "--json"), stdout=subprocess.PIPE,
+                                         text=True) for request in requests]
+            answers = [json.loads(process.communicate(timeout=120)[0]) for process in together]
+        finally:
+            out, _ = load.communicate(timeout=120)
+        all_answered(json.loads(out))
+        for prompt, first, answer in zip(prompts, alone, answers):
+            assert answer["token_ids"] == first, f"{prompt[:20]!r}: {answer['token_ids']}, alone {first}"
+    return f"{server.name} gives the same tokens in any company", check
 
 
 def main():
@@ -159,14 +183,19 @@ def main():
     parser.add_argument("--set", action="append", default=[], help="a further setting of the server")
     parser.add_argument("--small", action="store_true", help="a tiny model and load, for the fake")
     options = parser.parse_args()
-    server = Server(options)
-    seconds = 4 if options.small else max(5, min(15, options.seconds / 4))
+    server = Server(options, "server")
+    invariant = Server(options, "invariant server", "cuda.batch_invariant=true")
+    seconds = 4 if options.small else max(5, min(12, options.seconds / 5))
     try:
-        return cases.run([starts(server), answers_alike(server), churn(server, seconds),
-                          limit_under_load(server, seconds), idle(server), stops(server)], options)
+        return cases.run([
+            starts(server), answers_alike(server), churn(server, seconds),
+            limit_under_load(server, seconds), idle(server), stops(server),
+            starts(invariant), same_in_company(invariant, seconds), stops(invariant),
+        ], options)
     finally:
-        if server.process is not None and server.process.poll() is None:
-            server.process.kill()
+        for started in (server, invariant):
+            if started.process is not None and started.process.poll() is None:
+                started.process.kill()
 
 
 if __name__ == "__main__":
