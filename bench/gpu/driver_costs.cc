@@ -67,4 +67,30 @@ CallCost MeasureMemoryInfo(device::CudaVmm* vmm, int rounds) {
   return cost;
 }
 
+std::vector<CallCost> MeasureWaits(Gpu* gpu, int rounds) {
+  const device::CudaBuffer buffer = gpu->Alloc(256);
+  device::CudaEvent event = ValueOrDie(device::CudaEvent::Create(&gpu->device()));
+  const auto queue = [&] {
+    gpu->Check(gpu->api().fill_bytes(gpu->stream(), buffer.data(), 0, buffer.bytes()));
+    OrDie(event.Record(gpu->stream()));
+  };
+  CallCost sleeping, polling;
+  sleeping.call = "wait, sleeping";
+  polling.call = "wait, polling";
+  for (int i = 0; i < rounds; ++i) {
+    Time(&sleeping.us, [&] {
+      queue();
+      OrDie(event.Wait());
+    });
+    Time(&polling.us, [&] {
+      queue();
+      while (!ValueOrDie(event.Done())) {
+      }
+    });
+  }
+  std::sort(sleeping.us.begin(), sleeping.us.end());
+  std::sort(polling.us.begin(), polling.us.end());
+  return {sleeping, polling};
+}
+
 }  // namespace ebb::bench

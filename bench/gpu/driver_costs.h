@@ -1,4 +1,4 @@
-// What the driver's virtual memory calls cost, by size and number.
+// What the driver's virtual memory calls cost, by size and number; and waiting for work.
 #pragma once
 
 #include <cstdint>
@@ -29,5 +29,9 @@ std::vector<CallCost> MeasureCalls(Gpu* gpu, device::CudaVmm* vmm, int64_t bytes
 
 // Reading the free memory, `rounds` times.
 CallCost MeasureMemoryInfo(device::CudaVmm* vmm, int rounds);
+
+// From queueing next to nothing to knowing that it is done: "wait, sleeping", as CudaStream does,
+// and "wait, polling". Their difference is what sleeping costs a step.
+std::vector<CallCost> MeasureWaits(Gpu* gpu, int rounds);
 
 }  // namespace ebb::bench

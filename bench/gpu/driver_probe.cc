@@ -102,6 +102,7 @@ void MeasureCosts(Gpu* gpu, device::CudaVmm* vmm, Json* json) {
     }
   }
   Print(MeasureMemoryInfo(vmm, gpu->smoke() ? 10 : 1000), json);
+  for (const CallCost& cost : MeasureWaits(gpu, gpu->smoke() ? 10 : 1000)) Print(cost, json);
 }
 
 bool Soak(Gpu* gpu, device::CudaVmm* vmm, const SoakOptions& options, Json* json) {

@@ -9,7 +9,8 @@ python3 - "$json" <<'TEXT'
 import json, sys
 lines = [json.loads(line) for line in open(sys.argv[1])]
 calls = {line["call"] for line in lines if line["name"] == "driver call"}
-wanted = {"create", "map", "set_access", "set_access of all", "unmap", "release", "memory_info"}
+wanted = {"create", "map", "set_access", "set_access of all", "unmap", "release", "memory_info",
+          "wait, sleeping", "wait, polling"}
 assert calls == wanted, calls
 soaks = [line for line in lines if line["name"] == "edits beside kernels"]
 assert [soak["with_create"] for soak in soaks] == [False, True], soaks
