@@ -122,14 +122,14 @@ class GpuCheckTest(unittest.TestCase):
         self.add("model_bench", "bench", "#!/bin/sh\nexit 0\n")
         status, printed, summary = self.run_check("--only", "probe,bench")
         self.assertEqual(status, 1)
-        self.assertIn("driver_probe ended with status 3: cannot map", printed)
+        self.assertIn("driver_probe_soak ended with status 3: cannot map", printed)
         self.assertEqual(summary["bench"]["passed"], 1)
 
     def test_programs_get_the_library_and_the_packs_own_libraries(self):
         script = '#!/bin/sh\necho "$EBB_CUDA_LIBRARY $LD_LIBRARY_PATH"\n'
         self.add("driver_probe", "probe", script)
         self.run_check("--only", "probe")
-        log = (self.output / "driver_probe.log").read_text(encoding="utf-8")
+        log = (self.output / "driver_probe_soak.log").read_text(encoding="utf-8")
         self.assertIn(f"{self.pack.resolve()}/lib/libebb_cuda.so {self.pack.resolve()}/lib:", log)
 
     def test_without_a_device_the_rest_is_skipped(self):

@@ -78,16 +78,19 @@ def _python(context, script, budget, *arguments):
 
 def probe(context, budget):
     """bench/gpu/driver_probe: what the driver's calls cost, and whether editing beside work is safe."""
+    outcome = Outcome()
     binary = context.binary("driver_probe")
     if not binary:
-        outcome = Outcome()
         outcome.skip("the pack holds no driver_probe")
         return outcome
-    command = [binary, "--library", context.library,
-               "--json", context.output / "driver_probe.jsonl"]
-    if context.fake:
-        command.append("--smoke")
-    return runner.whole(context, "driver_probe", command, budget)
+    for part in ("costs", "soak"):
+        name = f"driver_probe_{part}"
+        command = [binary, "--library", context.library, "--only", part,
+                   "--json", context.output / f"{name}.jsonl"]
+        if context.fake:
+            command.append("--smoke")
+        outcome.add(runner.whole(context, name, command, budget))
+    return outcome
 
 
 def kernels(context, budget):
