@@ -497,8 +497,8 @@ absl::StatusOr<Text> Renderer::ToText(int32_t line, const Value& value) const {
 ChatTemplate::ChatTemplate(std::unique_ptr<const chat::Block> body,
                            const ChatTemplateLimits& limits)
     : body_(std::move(body)), limits_(limits) {}
-ChatTemplate::ChatTemplate(ChatTemplate&&) = default;
-ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) = default;
+ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
+ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Parse(absl::string_view source,

@@ -64,8 +64,8 @@ class ChatTemplate {
   static absl::StatusOr<ChatTemplate> Parse(absl::string_view source,
                                             const ChatTemplateLimits& limits = {});
 
-  ChatTemplate(ChatTemplate&&);
-  ChatTemplate& operator=(ChatTemplate&&);
+  ChatTemplate(ChatTemplate&&) noexcept;
+  ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
   // The prompt. INVALID_ARGUMENT: the template refuses these messages (raise_exception), or an
