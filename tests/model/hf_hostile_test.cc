@@ -1,18 +1,22 @@
 // Hugging Face directories that are damaged, contradict themselves, or mean harm:
 // docs/hostile-inputs.md, "Hugging Face directories".
 
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/rng.h"
 #include "gtest/gtest.h"
 #include "kernels/reference/reference_backend.h"
 #include "model/llama.h"
 #include "model/load_error.h"
 #include "model/open_model.h"
 #include "tests/model/hf_builder.h"
+#include "tests/model/seed.h"
 
 namespace ebb::model {
 namespace {
@@ -29,9 +33,8 @@ absl::Status LoadStatus(const HfBuilder& builder) {
 }
 
 // Spoils one thing of a good directory and expects a refusal, which says `needle`, too.
-template <typename Spoil>
-void ExpectRefused(const Spoil& spoil, const std::string& reason, absl::StatusCode code = kInvalid,
-                   const std::string& needle = "") {
+void ExpectRefused(const std::function<void(HfBuilder*)>& spoil, const std::string& reason,
+                   absl::StatusCode code = kInvalid, const std::string& needle = "") {
   HfBuilder builder = TinyHf();
   spoil(&builder);
   const absl::Status status = LoadStatus(builder);
@@ -49,18 +52,19 @@ TEST(HfHostileTest, TheUndamagedModelLoads) {
 
 TEST(HfHostileTest, MissingFiles) {
   for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
-    ExpectRefused([&](auto* b) { b->files[name] = std::nullopt; }, "not_found", kNotFound, name);
+    ExpectRefused([&](HfBuilder* b) { b->files[name] = std::nullopt; }, "not_found", kNotFound,
+                  name);
   }
   EXPECT_EQ(LoadErrorReason(OpenModel("/nowhere/model.safetensors").status()), "not_a_model");
 }
 
 TEST(HfHostileTest, EmptyAndOversizedFiles) {
   for (const char* name : {"config.json", "tokenizer.json", "generation_config.json"}) {
-    ExpectRefused([&](auto* b) { b->files[name] = ""; }, "json", kInvalid, name);
-    ExpectRefused([&](auto* b) { b->files[name] = "[]"; }, "type", kInvalid, name);
+    ExpectRefused([&](HfBuilder* b) { b->files[name] = ""; }, "json", kInvalid, name);
+    ExpectRefused([&](HfBuilder* b) { b->files[name] = "[]"; }, "type", kInvalid, name);
   }
-  ExpectRefused([](auto* b) { b->files["config.json"] = std::string(2 << 20, ' '); }, "limit");
-  ExpectRefused([](auto* b) { b->files["chat_template.jinja"] = std::string(2 << 20, ' '); },
+  ExpectRefused([](HfBuilder* b) { b->files["config.json"] = std::string(2 << 20, ' '); }, "limit");
+  ExpectRefused([](HfBuilder* b) { b->files["chat_template.jinja"] = std::string(2 << 20, ' '); },
                 "limit");
 }
 
@@ -68,9 +72,9 @@ TEST(HfHostileTest, EmptyAndOversizedFiles) {
 
 TEST(HfHostileTest, DeepNesting) {
   for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
-    ExpectRefused([&](auto* b) { b->files[name] = std::string(200'000, '['); }, "depth");
+    ExpectRefused([&](HfBuilder* b) { b->files[name] = std::string(200'000, '['); }, "depth");
     ExpectRefused(
-        [&](auto* b) {
+        [&](HfBuilder* b) {
           std::string text;
           for (int i = 0; i < 100'000; ++i) text += "{\"a\":";
           b->files[name] = text;
@@ -81,7 +85,7 @@ TEST(HfHostileTest, DeepNesting) {
 
 TEST(HfHostileTest, KeysThatOccurTwice) {
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         std::string text = b->config.dump();
         text.pop_back();
         b->files["config.json"] = text + ",\"hidden_size\":64}";
@@ -101,13 +105,13 @@ TEST(HfHostileTest, TextThatIsNoJson) {
                                         std::string("{}\0", 3),
                                         "{\"a\":\"\n\"}"};
   for (const std::string& text : bad) {
-    ExpectRefused([&](auto* b) { b->files["config.json"] = text; }, "json");
+    ExpectRefused([&](HfBuilder* b) { b->files["config.json"] = text; }, "json");
   }
 }
 
 TEST(HfHostileTest, MoreValuesThanTheLimit) {
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         std::string text = "[";
         for (int i = 0; i < 3'100'000; ++i) text += "0,";
         b->files["tokenizer.json"] = text + "0]";
@@ -119,14 +123,16 @@ TEST(HfHostileTest, MoreValuesThanTheLimit) {
 
 TEST(HfHostileTest, Architectures) {
   for (const char* name : {"GemmaForCausalLM", "", "LlamaForSequenceClassification"}) {
-    ExpectRefused([&](auto* b) { b->config["architectures"] = {name}; }, "arch", kUnimplemented);
+    ExpectRefused([&](HfBuilder* b) { b->config["architectures"] = {name}; }, "arch",
+                  kUnimplemented);
   }
-  ExpectRefused([](auto* b) { b->config.erase("architectures"); }, "arch", kUnimplemented);
-  ExpectRefused([](auto* b) { b->config["architectures"] = {1}; }, "type");
-  ExpectRefused([](auto* b) { b->config["architectures"] = "LlamaForCausalLM"; }, "type");
-  ExpectRefused([](auto* b) { b->config["hidden_act"] = "gelu"; }, "unsupported", kUnimplemented);
+  ExpectRefused([](HfBuilder* b) { b->config.erase("architectures"); }, "arch", kUnimplemented);
+  ExpectRefused([](HfBuilder* b) { b->config["architectures"] = {1}; }, "type");
+  ExpectRefused([](HfBuilder* b) { b->config["architectures"] = "LlamaForCausalLM"; }, "type");
+  ExpectRefused([](HfBuilder* b) { b->config["hidden_act"] = "gelu"; }, "unsupported",
+                kUnimplemented);
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         b->config["quantization_config"] = {{"quant_method", "awq"}};
       },
       "unsupported", kUnimplemented);
@@ -138,27 +144,27 @@ TEST(HfHostileTest, CountsOutOfRange) {
         "num_key_value_heads", "vocab_size", "max_position_embeddings", "head_dim"}) {
     for (const Json& bad : {Json(0), Json(-1), Json(1.5), Json(int64_t{1} << 40), Json(1e300),
                             Json(uint64_t{1} << 63)}) {
-      ExpectRefused([&](auto* b) { b->config[key] = bad; }, "hparams", kInvalid, key);
+      ExpectRefused([&](HfBuilder* b) { b->config[key] = bad; }, "hparams", kInvalid, key);
     }
     for (const Json& bad : {Json("32"), Json(true), Json::array(), Json::object()}) {
-      ExpectRefused([&](auto* b) { b->config[key] = bad; }, "type", kInvalid, key);
+      ExpectRefused([&](HfBuilder* b) { b->config[key] = bad; }, "type", kInvalid, key);
     }
   }
   for (const char* key : {"hidden_size", "num_hidden_layers", "vocab_size"}) {
-    ExpectRefused([&](auto* b) { b->config.erase(key); }, "missing_key", kNotFound, key);
-    ExpectRefused([&](auto* b) { b->config[key] = nullptr; }, "missing_key", kNotFound, key);
+    ExpectRefused([&](HfBuilder* b) { b->config.erase(key); }, "missing_key", kNotFound, key);
+    ExpectRefused([&](HfBuilder* b) { b->config[key] = nullptr; }, "missing_key", kNotFound, key);
   }
-  ExpectRefused([](auto* b) { b->config["num_key_value_heads"] = 3; }, "hparams");
-  ExpectRefused([](auto* b) { b->config["num_attention_heads"] = 5; }, "hparams");
-  ExpectRefused([](auto* b) { b->config["head_dim"] = 15; }, "hparams");
+  ExpectRefused([](HfBuilder* b) { b->config["num_key_value_heads"] = 3; }, "hparams");
+  ExpectRefused([](HfBuilder* b) { b->config["num_attention_heads"] = 5; }, "hparams");
+  ExpectRefused([](HfBuilder* b) { b->config["head_dim"] = 15; }, "hparams");
 }
 
 TEST(HfHostileTest, NumbersOutOfRange) {
   for (const Json& bad : {Json(0), Json(-1.0), Json(1e300)}) {
-    ExpectRefused([&](auto* b) { b->config["rope_theta"] = bad; }, "hparams");
-    ExpectRefused([&](auto* b) { b->config["rms_norm_eps"] = bad; }, "hparams");
+    ExpectRefused([&](HfBuilder* b) { b->config["rope_theta"] = bad; }, "hparams");
+    ExpectRefused([&](HfBuilder* b) { b->config["rms_norm_eps"] = bad; }, "hparams");
     ExpectRefused(
-        [&](auto* b) {
+        [&](HfBuilder* b) {
           b->config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", bad}};
         },
         "hparams");
@@ -169,23 +175,23 @@ TEST(HfHostileTest, RopeScalings) {
   for (const char* type : {"yarn", "dynamic", "longrope", "proportional", ""}) {
     for (const char* key : {"rope_scaling", "rope_parameters"}) {
       ExpectRefused(
-          [&](auto* b) {
+          [&](HfBuilder* b) {
             b->config[key] = {{"rope_type", type}, {"factor", 2.0}};
           },
           "unsupported", kUnimplemented);
     }
   }
-  ExpectRefused([](auto* b) { b->config["rope_scaling"] = {{"type", "linear"}}; }, "hparams");
-  ExpectRefused([](auto* b) { b->config["rope_scaling"] = 2; }, "type");
+  ExpectRefused([](HfBuilder* b) { b->config["rope_scaling"] = {{"type", "linear"}}; }, "hparams");
+  ExpectRefused([](HfBuilder* b) { b->config["rope_scaling"] = 2; }, "type");
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         b->config["rope_parameters"] = {{"full_attention", {{"rope_theta", 1e6}}}};
       },
       "unsupported", kUnimplemented);
-  ExpectRefused([](auto* b) { b->config["partial_rotary_factor"] = 0.5; }, "unsupported",
+  ExpectRefused([](HfBuilder* b) { b->config["partial_rotary_factor"] = 0.5; }, "unsupported",
                 kUnimplemented);
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         b->config["rope_scaling"] = {{"rope_type", "llama3"},
                                      {"factor", 8.0},
                                      {"low_freq_factor", 4.0},
@@ -195,15 +201,15 @@ TEST(HfHostileTest, RopeScalings) {
 }
 
 TEST(HfHostileTest, SlidingWindows) {
-  const auto mistral = [](auto* b) { b->config["architectures"] = {"MistralForCausalLM"}; };
+  const auto mistral = [](HfBuilder* b) { b->config["architectures"] = {"MistralForCausalLM"}; };
   ExpectRefused(
-      [&](auto* b) {
+      [&](HfBuilder* b) {
         mistral(b);
         b->config["sliding_window"] = 16;
       },
       "unsupported", kUnimplemented);
   ExpectRefused(
-      [&](auto* b) {  // 4096 where the file does not say.
+      [&](HfBuilder* b) {  // 4096 where the file does not say.
         mistral(b);
         b->config["max_position_embeddings"] = 8192;
       },
@@ -214,12 +220,12 @@ TEST(HfHostileTest, SlidingWindows) {
   without.config["sliding_window"] = nullptr;
   EXPECT_TRUE(LoadStatus(without).ok()) << LoadStatus(without);
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         b->config["layer_types"] = {"full_attention", "sliding_attention"};
       },
       "unsupported", kUnimplemented);
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         b->config["use_sliding_window"] = true;
         b->config["sliding_window"] = 16;
         b->config["max_window_layers"] = 1;
@@ -233,17 +239,17 @@ TEST(HfHostileTest, HeaderLengths) {
   for (const uint64_t length :
        {std::numeric_limits<uint64_t>::max(), uint64_t{1} << 63, uint64_t{1} << 40}) {
     ExpectRefused(
-        [&](auto* b) {
+        [&](HfBuilder* b) {
           std::string bytes = SafetensorsBytes(b->tensors);
           std::memcpy(bytes.data(), &length, sizeof(length));
           b->files["model.safetensors"] = bytes;
         },
         "length");
   }
-  ExpectRefused([](auto* b) { b->files["model.safetensors"] = "1234567"; }, "not_a_model");
-  ExpectRefused([](auto* b) { b->files["model.safetensors"] = std::string(8, '\0'); }, "json");
+  ExpectRefused([](HfBuilder* b) { b->files["model.safetensors"] = "1234567"; }, "not_a_model");
+  ExpectRefused([](HfBuilder* b) { b->files["model.safetensors"] = std::string(8, '\0'); }, "json");
   ExpectRefused(
-      [](auto* b) {  // One byte more than the file has.
+      [](HfBuilder* b) {  // One byte more than the file has.
         std::string bytes = SafetensorsBytes(b->tensors);
         const uint64_t length = bytes.size() - 7;
         std::memcpy(bytes.data(), &length, sizeof(length));
@@ -251,7 +257,7 @@ TEST(HfHostileTest, HeaderLengths) {
       },
       "length");
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         const uint64_t length = 17 << 20;
         std::string bytes(sizeof(length) + length, ' ');
         std::memcpy(bytes.data(), &length, sizeof(length));
@@ -262,7 +268,7 @@ TEST(HfHostileTest, HeaderLengths) {
 
 void ExpectHeaderRefused(const std::string& header, const std::string& reason) {
   ExpectRefused(
-      [&](auto* b) {
+      [&](HfBuilder* b) {
         const uint64_t length = header.size();
         b->files["model.safetensors"] =
             std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + header +
@@ -284,7 +290,7 @@ TEST(HfHostileTest, Headers) {
 
 void ExpectEntryRefused(const Json& entry, const std::string& reason,
                         absl::StatusCode code = kInvalid) {
-  ExpectRefused([&](auto* b) { b->Tensor("model.norm.weight").entry = entry; }, reason, code);
+  ExpectRefused([&](HfBuilder* b) { b->Tensor("model.norm.weight").entry = entry; }, reason, code);
 }
 
 Json Entry(const Json& dtype, const Json& shape, const Json& offsets) {
@@ -338,23 +344,24 @@ TEST(HfHostileTest, TrailingBytesAreAWarning) {
 
 TEST(HfHostileTest, EveryTensorMustBeThereInItsShape) {
   for (const HfTensorDraft& tensor : TinyHf().tensors) {
-    ExpectRefused([&](auto* b) { b->EraseTensor(tensor.name); }, "missing", kInvalid, tensor.name);
+    ExpectRefused([&](HfBuilder* b) { b->EraseTensor(tensor.name); }, "missing", kInvalid,
+                  tensor.name);
     ExpectRefused(
-        [&](auto* b) {
+        [&](HfBuilder* b) {
           HfTensorDraft& wider = b->Tensor(tensor.name);
           wider.shape.back() *= 2;
           wider.data += wider.data;
         },
         "shape", kInvalid, tensor.name);
   }
-  ExpectRefused([](auto* b) { b->config["tie_word_embeddings"] = false; }, "missing", kInvalid,
+  ExpectRefused([](HfBuilder* b) { b->config["tie_word_embeddings"] = false; }, "missing", kInvalid,
                 "lm_head.weight");
-  ExpectRefused([](auto* b) { b->Tensor("model.norm.weight").shape = {1, 32}; }, "shape");
+  ExpectRefused([](HfBuilder* b) { b->Tensor("model.norm.weight").shape = {1, 32}; }, "shape");
 }
 
 TEST(HfHostileTest, TensorsTooMany) {
   const auto with = [](const std::string& name) {
-    return [name](auto* b) { b->tensors.push_back(FloatsDraft(name, {32}, 1)); };
+    return [name](HfBuilder* b) { b->tensors.push_back(FloatsDraft(name, {32}, 1)); };
   };
   ExpectRefused(with("model.layers.2.mlp.down_proj.weight"), "extra");
   ExpectRefused(with("surprise"), "extra");
@@ -374,7 +381,7 @@ TEST(HfHostileTest, NumbersThatAreNotFinite) {
   for (const uint32_t bits : {0x7FC00000u, 0x7F800000u, 0xFF800000u}) {
     for (const char* name : {"model.norm.weight", "model.layers.1.mlp.up_proj.weight"}) {
       ExpectRefused(
-          [&](auto* b) { std::memcpy(b->Tensor(name).data.data() + 40, &bits, sizeof(bits)); },
+          [&](HfBuilder* b) { std::memcpy(b->Tensor(name).data.data() + 40, &bits, sizeof(bits)); },
           "nonfinite", kInvalid, name);
     }
   }
@@ -403,15 +410,15 @@ TEST(HfHostileTest, ShardNamesThatLeadElsewhere) {
         std::string(".safetensors"), std::string("x.safetensors\0y", 15),
         std::string("config.json"), std::string(300, 'a') + ".safetensors",
         std::string("a\n.safetensors")}) {
-    ExpectRefused([&](auto* b) { *b = Sharded(shard); }, "shard");
+    ExpectRefused([&](HfBuilder* b) { *b = Sharded(shard); }, "shard");
   }
 }
 
 TEST(HfHostileTest, Indexes) {
-  ExpectRefused([](auto* b) { *b = Sharded("absent.safetensors"); }, "not_found", kNotFound,
+  ExpectRefused([](HfBuilder* b) { *b = Sharded("absent.safetensors"); }, "not_found", kNotFound,
                 "absent.safetensors");
   const auto with_index = [](const std::string& text) {
-    return [text](auto* b) {
+    return [text](HfBuilder* b) {
       *b = Sharded(kShard);
       b->files["model.safetensors.index.json"] = text;
     };
@@ -426,7 +433,7 @@ TEST(HfHostileTest, Indexes) {
 
 TEST(HfHostileTest, MoreShardsThanTheLimit) {
   ExpectRefused(
-      [](auto* b) {
+      [](HfBuilder* b) {
         *b = Sharded(kShard);
         Json map = Json::object();
         for (int i = 0; i < 1030; ++i) {
@@ -443,8 +450,8 @@ TEST(HfHostileTest, MoreShardsThanTheLimit) {
 // ---- The tokenizer
 
 TEST(HfHostileTest, TokenizersWeDoNotHave) {
-  const auto refused = [](auto spoil) {
-    ExpectRefused([&](auto* b) { spoil(&b->tokenizer); }, "unsupported", kUnimplemented);
+  const auto refused = [](const std::function<void(Json*)>& spoil) {
+    ExpectRefused([&](HfBuilder* b) { spoil(&b->tokenizer); }, "unsupported", kUnimplemented);
   };
   refused([](Json* t) { (*t)["model"]["type"] = "WordPiece"; });
   refused([](Json* t) { (*t)["model"]["byte_fallback"] = true; });
@@ -473,8 +480,8 @@ TEST(HfHostileTest, TokenizersWeDoNotHave) {
 }
 
 TEST(HfHostileTest, Vocabularies) {
-  const auto refused = [](auto spoil, const std::string& reason) {
-    ExpectRefused([&](auto* b) { spoil(&b->tokenizer); }, reason);
+  const auto refused = [](const std::function<void(Json*)>& spoil, const std::string& reason) {
+    ExpectRefused([&](HfBuilder* b) { spoil(&b->tokenizer); }, reason);
   };
   for (const Json& id : {Json(-1), Json(kTinyHfVocab), Json(int64_t{1} << 40)}) {
     refused([&](Json* t) { (*t)["model"]["vocab"]["new"] = id; }, "vocab");
@@ -499,7 +506,7 @@ TEST(HfHostileTest, Vocabularies) {
 
 TEST(HfHostileTest, SpecialTokens) {
   const auto file = [](const char* name, const std::string& text) {
-    return [=](auto* b) { b->files[name] = text; };
+    return [=](HfBuilder* b) { b->files[name] = text; };
   };
   ExpectRefused(file("tokenizer_config.json", R"({"eos_token":"</s>"})"), "special");
   ExpectRefused(file("tokenizer_config.json", R"({"eos_token":7})"), "type");
@@ -509,9 +516,38 @@ TEST(HfHostileTest, SpecialTokens) {
     ExpectRefused(file("generation_config.json", absl::StrCat("{\"eos_token_id\":", ids, "}")),
                   "special");
   }
-  ExpectRefused([](auto* b) { b->config["eos_token_id"] = -1; }, "special");
+  ExpectRefused([](HfBuilder* b) { b->config["eos_token_id"] = -1; }, "special");
   ExpectRefused(file("tokenizer_config.json", R"({"chat_template":7})"), "type");
   ExpectRefused(file("tokenizer_config.json", R"({"chat_template":["x"]})"), "type");
+}
+
+// ---- Anything
+
+TEST(HfHostileTest, RandomDamage) {
+  const uint64_t seed = TestSeed(1);
+  base::Rng rng(seed);
+  HfBuilder good = TinyHf();
+  good.files = {{"config.json", good.config.dump()},
+                {"tokenizer.json", good.tokenizer.dump()},
+                {"generation_config.json", "{\"eos_token_id\": [256, 258]}"},
+                {"tokenizer_config.json", "{\"eos_token\": \"<|im_end|>\"}"}};
+  for (int i = 0; i < 400; ++i) {
+    HfBuilder damaged = good;
+    auto file = damaged.files.begin();
+    std::advance(file, rng.Between(0, static_cast<int64_t>(damaged.files.size()) - 1));
+    std::string& text = *file->second;
+    for (int64_t hits = rng.Between(1, 3); hits > 0; --hits) {
+      const auto at = static_cast<size_t>(rng.Between(0, static_cast<int64_t>(text.size()) - 1));
+      // Printable often, so that the text stays JSON.
+      text[at] = static_cast<char>(rng.Chance(0.8) ? rng.Between(' ', '~') : rng.Bits());
+    }
+    const auto opened = OpenModel(damaged.Write());
+    if (opened.ok()) {
+      EXPECT_EQ(opened->tokenizer->vocabulary_size(), opened->weights->config().vocab);
+    } else {
+      EXPECT_NE(LoadErrorReason(opened.status()), "") << "SEED=" << seed << opened.status();
+    }
+  }
 }
 
 }  // namespace
