@@ -3,28 +3,27 @@
 namespace ebb::kernels::cuda::simt {
 namespace {
 
-using Bf16Row = std::array<uint16_t, 8>;
-
-float FromBf16(uint32_t bits) { return std::bit_cast<float>((bits & 0xFFFF) << 16); }
-
-// The eight rows of matrix `index`, whose addresses lanes 8 * index .. 8 * index + 7 gave.
-std::array<Bf16Row, 8> MatrixRows(const std::array<void*, kWarpLanes>& args, int index) {
-  std::array<Bf16Row, 8> rows;
-  for (int row = 0; row < 8; ++row) {
-    std::memcpy(&rows[row], static_cast<LoadMatrixArgs*>(args[index * 8 + row])->row, 16);
-  }
-  return rows;
+EBB_SIMT_EXCHANGE float FromBf16(uint32_t bits) {
+  const uint32_t wide = (bits & 0xFFFF) << 16;
+  float value;
+  __builtin_memcpy(&value, &wide, sizeof(value));
+  return value;
 }
 
-void ExchangeLoad(const std::array<void*, kWarpLanes>& args, bool transposed) {
+// Row `row` of matrix `index`, whose address lane 8 * index + row gave.
+EBB_SIMT_EXCHANGE const uint16_t* MatrixRow(void* const* args, int index, int row) {
+  return static_cast<LoadMatrixArgs*>(args[index * 8 + row])->row;
+}
+
+EBB_SIMT_EXCHANGE void ExchangeLoad(void* const* args, bool transposed) {
   for (int index = 0; index < 4; ++index) {
-    const std::array<Bf16Row, 8> rows = MatrixRows(args, index);
     for (int lane = 0; lane < kWarpLanes; ++lane) {
       // Lane 4 * i + j holds elements (i, 2j) and (i, 2j + 1), the first in the low half.
       const int i = lane / 4;
       const int j = lane % 4 * 2;
-      const uint32_t low = transposed ? rows[j][i] : rows[i][j];
-      const uint32_t high = transposed ? rows[j + 1][i] : rows[i][j + 1];
+      const uint32_t low = transposed ? MatrixRow(args, index, j)[i] : MatrixRow(args, index, i)[j];
+      const uint32_t high =
+          transposed ? MatrixRow(args, index, j + 1)[i] : MatrixRow(args, index, i)[j + 1];
       static_cast<LoadMatrixArgs*>(args[lane])->registers[index] = low | high << 16;
     }
   }
@@ -32,28 +31,31 @@ void ExchangeLoad(const std::array<void*, kWarpLanes>& args, bool transposed) {
 
 }  // namespace
 
-void ExchangeBallot(const std::array<void*, kWarpLanes>& args) {
+EBB_SIMT_EXCHANGE void ExchangeBallot(void* const* args) {
   unsigned bits = 0;
   for (int lane = 0; lane < kWarpLanes; ++lane) {
     if (args[lane] != nullptr && *static_cast<unsigned*>(args[lane]) != 0) bits |= 1u << lane;
   }
-  for (void* lane_args : args) {
-    if (lane_args != nullptr) *static_cast<unsigned*>(lane_args) = bits;
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    if (args[lane] != nullptr) *static_cast<unsigned*>(args[lane]) = bits;
   }
 }
 
-void ExchangeLoadMatrix4(const std::array<void*, kWarpLanes>& args) { ExchangeLoad(args, false); }
+EBB_SIMT_EXCHANGE void ExchangeLoadMatrix4(void* const* args) { ExchangeLoad(args, false); }
 
-void ExchangeLoadMatrix4Transposed(const std::array<void*, kWarpLanes>& args) {
+EBB_SIMT_EXCHANGE void ExchangeLoadMatrix4Transposed(void* const* args) {
   ExchangeLoad(args, true);
 }
 
-void LoadMatrix(LoadMatrixArgs args, bool transposed, Site site) {
-  if (reinterpret_cast<uintptr_t>(args.row) % 16 != 0) {
+void LoadMatrix(uint32_t* registers, const void* row, bool transposed, Site site) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) {
     Fail("a matrix row is not aligned to 16 bytes", site);
   }
-  Rendezvous(~0u, true, transposed ? ExchangeLoadMatrix4Transposed : ExchangeLoadMatrix4, &args,
-             transposed ? "LoadMatrix4Transposed" : "LoadMatrix4", site);
+  LoadMatrixArgs args;
+  args.registers = registers;
+  std::memcpy(args.row, row, sizeof(args.row));
+  Rendezvous(~0u, Meeting::kWarp, transposed ? ExchangeLoadMatrix4Transposed : ExchangeLoadMatrix4,
+             &args, transposed ? "LoadMatrix4Transposed" : "LoadMatrix4", site);
 }
 
 // d [16, 8] += a [16, 16] b [16, 8]. With g = lane / 4 and t = lane % 4, a lane holds, two columns
@@ -61,7 +63,7 @@ void LoadMatrix(LoadMatrixArgs args, bool transposed, Site site) {
 //   a: rows g, g + 8, g, g + 8; columns 2t and 2t + 1, the last two registers 8 further
 //   b: column g; rows 2t and 2t + 1, the second register 8 further
 //   d: row g twice, row g + 8 twice; columns 2t, 2t + 1, 2t, 2t + 1
-void ExchangeMmaBf16(const std::array<void*, kWarpLanes>& args) {
+EBB_SIMT_EXCHANGE void ExchangeMmaBf16(void* const* args) {
   float a[16][16];
   float b[16][8];
   for (int lane = 0; lane < kWarpLanes; ++lane) {

@@ -7,7 +7,7 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -92,42 +92,36 @@ inline T __ldg(const T* p) {
   return *p;
 }
 
-// ---- atomics: one thread runs at a time. Each gives the value before.
+// ---- atomics. Each gives the value before. They order no other accesses.
 
 template <typename T>
 inline T atomicAdd(T* p, std::type_identity_t<T> value) {
-  const T old = *p;
-  *p = static_cast<T>(old + value);
-  return old;
+  return std::atomic_ref<T>(*p).fetch_add(value, std::memory_order_relaxed);
 }
 template <typename T>
+inline T atomicOr(T* p, std::type_identity_t<T> value) {
+  return std::atomic_ref<T>(*p).fetch_or(value, std::memory_order_relaxed);
+}
+template <typename T>
+inline T atomicExch(T* p, std::type_identity_t<T> value) {
+  return std::atomic_ref<T>(*p).exchange(value, std::memory_order_relaxed);
+}
+template <typename T>
+inline T atomicCAS(T* p, std::type_identity_t<T> compare, std::type_identity_t<T> value) {
+  std::atomic_ref<T>(*p).compare_exchange_strong(compare, value, std::memory_order_relaxed);
+  return compare;
+}
+// One thread runs at a time: nothing comes between the two.
+template <typename T>
 inline T atomicMax(T* p, std::type_identity_t<T> value) {
-  const T old = *p;
-  if (old < value) *p = value;
+  const T old = std::atomic_ref<T>(*p).load(std::memory_order_relaxed);
+  if (old < value) std::atomic_ref<T>(*p).store(value, std::memory_order_relaxed);
   return old;
 }
 template <typename T>
 inline T atomicMin(T* p, std::type_identity_t<T> value) {
-  const T old = *p;
-  if (value < old) *p = value;
-  return old;
-}
-template <typename T>
-inline T atomicOr(T* p, std::type_identity_t<T> value) {
-  const T old = *p;
-  *p = old | value;
-  return old;
-}
-template <typename T>
-inline T atomicExch(T* p, std::type_identity_t<T> value) {
-  const T old = *p;
-  *p = value;
-  return old;
-}
-template <typename T>
-inline T atomicCAS(T* p, std::type_identity_t<T> compare, std::type_identity_t<T> value) {
-  const T old = *p;
-  if (old == compare) *p = value;
+  const T old = std::atomic_ref<T>(*p).load(std::memory_order_relaxed);
+  if (value < old) std::atomic_ref<T>(*p).store(value, std::memory_order_relaxed);
   return old;
 }
 inline void __threadfence() {}
@@ -139,7 +133,7 @@ inline void __syncthreads(EBB_SIMT_SITE) { simt::Barrier(site); }
 
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, EBB_SIMT_SITE) {
   simt::Rendezvous(
-      mask, false, [](const std::array<void*, simt::kWarpLanes>&) {}, nullptr, "__syncwarp", site);
+      mask, simt::Meeting::kOrdered, [](void* const*) {}, nullptr, "__syncwarp", site);
 }
 
 namespace simt {
@@ -152,15 +146,15 @@ struct ShuffleArgs {
 
 // The value of a lane that takes no part is undefined: NaN bytes here.
 template <typename T>
-void ExchangeShuffle(const std::array<void*, kWarpLanes>& args) {
+EBB_SIMT_EXCHANGE void ExchangeShuffle(void* const* args) {
   T values[kWarpLanes];
   std::memset(values, 0xFF, sizeof(values));
   for (int lane = 0; lane < kWarpLanes; ++lane) {
     if (args[lane] != nullptr) values[lane] = static_cast<ShuffleArgs<T>*>(args[lane])->value;
   }
-  for (void* lane_args : args) {
-    if (lane_args == nullptr) continue;
-    auto* mine = static_cast<ShuffleArgs<T>*>(lane_args);
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    if (args[lane] == nullptr) continue;
+    auto* mine = static_cast<ShuffleArgs<T>*>(args[lane]);
     mine->value = values[mine->source];
   }
 }
@@ -169,19 +163,19 @@ template <typename T>
 T ShuffleFrom(unsigned mask, T value, int source, const char* what, Site site) {
   static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8));
   ShuffleArgs<T> args = {value, source};
-  Rendezvous(mask, false, ExchangeShuffle<T>, &args, what, site);
+  Rendezvous(mask, Meeting::kLanes, ExchangeShuffle<T>, &args, what, site);
   return args.value;
 }
 
 // Bits of the lanes that gave non-zero.
-void ExchangeBallot(const std::array<void*, kWarpLanes>& args);
-void ExchangeLoadMatrix4(const std::array<void*, kWarpLanes>& args);
-void ExchangeLoadMatrix4Transposed(const std::array<void*, kWarpLanes>& args);
-void ExchangeMmaBf16(const std::array<void*, kWarpLanes>& args);
+void ExchangeBallot(void* const* args);
+void ExchangeLoadMatrix4(void* const* args);
+void ExchangeLoadMatrix4Transposed(void* const* args);
+void ExchangeMmaBf16(void* const* args);
 
 struct LoadMatrixArgs {
   uint32_t* registers;  // [4]
-  const void* row;      // 16 bytes, aligned to 16.
+  uint16_t row[8];      // What lies at the address that the lane gave.
 };
 
 struct MmaArgs {
@@ -190,7 +184,8 @@ struct MmaArgs {
   const uint32_t* b;  // [2]
 };
 
-void LoadMatrix(LoadMatrixArgs args, bool transposed, Site site);
+// REQUIRES: `row` is aligned to 16.
+void LoadMatrix(uint32_t* registers, const void* row, bool transposed, Site site);
 
 inline int Lane() { return current_place->lane; }
 
@@ -228,35 +223,35 @@ inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, 
 
 inline unsigned __ballot_sync(unsigned mask, int predicate, EBB_SIMT_SITE) {
   unsigned bits = predicate != 0;
-  simt::Rendezvous(mask, false, simt::ExchangeBallot, &bits, "__ballot_sync", site);
+  simt::Rendezvous(mask, simt::Meeting::kLanes, simt::ExchangeBallot, &bits, "__ballot_sync", site);
   return bits;
 }
 
 inline int __any_sync(unsigned mask, int predicate, EBB_SIMT_SITE) {
   unsigned bits = predicate != 0;
-  simt::Rendezvous(mask, false, simt::ExchangeBallot, &bits, "__any_sync", site);
+  simt::Rendezvous(mask, simt::Meeting::kLanes, simt::ExchangeBallot, &bits, "__any_sync", site);
   return bits != 0;
 }
 
 inline int __all_sync(unsigned mask, int predicate, EBB_SIMT_SITE) {
   unsigned bits = predicate == 0;
-  simt::Rendezvous(mask, false, simt::ExchangeBallot, &bits, "__all_sync", site);
+  simt::Rendezvous(mask, simt::Meeting::kLanes, simt::ExchangeBallot, &bits, "__all_sync", site);
   return bits == 0;
 }
 
 // ---- what the prelude wraps
 
 inline void LoadMatrix4(uint32_t (&r)[4], const void* shared_row, EBB_SIMT_SITE) {
-  simt::LoadMatrix({r, shared_row}, false, site);
+  simt::LoadMatrix(r, shared_row, false, site);
 }
 
 inline void LoadMatrix4Transposed(uint32_t (&r)[4], const void* shared_row, EBB_SIMT_SITE) {
-  simt::LoadMatrix({r, shared_row}, true, site);
+  simt::LoadMatrix(r, shared_row, true, site);
 }
 
 inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], EBB_SIMT_SITE) {
   simt::MmaArgs args = {d, a, b};
-  simt::Rendezvous(~0u, true, simt::ExchangeMmaBf16, &args, "MmaBf16", site);
+  simt::Rendezvous(~0u, simt::Meeting::kWarp, simt::ExchangeMmaBf16, &args, "MmaBf16", site);
 }
 
 inline void CopyAsync16(void* shared, const void* global, bool valid, EBB_SIMT_SITE) {

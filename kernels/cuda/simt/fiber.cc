@@ -36,12 +36,13 @@ constexpr size_t kStackBytes = 64 << 10;
 
 EBB_SWITCHES_INLINE
 void StartSwitch([[maybe_unused]] void** fake_stack, [[maybe_unused]] const void* bottom,
-                 [[maybe_unused]] size_t bytes, [[maybe_unused]] void* tsan_fiber) {
+                 [[maybe_unused]] size_t bytes, [[maybe_unused]] void* tsan_fiber,
+                 [[maybe_unused]] bool ordered) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(fake_stack, bottom, bytes);
 #endif
 #if defined(__SANITIZE_THREAD__)
-  __tsan_switch_to_fiber(tsan_fiber, 0);
+  __tsan_switch_to_fiber(tsan_fiber, ordered ? 0 : __tsan_switch_to_fiber_no_sync);
 #endif
 }
 
@@ -89,23 +90,25 @@ EBB_SWITCHES void Fiber::Main(boost::context::detail::transfer_t caller) {
   self.body_();
   self.body_ = nullptr;
   // Null: this fiber's fake stack is not wanted again.
-  StartSwitch(nullptr, self.caller_bottom_, self.caller_bytes_, self.caller_);
+  StartSwitch(nullptr, self.caller_bottom_, self.caller_bytes_, self.caller_, self.ordered_);
   boost::context::detail::jump_fcontext(self.outside_, nullptr);
 }
 
-EBB_SWITCHES void Fiber::Enter() {
+EBB_SWITCHES void Fiber::Enter(bool ordered) {
 #if defined(__SANITIZE_THREAD__)
   caller_ = __tsan_get_current_fiber();
 #endif
   void* fake_stack = nullptr;
-  StartSwitch(&fake_stack, stack_bottom_, static_cast<size_t>(top_ - stack_bottom_), self_);
+  StartSwitch(&fake_stack, stack_bottom_, static_cast<size_t>(top_ - stack_bottom_), self_,
+              ordered);
+  ordered_ = ordered;
   inside_ = boost::context::detail::jump_fcontext(inside_, this).fctx;
   FinishSwitch(fake_stack, nullptr, nullptr);
   if (body_ == nullptr) inside_ = nullptr;
 }
 
 EBB_SWITCHES void Fiber::Leave() {
-  StartSwitch(&fake_stack_, caller_bottom_, caller_bytes_, caller_);
+  StartSwitch(&fake_stack_, caller_bottom_, caller_bytes_, caller_, ordered_);
   outside_ = boost::context::detail::jump_fcontext(outside_, this).fctx;
   FinishSwitch(fake_stack_, &caller_bottom_, &caller_bytes_);
 }

@@ -26,8 +26,10 @@ class Fiber {
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  // Runs the body from where it stood until it calls Leave (or returns).
-  void Enter();
+  // Runs the body from where it stood until it calls Leave (or returns). `ordered`: to
+  // ThreadSanitizer, what was done before a switch happens before what is done after it; else the
+  // switch says nothing.
+  void Enter(bool ordered);
   // Gives control back to Enter's caller. REQUIRES: called from the body.
   void Leave();
 
@@ -42,8 +44,9 @@ class Fiber {
   const void* caller_bottom_ = nullptr;  // Of the stack that Enter was called on.
   size_t caller_bytes_ = 0;
   void* fake_stack_ = nullptr;  // AddressSanitizer's, of the fiber while it does not run.
-  void* self_ = nullptr;        // ThreadSanitizer's name of the fiber.
-  void* caller_ = nullptr;      // And of Enter's caller.
+  bool ordered_ = true;
+  void* self_ = nullptr;    // ThreadSanitizer's name of the fiber.
+  void* caller_ = nullptr;  // And of Enter's caller.
 };
 
 }  // namespace ebb::kernels::cuda::simt

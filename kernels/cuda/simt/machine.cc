@@ -1,5 +1,6 @@
 #include "kernels/cuda/simt/machine.h"
 
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +13,15 @@
 #include "base/mutex.h"
 #include "base/rng.h"
 #include "kernels/cuda/simt/fiber.h"
+
+// ThreadSanitizer's, where a program is built with it. This file is not instrumented: its objects
+// are the machine's, whichever thread it emulates.
+extern "C" {
+__attribute__((weak)) void __tsan_acquire(void* address);
+__attribute__((weak)) void __tsan_release(void* address);
+__attribute__((weak)) void __tsan_read_range(void* address, unsigned long bytes);
+__attribute__((weak)) void __tsan_write_range(void* address, unsigned long bytes);
+}
 
 namespace ebb::kernels::cuda::simt {
 
@@ -37,7 +47,8 @@ struct Warp;
 struct Thread {
   Place place;
   State state = State::kDone;
-  uint32_t mask = 0;  // The next five: of the Rendezvous that it is in.
+  uint32_t mask = 0;  // The next six: of the Rendezvous that it is in.
+  Meeting meeting = Meeting::kLanes;
   Exchange exchange = nullptr;
   void* args = nullptr;
   const char* what = "";
@@ -46,6 +57,8 @@ struct Thread {
   int open_group = 0;              // The group that new copies belong to.
   Warp* warp = nullptr;
   std::unique_ptr<Fiber> fiber;
+  char arrived = 0;   // To ThreadSanitizer: what the thread did before it waited, or returned,
+  char released = 0;  // and what it may rely on after a rendezvous.
 };
 
 struct Warp {
@@ -66,10 +79,11 @@ class Machine {
  public:
   ~Machine();
   void SetSeed(uint64_t seed) { seed_ = seed, runs_ = 0; }
+  void CheckRaces() { races_ = __tsan_acquire != nullptr; }
   void RunGrid(Dim3 grid, Dim3 block, size_t shared_bytes, const std::function<void()>& kernel);
 
   // From the running thread.
-  void Rendezvous(uint32_t mask, bool whole_warp, Exchange exchange, void* args, const char* what,
+  void Rendezvous(uint32_t mask, Meeting meeting, Exchange exchange, void* args, const char* what,
                   Site site);
   void Barrier(Site site);
   Thread& current() { return *current_; }
@@ -83,6 +97,15 @@ class Machine {
   bool CompleteGroup(Warp& warp, const Thread& thread);
   bool CompleteAnyGroup(Warp& warp);
   void CheckBarrier();
+  // Ordering, as ThreadSanitizer is to see it.
+  void Acquire(char& what) {
+    if (races_) __tsan_acquire(&what);
+  }
+  void Release(char& what) {
+    if (races_) __tsan_release(&what);
+  }
+  // What all threads of the block did so far happens before what they do from now on.
+  void OrderBlock();
   [[noreturn]] void FailStuck(const char* message);
 
   uint64_t seed_ = 1;
@@ -90,6 +113,8 @@ class Machine {
   base::Rng rng_{1};
   const std::function<void()>* kernel_ = nullptr;
   bool stopping_ = false;
+  bool races_ = false;
+  char block_ = 0;  // To ThreadSanitizer: what all of the block may rely on.
   Thread* current_ = nullptr;
   size_t thread_count_ = 0;  // Of a block of this run.
   std::vector<std::unique_ptr<Thread>> threads_;
@@ -98,13 +123,16 @@ class Machine {
 
 Machine::~Machine() {
   stopping_ = true;
-  for (const auto& thread : threads_) thread->fiber->Enter();
+  for (const auto& thread : threads_) thread->fiber->Enter(/*ordered=*/true);
 }
 
 void Machine::ThreadBody(Thread& thread) {
+  thread.fiber->Leave();  // Made, in order: now the machine's orders hold.
   while (!stopping_) {
+    Acquire(block_);
     (*kernel_)();
     thread.state = State::kDone;
+    Release(thread.arrived);
     thread.copies.clear();
     thread.fiber->Leave();
   }
@@ -128,6 +156,7 @@ void Machine::RunGrid(Dim3 grid, Dim3 block, size_t shared_bytes,
     threads_.push_back(std::make_unique<Thread>());
     Thread* thread = threads_.back().get();
     thread->fiber = std::make_unique<Fiber>([this, thread] { ThreadBody(*thread); });
+    thread->fiber->Enter(/*ordered=*/true);
   }
   // Exactly as large as asked, so that AddressSanitizer sees what lies past the end.
   void* memory = nullptr;
@@ -169,6 +198,7 @@ void Machine::RunBlock(Dim3 block_index) {
   std::vector<Warp*> order;
   for (Warp& warp : warps_) order.push_back(&warp);
   while (true) {
+    OrderBlock();
     Shuffle(rng_, order);
     for (Warp* warp : order) {
       warp->ready = warp->live;
@@ -179,9 +209,15 @@ void Machine::RunBlock(Dim3 block_index) {
     }
     bool done = true;
     for (const Warp& warp : warps_) done = done && warp.live == 0;
-    if (done) return;
+    if (done) break;
     CheckBarrier();
   }
+  OrderBlock();  // What comes after the block, the host included, sees what it did.
+}
+
+void Machine::OrderBlock() {
+  for (size_t i = 0; races_ && i < thread_count_; ++i) Acquire(threads_[i]->arrived);
+  Release(block_);
 }
 
 void Machine::RunWarp(Warp& warp) {
@@ -194,7 +230,7 @@ void Machine::RunWarp(Warp& warp) {
       warp.ready &= ~(1u << lane);
       current_ = warp.lanes[lane];
       current_place = &current_->place;
-      current_->fiber->Enter();
+      current_->fiber->Enter(/*ordered=*/!races_);
       if (current_->state == State::kDone) warp.live &= ~(1u << lane);
     }
   }
@@ -203,7 +239,7 @@ void Machine::RunWarp(Warp& warp) {
 bool Machine::CompleteGroup(Warp& warp, const Thread& thread) {
   const uint32_t group = thread.mask & warp.live;
   if ((group & ~warp.waiting) != 0) return false;
-  std::array<void*, kWarpLanes> args = {};
+  void* args[kWarpLanes] = {};
   for (uint32_t rest = group; rest != 0; rest &= rest - 1) {
     const int lane = std::countr_zero(rest);
     const Thread& other = *warp.lanes[lane];
@@ -214,8 +250,14 @@ bool Machine::CompleteGroup(Warp& warp, const Thread& thread) {
     args[lane] = other.args;
   }
   thread.exchange(args);
+  const bool ordered = thread.meeting == Meeting::kOrdered;
+  for (uint32_t rest = group; ordered && rest != 0; rest &= rest - 1) {
+    Acquire(warp.lanes[std::countr_zero(rest)]->arrived);
+  }
   for (uint32_t rest = group; rest != 0; rest &= rest - 1) {
-    warp.lanes[std::countr_zero(rest)]->state = State::kReady;
+    Thread& other = *warp.lanes[std::countr_zero(rest)];
+    other.state = State::kReady;
+    if (ordered) Release(other.released);
   }
   warp.waiting &= ~group;
   warp.ready |= group;
@@ -231,27 +273,30 @@ bool Machine::CompleteAnyGroup(Warp& warp) {
   return false;
 }
 
-void Machine::Rendezvous(uint32_t mask, bool whole_warp, Exchange exchange, void* args,
+void Machine::Rendezvous(uint32_t mask, Meeting meeting, Exchange exchange, void* args,
                          const char* what, Site site) {
   Thread& self = *current_;
   Warp& warp = *self.warp;
   const uint32_t own = 1u << self.place.lane;
   if ((mask & own) == 0) Fail(std::string(what) + ": the mask leaves out the calling lane", site);
-  if (whole_warp && (mask & warp.live) != ~0u) {
+  if (meeting == Meeting::kWarp && (mask & warp.live) != ~0u) {
     Fail(std::string(what) + ": needs all 32 lanes of a warp, and some do not live", site);
   }
   self.mask = mask;
+  self.meeting = meeting;
   self.exchange = exchange;
   self.args = args;
   self.what = what;
   self.site = site;
   self.state = State::kInWarp;
   warp.waiting |= own;
+  if (meeting == Meeting::kOrdered) Release(self.arrived);
   if (CompleteGroup(warp, self)) {
     warp.ready &= ~own;  // The last one to come goes on at once.
-    return;
+  } else {
+    self.fiber->Leave();
   }
-  self.fiber->Leave();
+  if (meeting == Meeting::kOrdered) Acquire(self.released);
 }
 
 void Machine::Barrier(Site site) {
@@ -259,7 +304,9 @@ void Machine::Barrier(Site site) {
   self.what = "__syncthreads";
   self.site = site;
   self.state = State::kInBlock;
+  Release(self.arrived);
   self.fiber->Leave();
+  Acquire(block_);
 }
 
 // REQUIRES: no thread can run, and some live.
@@ -318,7 +365,12 @@ Machine& TheMachine() {
   return machine;
 }
 
+// What the copy does is the thread's doing.
 void PerformCopy(const PendingCopy& copy) {
+  if (__tsan_write_range != nullptr) {
+    if (copy.valid) __tsan_read_range(const_cast<void*>(copy.global), 16);
+    __tsan_write_range(copy.shared, 16);
+  }
   if (copy.valid) {
     std::memcpy(copy.shared, copy.global, 16);
   } else {
@@ -328,9 +380,9 @@ void PerformCopy(const PendingCopy& copy) {
 
 }  // namespace
 
-void Rendezvous(uint32_t mask, bool whole_warp, Exchange exchange, void* args, const char* what,
+void Rendezvous(uint32_t mask, Meeting meeting, Exchange exchange, void* args, const char* what,
                 Site site) {
-  TheMachine().Rendezvous(mask, whole_warp, exchange, args, what, site);
+  TheMachine().Rendezvous(mask, meeting, exchange, args, what, site);
 }
 
 void Barrier(Site site) { TheMachine().Barrier(site); }
@@ -341,6 +393,7 @@ void QueueCopy(void* shared, const void* global, bool valid, Site site) {
     Fail("an asynchronous copy is not aligned to 16 bytes", site);
   }
   // Nobody may read it before the wait, and nobody may still be reading it.
+  if (__tsan_write_range != nullptr) __tsan_write_range(shared, 16);
   std::memset(shared, 0xFF, 16);
   Thread& self = TheMachine().current();
   self.copies.push_back({shared, global, valid, self.open_group});
@@ -382,6 +435,11 @@ void RunGrid(Dim3 grid, Dim3 block, size_t shared_bytes, const std::function<voi
   CHECK(LaunchFault(grid, block, shared_bytes).empty()) << LaunchFault(grid, block, shared_bytes);
   base::MutexLock lock(&MachineMutex());
   TheMachine().RunGrid(grid, block, shared_bytes, kernel);
+}
+
+void CheckRaces() {
+  base::MutexLock lock(&MachineMutex());
+  TheMachine().CheckRaces();
 }
 
 void SetSeed(uint64_t seed) {

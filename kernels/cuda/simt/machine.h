@@ -14,12 +14,16 @@
 // threads reach at the same place, a misaligned copy) ends the process with a message that says
 // which threads wait where.
 //
+// Under ThreadSanitizer, and asked to (CheckRaces), each CUDA thread is a thread of the sanitizer's
+// and only __syncthreads, __syncwarp and the ends of a block order its memory accesses: what two
+// threads of a block do to the same memory without such an order is reported as a data race,
+// whether or not the order of this run made it harmless.
+//
 // There is one machine in a process, as device code reaches its thread through globals; Run takes
 // turns under a lock. Blocks of a grid may not wait for each other, nor warps of a block but by
 // __syncthreads (a spinning thread would never be interrupted).
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -48,8 +52,14 @@ inline constexpr size_t kSharedMaxBytes = 227 << 10;  // Of a block, as on Hoppe
 inline constexpr unsigned kBlockMaxThreads = 1024;
 
 // What the lanes of a warp do together: args[lane] is what that lane gave, null when it is not
-// part.
-using Exchange = void (*)(const std::array<void*, kWarpLanes>& args);
+// part. Not instrumented by ThreadSanitizer: it reads what other threads gave it, with no order but
+// its own.
+using Exchange = void (*)(void* const* args);
+#if defined(__SANITIZE_THREAD__)
+#define EBB_SIMT_EXCHANGE __attribute__((no_sanitize("thread")))
+#else
+#define EBB_SIMT_EXCHANGE
+#endif
 
 // ---- device side: called by kernels, from the emulated threads
 
@@ -64,9 +74,16 @@ extern Dim3 current_grid_dim;
 extern Dim3 current_block_dim;
 extern uint8_t* current_shared;  // The block's dynamic shared memory.
 
-// Waits until all living lanes of `mask` have come here with the same mask and exchange; then the
-// exchange runs once. `whole_warp`: all 32 lanes must take part and live.
-void Rendezvous(uint32_t mask, bool whole_warp, Exchange exchange, void* args, const char* what,
+// How lanes of a warp wait for each other.
+enum class Meeting {
+  kLanes,    // Those of the mask that live. Orders no memory accesses.
+  kOrdered,  // The same, and what they did before is seen by all after (__syncwarp).
+  kWarp,     // All 32, which must live. Orders no memory accesses.
+};
+
+// Waits until the lanes of `mask` have come here with the same mask and exchange; then the exchange
+// runs once.
+void Rendezvous(uint32_t mask, Meeting meeting, Exchange exchange, void* args, const char* what,
                 Site site);
 // __syncthreads: waits until every living thread of the block is here.
 void Barrier(Site site);
@@ -88,6 +105,9 @@ void RunGrid(Dim3 grid, Dim3 block, size_t shared_bytes, const std::function<voi
 
 // The seed of the orders of all following runs (each run draws its own from it). Thread-safe.
 void SetSeed(uint64_t seed);
+
+// From now on, reports races as told above. Without ThreadSanitizer it has no effect. Thread-safe.
+void CheckRaces();
 
 // A kernel takes one plain struct by value. As RunGrid.
 template <typename Params>

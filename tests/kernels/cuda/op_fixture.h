@@ -25,6 +25,7 @@
 #include "device/cuda/cuda_library.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda/library/fake_api.h"
+#include "kernels/cuda/simt/machine.h"
 
 namespace ebb::kernels::cuda {
 
@@ -46,6 +47,7 @@ class CudaRig {
 
  private:
   CudaRig() : library_(Load()) {
+    simt::CheckRaces();  // Of the fake's kernels, under ThreadSanitizer.
     CheckOk(api().open(0, &context_));
     CheckOk(api().stream_create(context_, 0, &stream_));
   }
