@@ -203,8 +203,10 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, kDecodeCtasPerSm)
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     if (row + half * 8 >= head_count) continue;
-    result->max[row + half * 8] = attention.max(half);
-    result->sum[row + half * 8] = attention.sum(half);
+    if (lane % 4 == 0) {
+      result->max[row + half * 8] = attention.max(half);
+      result->sum[row + half * 8] = attention.sum(half);
+    }
 #pragma unroll
     for (int n = 0; n < kHeadDim / 8; ++n) {
       *reinterpret_cast<float2*>(&result->out[row + half * 8][n * 8 + lane % 4 * 2]) =
