@@ -3,6 +3,7 @@
 // made ahead, how many are mapped at a boundary, and whether boundaries must be joint.
 //
 // Ends with status 1 when an edit beside work gave a wrong result or an error.
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -28,7 +29,7 @@ constexpr absl::string_view kUsage =
     "  --only costs|soak runs one of the two";
 
 double Quantile(const std::vector<double>& sorted, double share) {
-  return sorted[static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5)];
+  return sorted[static_cast<size_t>(std::lround(share * static_cast<double>(sorted.size() - 1)))];
 }
 
 // Takes "--cycles N" out of the command line; the rest is as in every bench of a device.

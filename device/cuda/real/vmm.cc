@@ -18,6 +18,7 @@ int32_t Reserve(EbbCudaContext* context, int64_t bytes, uint8_t** address) {
   const CUresult result = context->driver->cuMemAddressReserve_(
       &pointer, static_cast<size_t>(bytes), static_cast<size_t>(context->granularity_bytes),
       /*addr=*/0, /*flags=*/0);
+  // The driver's addresses are numbers. NOLINTNEXTLINE(performance-no-int-to-ptr)
   *address = reinterpret_cast<uint8_t*>(pointer);
   return FromDriver(*context->driver, result, "cuMemAddressReserve");
 }
