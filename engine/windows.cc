@@ -438,6 +438,8 @@ bool Windows::YieldScattered() {
   if (core_->AnythingDrains()) return false;
   for (Sequence* sequence : core_->order()) {
     if (!sequence->running() || sequence->in_step) continue;
+    // Without blocks it would start again at once, in the same plight: the keeper must do its part.
+    if (sequence->table.block_count() == 0) return false;
     const Lane which =
         sequence->state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
     if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
