@@ -189,11 +189,15 @@ bool Report::Wants(absl::string_view name) const {
   return name.find(only_) != absl::string_view::npos;
 }
 
+double Report::FloorSeconds(const Figure& figure) const {
+  return std::max(figure.bytes / ceilings_.bytes_per_s,
+                  figure.operations / ceilings_.operations_per_s);
+}
+
 void Report::Add(const Figure& figure) {
   const double median = Quantile(figure.milliseconds, 0.5) / figure.repeats / 1e3;
   const double p90 = Quantile(figure.milliseconds, 0.9) / figure.repeats / 1e3;
-  const double floor = std::max(figure.bytes / ceilings_.bytes_per_s,
-                                figure.operations / ceilings_.operations_per_s);
+  const double floor = FloorSeconds(figure);
   const double seconds = std::max(median, 1e-12);
   std::printf("%-44s %10.1f %10.1f %9.0f %9.2f %10.1f %8.0f%%\n", figure.name.c_str(), median * 1e6,
               p90 * 1e6, figure.bytes / seconds / 1e9, figure.operations / seconds / 1e12,

@@ -112,6 +112,8 @@ class Report {
   Report(const GpuOptions& options, const Gpu& gpu, const Ceilings& ceilings);
 
   bool Wants(absl::string_view name) const;
+  // The least time that one of what the figure counts can take.
+  double FloorSeconds(const Figure& figure) const;
   void Add(const Figure& figure);
 
  private:

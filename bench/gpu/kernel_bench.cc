@@ -92,9 +92,12 @@ class KernelBench {
            const std::function<void(int32_t copy)>& launch) {
     Figure figure;
     figure.name = name;
-    figure.repeats = std::max(copies, shape_.copies_max);
     figure.bytes = bytes;
     figure.operations = operations;
+    // About 3 ms in a graph, so that its own start does not count, and each copy once.
+    const double floor_s = std::max(report_->FloorSeconds(figure), 1e-6);
+    const double wanted = std::min(3e-3 / floor_s, static_cast<double>(shape_.copies_max));
+    figure.repeats = std::max(copies, static_cast<int32_t>(wanted));
     figure.milliseconds = gpu_->TimeGraph(shape_.rounds, [&] {
       for (int32_t i = 0; i < figure.repeats; ++i) launch(i % copies);
     });

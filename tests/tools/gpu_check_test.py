@@ -59,6 +59,9 @@ class GpuCheckTest(unittest.TestCase):
     def add_gtest(self, name, section, **cases):
         self.add(name, section, GTEST.format(cases=list(cases.items())))
 
+    def context(self, fake):
+        return runner.Context(self.pack, self.pack / "lib" / "libebb_cuda.so", self.pack, fake)
+
     def run_check(self, *arguments):
         """(status, what it printed, summary by section)"""
         manifest = {"revision": "abc", "programs": self.programs, "files": {}}
@@ -75,7 +78,8 @@ class GpuCheckTest(unittest.TestCase):
         self.add_gtest("c_test", "pool", Five="pass")
         status, printed, summary = self.run_check("--only", "kernels,pool")
         self.assertEqual(status, 0, printed)
-        self.assertEqual([summary["kernels"][key] for key in ("passed", "failed", "skipped")], [3, 0, 1])
+        counts = [summary["kernels"][key] for key in ("passed", "failed", "skipped")]
+        self.assertEqual(counts, [3, 0, 1])
         self.assertEqual(summary["pool"]["passed"], 1)
         self.assertIn("kernels: skipped: Suite.Three: no such device", printed)
         self.assertRegex(printed.splitlines()[-2], r"^kernels +passed +3 +0 +1 ")
@@ -150,7 +154,7 @@ class GpuCheckTest(unittest.TestCase):
                 self.assertIn(arguments[0].strip("-"), said.getvalue())
 
     def test_lines_of_cases_are_counted(self):
-        context = runner.Context(self.pack, self.pack / "lib" / "libebb_cuda.so", self.pack, fake=True)
+        context = self.context(fake=True)
         script = "print('ok a'); print('FAIL b: 2 != 3'); print('skip c: no time left'); exit(1)"
         outcome = runner.lines(context, "script", [sys.executable, "-c", script], runner.Budget(60))
         self.assertEqual((outcome.passed, outcome.failed, outcome.skipped), (1, 1, 1))
@@ -160,15 +164,15 @@ class GpuCheckTest(unittest.TestCase):
 
     def test_a_sanitizer_that_cannot_use_the_device_is_skipped(self):
         tool = self.pack / "compute-sanitizer"
-        context = runner.Context(self.pack, self.pack / "lib" / "libebb_cuda.so", self.pack, fake=False)
+        context = self.context(fake=False)
         for text, status, counts in (
                 ("Error: Device not supported", 255, (0, 0, 1)),
                 ("ERROR SUMMARY: 3 errors", 86, (0, 1, 0)),
                 ("ERROR SUMMARY: 0 errors", 0, (1, 0, 0))):
             tool.write_text(f"#!/bin/sh\necho '{text}'\nexit {status}\n", encoding="utf-8")
             tool.chmod(0o755)
-            with unittest.mock.patch.dict("os.environ", PATH=f"{self.pack}:/usr/bin:/bin"):
-                outcome = runner.sanitizer(context, "memcheck", "a_test", ["a_test"], runner.Budget(60))
+            outcome = runner.sanitizer(context, tool, "memcheck", "a_test", ["a_test"],
+                                       runner.Budget(60))
             self.assertEqual((outcome.passed, outcome.failed, outcome.skipped), counts, text)
 
 

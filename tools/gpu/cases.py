@@ -20,7 +20,8 @@ def argument_parser(description):
     parser.add_argument("--library", required=True, help="libebb_cuda.so, or the fake")
     parser.add_argument("--seconds", type=float, default=60, help="start no case after so long")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
-    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", time.time_ns() % 10**9)))
+    seed = int(os.environ.get("SEED", time.time_ns() % 10**9))
+    parser.add_argument("--seed", type=int, default=seed)
     return parser
 
 
@@ -61,4 +62,5 @@ def _run_one(function, rng):
     except (AssertionError, ebb_cuda.ApiError) as error:
         return "FAIL", " ".join(str(error).split())
     except Exception:  # A mistake of the check's own must not hide the other cases.
-        return "FAIL", "the check itself failed: " + " | ".join(traceback.format_exc().splitlines()[-3:])
+        last = traceback.format_exc().splitlines()[-3:]
+        return "FAIL", "the check itself failed: " + " | ".join(last)

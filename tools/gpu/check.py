@@ -4,6 +4,7 @@ The host needs a driver; the CUDA 13 toolkit, PyTorch and transformers for the s
 neither Bazel nor gRPC nor a network: what Ebb needs lies in a pack that tools/gpu_pack made."""
 import argparse
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -39,7 +40,7 @@ def parse(arguments):
     if not options.minutes > 0:
         parser.error("--minutes: more than 0")
     if not (options.pack / "manifest.json").exists():
-        parser.error(f"{options.pack} is no pack: it has no manifest.json; make one with tools/gpu_pack")
+        parser.error(f"--pack: no manifest.json in {options.pack}; make a pack with tools/gpu_pack")
     options.pack = options.pack.resolve()
     options.library = (options.library or options.pack / "lib" / "libebb_cuda.so").resolve()
     if not options.library.exists():
@@ -81,6 +82,13 @@ def run_all(context, names, minutes):
     return outcomes
 
 
+def make_executable(pack):
+    """A pack may have travelled by a way that drops the files' modes."""
+    for path in [pack / "run", *(pack / "bin").iterdir()]:
+        if path.exists() and not os.access(path, os.X_OK):
+            path.chmod(0o755)
+
+
 def is_fake(library):
     """The fake is told by its file, before anything of it is loaded."""
     return "fake" in library.name
@@ -92,6 +100,7 @@ def main(arguments=None):
     manifest = json.loads((options.pack / "manifest.json").read_text(encoding="utf-8"))
     print(f"pack of {manifest['revision']}; library {options.library}; logs in {options.output}",
           flush=True)
+    make_executable(options.pack)
     outcomes = run_all(context, options.sections, options.minutes)
     print(table.render(outcomes))
     return table.status(outcomes)

@@ -98,8 +98,9 @@ def linear(device, rows, outputs, inputs, invariant):
             what = ("bf16", "f32", "f32 accumulated")[output]
             result = y.check(what)
             assert_close(result, reference, bound, what)
-            # Rounding errors are independent, so their norm is far below the bound.
-            assert_norm_close(result, reference, 3e-3 if rounded else 1e-5, what)
+            # Rounding errors are independent, so their norm is far below the bound; what tensor
+            # cores cut off is not, and grows with inputs / 16 products of 2^-24 each.
+            assert_norm_close(result, reference, 3e-3 if rounded else 2e-4, what)
     kind = " invariant" if invariant else ""
     return f"linear rows={rows} outputs={outputs} inputs={inputs}{kind}", check
 
@@ -227,7 +228,8 @@ def prefill_attention(device, heads, kv_heads, head_dim, block_tokens, layout, c
         result = out.check("out")
         assert_close(result, reference, attention_bound(reference, magnitude), "out")
         assert_norm_close(result, reference, 6e-3, "out")
-    return f"prefill_attention {heads}/{kv_heads}x{head_dim} block={block_tokens} {layout} {chunks}", check
+    return (f"prefill_attention {heads}/{kv_heads}x{head_dim} block={block_tokens} {layout} "
+            f"{chunks}", check)
 
 
 def decode_attention(device, heads, kv_heads, head_dim, block_tokens, layout, lengths, split_tokens):
@@ -266,8 +268,19 @@ def decode_attention(device, heads, kv_heads, head_dim, block_tokens, layout, le
             f"lengths={lengths} split={split_tokens}", check)
 
 
+def random_unit(seed, index):
+    """model/random_weights.h's number in [-1, 1), before the scale."""
+    mask = (1 << 64) - 1
+    def mix(x):
+        x = (x + 0x9E3779B97F4A7C15) & mask
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+        return x ^ (x >> 31)
+    return (mix(mix(seed) ^ mix(index ^ 0xD1B54A32D192ED03)) >> 40) * 2.0**-23 - 1
+
+
 def fill_random(device, count):
-    """The numbers are a function of (seed, index) alone, in [-scale, scale), evenly spread."""
+    """The numbers are those of the host: a function of (seed, index) alone."""
     def check(rng):
         seed, scale = rng.getrandbits(60), rng.choice([0.02, 1.0])
         def fill(first, number):
@@ -278,7 +291,10 @@ def fill_random(device, count):
         whole = fill(7, count)
         begin = rng.randrange(count)
         assert torch.equal(fill(7 + begin, count - begin), whole[begin:]), "the place changes numbers"
-        assert float(whole.abs().max()) <= scale, "a number beyond the scale"
+        tried = rng.sample(range(count), min(count, 500))
+        units = torch.tensor([random_unit(seed, 7 + i) for i in tried], dtype=torch.float32)
+        expected = (units * torch.tensor(scale, dtype=torch.float32)).bfloat16().double()
+        assert_close(whole.cpu()[tried], expected, 0, "out")
         # Six standard errors of the mean and of the mean square of uniform numbers.
         allowed = 6 * scale / math.sqrt(3 * count)
         assert abs(float(whole.mean())) < allowed, f"the mean is {float(whole.mean()):.3g}"

@@ -70,8 +70,8 @@ class Server:
             raise cases.Skip("the server did not start")
         result = subprocess.run(self.command(*arguments, "--json"), capture_output=True, text=True,
                                 timeout=seconds, check=False)
-        assert result.returncode == 0, (
-            f"ebb {arguments[0]} ended with status {result.returncode}: {result.stderr.strip()[-300:]}")
+        said = result.stderr.strip()[-300:]
+        assert result.returncode == 0, f"ebb {arguments[0]}: status {result.returncode}: {said}"
         return json.loads(result.stdout)
 
     def stop(self):
@@ -172,7 +172,8 @@ def same_in_company(server, seconds):
             out, _ = load.communicate(timeout=120)
         all_answered(json.loads(out))
         for prompt, first, answer in zip(prompts, alone, answers):
-            assert answer["token_ids"] == first, f"{prompt[:20]!r}: {answer['token_ids']}, alone {first}"
+            got = answer["token_ids"]
+            assert got == first, f"{prompt[:20]!r}: {got}, alone {first}"
     return f"{server.name} gives the same tokens in any company", check
 
 

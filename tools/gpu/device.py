@@ -95,7 +95,8 @@ def assert_close(out, reference, bound, what):
         where = tuple(int(i) for i in beyond.nonzero()[0])
         raise AssertionError(
             f"{what}: {int(beyond.sum())} of {out.numel()} elements too far off; at {where}: "
-            f"{float(out[where]):.6g}, not {float(reference[where]):.6g} (bound {float(bound[where]):.2g})")
+            f"{float(out[where]):.6g}, not {float(reference[where]):.6g} "
+            f"(bound {float(bound[where]):.2g})")
 
 
 def assert_norm_close(out, reference, relative, what):

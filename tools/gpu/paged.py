@@ -52,7 +52,8 @@ class Paged:
             flat += self.tables[-1]
         self._indices = device.tensor(flat or [0], torch.int32)
         self._begins = device.tensor(begins, torch.int32)
-        self.device_tables = device.api.EbbCudaTables(self._indices.data_ptr(), self._begins.data_ptr())
+        self.device_tables = device.api.EbbCudaTables(self._indices.data_ptr(),
+                                                      self._begins.data_ptr())
 
     def part(self, pool, layer, index, values):
         """A view of one layer's keys or values of a block: [kv_heads, block_tokens, head_dim]."""

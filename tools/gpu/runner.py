@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,10 +53,15 @@ class Context:
         return environment
 
 
+def tool(name):
+    """The path of one of the toolkit's or the driver's programs, or None."""
+    return shutil.which(name) or shutil.which(name, path="/usr/local/cuda/bin")
+
+
 def cublas_directories():
     """Where cuBLASLt may lie: the toolkit's directory, and the one beside PyTorch."""
-    places = [pathlib.Path(home) / "lib64" for home in (os.environ.get("CUDA_HOME"), "/usr/local/cuda")
-              if home]
+    homes = [os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+    places = [pathlib.Path(home) / "lib64" for home in homes if home]
     for site in sys.path:
         places += [pathlib.Path(site) / "nvidia" / name / "lib" for name in ("cu13", "cublas")]
     return [str(place) for place in places if list(place.glob("libcublasLt.so*"))]
@@ -159,7 +165,7 @@ def _skip_reason(text, full):
 
 
 def lines(context, name, command, budget):
-    """A Python program that says "ok NAME", "FAIL NAME: why" or "skip NAME: why" for each case (cases.py)."""
+    """A Python program that says "ok NAME", "FAIL NAME: why" or "skip NAME: why" (cases.py)."""
     outcome = Outcome()
     if budget.left() < SECONDS_MIN:
         outcome.skip(f"{name}: no time left")
@@ -184,15 +190,14 @@ def lines(context, name, command, budget):
     return outcome
 
 
-def sanitizer(context, tool, name, command, budget):
+def sanitizer(context, program, tool_name, name, command, budget):
     """One program under one tool of compute-sanitizer; a finding is a failure."""
     outcome = Outcome()
-    label = f"{tool}_{name}"
+    label = f"{tool_name}_{name}"
     if budget.left() < SECONDS_MIN:
         outcome.skip(f"{label}: no time left")
         return outcome
-    full = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "86", "--print-limit", "20",
-            *command]
+    full = [program, "--tool", tool_name, "--error-exitcode", "86", "--print-limit", "20", *command]
     status, text = run(context, label, full, budget.left())
     if any(refused in text for refused in SANITIZER_REFUSED):
         outcome.skip(f"{label}: compute-sanitizer cannot use this device")

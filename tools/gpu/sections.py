@@ -3,7 +3,6 @@ here is skipped with its reason, never silently."""
 import ctypes
 import importlib.util
 import json
-import shutil
 import sys
 
 import ebb_cuda
@@ -28,13 +27,15 @@ def find(context, budget):
                           if line.startswith("note ")]
     else:
         outcome.fail(f"no device: {runner._last_line(text)}")
-    for tool, what in (("nvidia-smi", "-L"), ("nvcc", "--version"), ("compute-sanitizer", "--version")):
-        if not shutil.which(tool):
-            outcome.skip(f"{tool} is not on the PATH")
-        elif runner.run(context, f"find_{tool}", [tool, what], min(20, budget.left()))[0] == 0:
+    for name, what in (("nvidia-smi", "-L"), ("nvcc", "--version"),
+                       ("compute-sanitizer", "--version")):
+        program = runner.tool(name)
+        if not program:
+            outcome.skip(f"{name} is neither on the PATH nor in /usr/local/cuda/bin")
+        elif runner.run(context, f"find_{name}", [program, what], min(20, budget.left()))[0] == 0:
             outcome.passed += 1
         else:
-            outcome.skip(f"{tool} {what} fails, see its log")
+            outcome.skip(f"{name} {what} fails, see its log")
     for module in ("torch", "transformers"):
         if importlib.util.find_spec(module):
             outcome.passed += 1
@@ -48,8 +49,8 @@ def describe_device(library):
     api = ebb_cuda.load(library)
     driver = api.EbbCudaDriverInfo()
     api.check(api.find(ctypes.byref(driver)))
-    print(f"note library {api.name}, toolkit {driver.toolkit_version}, driver {driver.driver_version}, "
-          f"{driver.device_count} devices")
+    print(f"note library {api.name}, toolkit {driver.toolkit_version}, "
+          f"driver {driver.driver_version}, {driver.device_count} devices")
     for index in range(driver.device_count):
         device = api.EbbCudaDeviceInfo()
         api.check(api.device_info(index, ctypes.byref(device)))
@@ -77,7 +78,7 @@ def _python(context, script, budget, *arguments):
 
 
 def probe(context, budget):
-    """bench/gpu/driver_probe: what the driver's calls cost, and whether editing beside work is safe."""
+    """What the driver's calls cost, and whether editing beside work is safe."""
     outcome = Outcome()
     binary = context.binary("driver_probe")
     if not binary:
@@ -137,10 +138,11 @@ def sanitizer(context, budget):
     """memcheck, racecheck and initcheck of compute-sanitizer over the kernel tests."""
     outcome = Outcome()
     names = programs(context, "kernels")
+    program = runner.tool("compute-sanitizer")
     if context.fake:
         outcome.skip("the fake library has no device code")
-    elif not shutil.which("compute-sanitizer"):
-        outcome.skip("compute-sanitizer is not on the PATH")
+    elif not program:
+        outcome.skip("compute-sanitizer is not here")
     elif not names:
         outcome.skip("the pack holds no kernel tests")
     else:
@@ -149,7 +151,7 @@ def sanitizer(context, budget):
             # A slow one may take twice its part of what is left.
             part = runner.Budget(min(1.0, 2 / (len(runs) - done)) * budget.left())
             command = [context.binary(name), "--gtest_color=no"]
-            outcome.add(runner.sanitizer(context, tool, name, command, part))
+            outcome.add(runner.sanitizer(context, program, tool, name, command, part))
     return outcome
 
 

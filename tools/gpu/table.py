@@ -40,9 +40,10 @@ def render(outcomes, notes_max=6):
             lines.append(f"{section}: {note}")
         if len(outcome.notes) > notes_max:
             lines.append(f"{section}: and {len(outcome.notes) - notes_max} more, see its log")
-    lines += ["", f"{'section':<10} {'result':<8} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}"]
+    heads = ("passed", "failed", "skipped", "seconds")
+    lines += ["", f"{'section':<10} {'result':<8}" + "".join(f" {head:>8}" for head in heads)]
     for section, outcome in outcomes.items():
-        lines.append(f"{section:<10} {outcome.word():<8} {outcome.passed:>7} {outcome.failed:>7} "
+        lines.append(f"{section:<10} {outcome.word():<8} {outcome.passed:>8} {outcome.failed:>8} "
                      f"{outcome.skipped:>8} {outcome.seconds:>8.1f}")
     return "\n".join(lines)
 
