@@ -16,12 +16,14 @@
 
 // ThreadSanitizer's, where a program is built with it. This file is not instrumented: its objects
 // are the machine's, whichever thread it emulates.
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are the sanitizer's.
 extern "C" {
 __attribute__((weak)) void __tsan_acquire(void* address);
 __attribute__((weak)) void __tsan_release(void* address);
 __attribute__((weak)) void __tsan_read_range(void* address, unsigned long bytes);
 __attribute__((weak)) void __tsan_write_range(void* address, unsigned long bytes);
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace ebb::kernels::cuda::simt {
 

@@ -51,7 +51,7 @@ struct Answer {
 
 Inputs RandomInputs(base::Rng& rng, const Problem& problem) {
   Inputs inputs;
-  const auto width = static_cast<size_t>(problem.all_heads() * problem.head_dim);
+  const auto width = static_cast<size_t>(problem.all_heads()) * problem.head_dim;
   inputs.qkv = RandomBf16(rng, problem.rows() * width, 1.5);
   inputs.bias = RandomFloats(rng, width, 1.0);
   inputs.q_norm = RandomFloats(rng, problem.head_dim, 1.0);
@@ -113,7 +113,7 @@ class RopeStoreTest : public OpFixture {
     const auto begins = Upload(problem.begins);
     const auto pool = Poisoned<uint16_t>(problem.blocks * problem.index_stride());
     const auto q =
-        Poisoned<uint16_t>(static_cast<size_t>(problem.rows() * problem.heads * problem.head_dim));
+        Poisoned<uint16_t>(static_cast<size_t>(problem.rows()) * problem.heads * problem.head_dim);
     EbbCudaRopeStore op = {};
     op.qkv = qkv.data();
     op.bias = problem.bias ? bias.data() : nullptr;

@@ -377,7 +377,7 @@ __global__ void HalfWaits(NoParams) {
 }
 
 __global__ void Divergent(NoParams) {
-  if (threadIdx.x < 32) {
+  if (threadIdx.x < 32) {  // NOLINT(bugprone-branch-clone): that is the bug.
     __syncthreads();
   } else {
     __syncthreads();
@@ -437,6 +437,7 @@ __global__ void Spin(SpinParams p) {
 TEST(SimtTest, RunsFromSeveralThreads) {
   std::array<int, 3> sums = {};
   std::vector<std::thread> threads;
+  threads.reserve(sums.size());
   for (int& sum : sums) {
     threads.emplace_back([&sum] { simt::Run(Spin, dim3(4), dim3(256), 0, SpinParams{&sum, 300}); });
   }
