@@ -61,7 +61,7 @@ ModelConfig ConfigOf(const Shape& shape) {
     config.rope_scaling.type = RopeScaling::Type::kLlama3;
     config.rope_scaling.factor = shape.llama3_factor;
     config.rope_scaling.original_context_tokens =
-        std::min<double>(config.rope_scaling.original_context_tokens, shape.context_tokens / 4);
+        std::min<double>(config.rope_scaling.original_context_tokens, shape.context_tokens / 4.0);
   }
   config.rope_frequencies =
       RopeFrequencies(config.rope_base, config.head_dim / 2, config.rope_scaling);

@@ -196,7 +196,7 @@ absl::Status CheckFinite(absl::string_view file, absl::string_view tensor_name,
   source.columns = tensor.columns;
   source.bytes = tensor.bytes;
   const absl::Status status = kernels::CheckMatrix(source);
-  if (status.ok()) return status;
+  if (status.ok()) return absl::OkStatus();
   return LoadError(absl::StatusCode::kInvalidArgument, file, "nonfinite", kNoOffset,
                    absl::StrCat("tensor ", tensor_name, ": ", status.message(),
                                 ". The file is damaged: fetch it again."));
