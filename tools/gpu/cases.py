@@ -25,9 +25,11 @@ def argument_parser(description):
     return parser
 
 
-def round_robin(groups):
-    """One case of each group in turn, so that little time still touches every group."""
-    for row in itertools.zip_longest(*groups):
+def round_robin(groups, seed):
+    """One case of each group in turn, each group in an order of the seed's, so that little time still
+    touches everything."""
+    shuffled = [random.Random(seed).sample(group, len(group)) for group in groups]
+    for row in itertools.zip_longest(*shuffled):
         yield from (case for case in row if case is not None)
 
 

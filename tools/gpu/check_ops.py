@@ -351,7 +351,7 @@ def main():
     options = parser.parse_args()
     device = Device(options.library)
     groups = small_cases(device) if options.small else all_cases(device)
-    return cases.run(cases.round_robin(groups), options)
+    return cases.run(cases.round_robin(groups, options.seed), options)
 
 
 if __name__ == "__main__":
