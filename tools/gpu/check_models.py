@@ -22,7 +22,7 @@ TINY = {"hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": 3, "n
         "num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 1024, "head_dim": 32,
         "initializer_range": 0.08, "rms_norm_eps": 1e-5}
 LLAMA_8B = {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,
-            "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
+            "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072,
             "head_dim": 128, "rms_norm_eps": 1e-5, "tie_word_embeddings": False}
 LLAMA3_ROPE = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                "original_max_position_embeddings": 64}
