@@ -24,7 +24,7 @@
 #include "kernels/cuda/library/fake_api.h"
 #include "model/open_model.h"
 #include "scheduler/local_policy.h"
-#include "tests/engine/recording_sink.h"
+#include "tests/engine/answers.h"
 #include "tests/model/seed.h"
 
 namespace ebb::engine {
@@ -90,13 +90,6 @@ class CudaEngineTest : public testing::Test {
     return requests;
   }
 
-  struct Answer {
-    std::vector<int32_t> tokens;
-    std::vector<float> logprobs;
-    std::vector<float> prompt_logprobs;
-    int32_t preemptions = 0;
-  };
-
   // Of both lanes, in whole pages.
   int64_t WorkspaceBytes(const LocalEngineOptions& options) const {
     CudaStepRunner::Parts parts;
@@ -139,38 +132,7 @@ class CudaEngineTest : public testing::Test {
     absl::StatusOr<std::unique_ptr<ModelEngine>> engine = ModelEngine::Create(options, parts);
     EXPECT_TRUE(engine.ok()) << engine.status();
     if (!engine.ok()) return {};
-    std::vector<std::shared_ptr<RecordingSink>> sinks;
-    for (const Request& request : requests) {
-      sinks.push_back(std::make_shared<RecordingSink>());
-      const absl::StatusOr<RequestId> id = (*engine)->engine()->Submit(request, sinks.back());
-      EXPECT_TRUE(id.ok()) << id.status();
-      if (!at_once) sinks.back()->Wait();
-    }
-    std::vector<Answer> answers;
-    for (const auto& sink : sinks) {
-      Answer answer;
-      const Finish finish = sink->Wait();
-      EXPECT_EQ(finish.reason, FinishReason::kLength) << finish.status;
-      answer.tokens = sink->tokens();
-      answer.logprobs = sink->logprobs();
-      for (const auto& call : sink->prompt_logprobs()) {
-        for (const PromptLogprob& one : call) answer.prompt_logprobs.push_back(one.logprob);
-      }
-      answer.preemptions = finish.preemptions;
-      answers.push_back(std::move(answer));
-    }
-    EXPECT_LE((*engine)->engine()->Memory().held_bytes, options.memory.limit_bytes);
-    return answers;
-  }
-
-  static void ExpectSame(const std::vector<Answer>& got, const std::vector<Answer>& wanted) {
-    ASSERT_EQ(got.size(), wanted.size());
-    for (size_t i = 0; i < got.size(); ++i) {
-      EXPECT_EQ(got[i].tokens, wanted[i].tokens) << "request " << i;
-      // Bit for bit: the numbers before the choice are the same too.
-      EXPECT_EQ(got[i].logprobs, wanted[i].logprobs) << "request " << i;
-      EXPECT_EQ(got[i].prompt_logprobs, wanted[i].prompt_logprobs) << "request " << i;
-    }
+    return Answers((*engine)->engine(), requests, at_once);
   }
 
   static constexpr int64_t kPageBytes = 4096;

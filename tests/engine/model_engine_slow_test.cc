@@ -19,7 +19,7 @@
 #include "model/llama.h"
 #include "model/open_model.h"
 #include "scheduler/local_policy.h"
-#include "tests/engine/recording_sink.h"
+#include "tests/engine/answers.h"
 
 namespace ebb::engine {
 namespace {
@@ -84,13 +84,6 @@ class ModelEngineTest : public testing::Test {
     return requests;
   }
 
-  struct Answer {
-    std::vector<int32_t> tokens;
-    std::vector<float> logprobs;
-    std::vector<float> prompt_logprobs;
-    int32_t preemptions = 0;
-  };
-
   // Runs the requests on one engine, all at once or one after the other.
   static std::vector<Answer> Run(const LocalEngineOptions& options,
                                  const std::vector<Request>& requests, bool at_once) {
@@ -108,38 +101,8 @@ class ModelEngineTest : public testing::Test {
     parts.end_ids = {2};
     absl::StatusOr<std::unique_ptr<ModelEngine>> engine = ModelEngine::Create(options, parts);
     EXPECT_TRUE(engine.ok()) << engine.status();
-    std::vector<std::shared_ptr<RecordingSink>> sinks;
-    for (const Request& request : requests) {
-      sinks.push_back(std::make_shared<RecordingSink>());
-      const absl::StatusOr<RequestId> id = (*engine)->engine()->Submit(request, sinks.back());
-      EXPECT_TRUE(id.ok()) << id.status();
-      if (!at_once) sinks.back()->Wait();
-    }
-    std::vector<Answer> answers;
-    for (const auto& sink : sinks) {
-      Answer answer;
-      const Finish finish = sink->Wait();
-      EXPECT_EQ(finish.reason, FinishReason::kLength) << finish.status;
-      answer.tokens = sink->tokens();
-      answer.logprobs = sink->logprobs();
-      for (const auto& call : sink->prompt_logprobs()) {
-        for (const PromptLogprob& one : call) answer.prompt_logprobs.push_back(one.logprob);
-      }
-      answer.preemptions = finish.preemptions;
-      answers.push_back(std::move(answer));
-    }
-    EXPECT_LE((*engine)->engine()->Memory().held_bytes, options.memory.limit_bytes);
-    return answers;
-  }
-
-  static void ExpectSame(const std::vector<Answer>& got, const std::vector<Answer>& wanted) {
-    ASSERT_EQ(got.size(), wanted.size());
-    for (size_t i = 0; i < got.size(); ++i) {
-      EXPECT_EQ(got[i].tokens, wanted[i].tokens) << "request " << i;
-      // Bit for bit: the numbers before the choice are the same too.
-      EXPECT_EQ(got[i].logprobs, wanted[i].logprobs) << "request " << i;
-      EXPECT_EQ(got[i].prompt_logprobs, wanted[i].prompt_logprobs) << "request " << i;
-    }
+    if (!engine.ok()) return {};
+    return Answers((*engine)->engine(), requests, at_once);
   }
 
   static inline kernels::Backend* backend_ = nullptr;
