@@ -70,6 +70,8 @@ struct MemoryConfig {
   int32_t shrink_windows = 8;
   absl::Duration shrink_after = absl::Seconds(1);
   int32_t shrink_pages_max = 16;
+  int32_t compact_above_percent = 110;
+  int64_t compact_bytes_max = int64_t{32} << 20;
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };
 

@@ -139,6 +139,13 @@ const Setting kSettings[] = {
      EBB_MEMBER(absl::Duration, memory.shrink_after), 0, kDayMs},
     {"memory.shrink_pages_max", "Pages given back at a time, at most, while requests run.",
      EBB_MEMBER(int32_t, memory.shrink_pages_max), 1, kInt32Max},
+    {"memory.compact_above_percent",
+     "Blocks of running requests are moved together, so that pages can be given back, when more "
+     "than so many percent of the pages that they would fill are mapped; 0: never. Over the limit, "
+     "always.",
+     EBB_MEMBER(int32_t, memory.compact_above_percent), 0, 100000},
+    {"memory.compact_bytes_max", "Bytes that are moved in one window of a queue, at most.",
+     EBB_MEMBER(int64_t, memory.compact_bytes_max), 0, kBytesMax},
     {"memory.static_estimator",
      "How a window's static demand is estimated: from token counts, or from what the accounts "
      "show.",

@@ -144,6 +144,7 @@ MemoryView EngineCore::MemoryLocked() {
   view.page_bytes = memory().geometry().page_bytes();
   view.pages_mapped = memory().pages().count(memory::PageState::kMapped);
   view.block_tokens = memory().geometry().block_tokens();
+  view.moved_bytes_total = memory().moved_bytes_total();
   return view;
 }
 

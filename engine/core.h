@@ -54,9 +54,10 @@ struct EngineParts {
 struct OpenWindow {
   memory::WindowPlan plan;
   absl::Time opened;
-  int64_t limit_bytes = 0;  // The memory limit under which it was planned.
-  int32_t steps = 0;        // Completed in it.
-  bool starved = false;     // A sequence of the queue could not get what its next step needs.
+  int64_t limit_bytes = 0;   // The memory limit under which it was planned.
+  int32_t steps = 0;         // Completed in it.
+  bool starved = false;      // A sequence of the queue could not get what its next step needs.
+  bool moves_tried = false;  // Blocks were moved in it, or it was found that none can.
 };
 
 // One sequence's part in the step in flight.
@@ -77,6 +78,7 @@ struct LaneState {
   absl::Time last_step_ended = absl::InfinitePast();
   memory::StepTimeModel times;
   std::optional<OpenWindow> window;
+  bool leans_on_moves = false;  // At its last boundary nobody gave way, since moving suffices.
   absl::Time free_read = absl::InfinitePast();  // When the device's free bytes were last read.
 };
 

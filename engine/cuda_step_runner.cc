@@ -16,6 +16,7 @@ CudaStepRunner::CudaStepRunner(const Parts& parts, const CudaStepOptions& option
     : parts_(parts),
       device_(parts.model->device()),
       planner_(parts.model, options),
+      layout_(place.kv),
       kv_(model::ToCudaKv(place.kv)) {
   prefill_.workspace = place.prefill;
   decode_.workspace = place.decode;
@@ -122,6 +123,7 @@ absl::Status CudaStepRunner::QueueStep(Lane lane) {
   LaneState& state = StateOf(lane);
   const PackedStep& packed = state.packed;
   EbbCudaStream* const stream = state.stream->native();
+  RETURN_IF_ERROR(QueueCopies(state.batch, stream));
   RETURN_IF_ERROR(Check(device_->api().copy_to_device(stream, state.workspace.base,
                                                       state.staging.data(), packed.copy_bytes),
                         "copying a step's rows"));
@@ -140,6 +142,17 @@ absl::Status CudaStepRunner::QueueStep(Lane lane) {
       device_->api().copy_to_host(stream, state.sampled.data(),
                                   state.workspace.base + packed.layout.sampled, sampled_bytes),
       "copying a step's tokens");
+}
+
+absl::Status CudaStepRunner::QueueCopies(const Batch& batch, EbbCudaStream* stream) const {
+  absl::Status status;
+  for (const kernels::BlockCopy& copy : batch.copies) {
+    kernels::ForEachPart(layout_, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
+      if (!status.ok()) return;
+      status = Check(device_->api().copy_on_device(stream, to, from, bytes), "moving a block");
+    });
+  }
+  return status;
 }
 
 // Queues the pass and the choice of tokens over a workspace at `base` whose staging part is filled

@@ -94,6 +94,7 @@ class CudaStepRunner final : public StepRunner {
   absl::Status CaptureGraphs();
   absl::Status WarmUp();
   absl::Status QueueStep(Lane lane);
+  absl::Status QueueCopies(const Batch& batch, EbbCudaStream* stream) const;
   absl::Status QueuePass(Lane lane, const CudaStepLayout& layout, bool in_bucket,
                          int32_t tile_count, uint8_t* base) const;
   void Complete(Lane lane);
@@ -106,6 +107,7 @@ class CudaStepRunner final : public StepRunner {
   const Parts parts_;
   device::CudaDevice* const device_;
   const CudaStepPlanner planner_;
+  const kernels::PagedKv layout_;
   const EbbCudaKv kv_;
   std::function<void(Lane)> on_done_;
   LaneState prefill_;

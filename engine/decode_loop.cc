@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/compaction.h"
+
 namespace ebb::engine {
 Pass DecodeLoop::RunOnce() {
   Pass pass;
@@ -83,7 +85,9 @@ Batch DecodeLoop::FormBatch(const std::vector<Sequence*>& decoding, absl::Time n
     windows_->Supplement(Lane::kDecode, sequence->table.MissingBlocks(tokens));
     if (sequence->table.TryExtendTo(tokens)) StageRows(core_, sequence, 1, &batch);
   }
-  if (!batch.sequences.empty()) StageStep(core_, batch, now);
+  if (batch.sequences.empty()) return batch;
+  StageStep(core_, batch, now);
+  AddMoves(core_, &batch);
   return batch;
 }
 

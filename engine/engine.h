@@ -31,6 +31,7 @@ struct MemoryView {
   int64_t page_bytes = 0;
   int64_t pages_mapped = 0;
   int64_t block_tokens = 0;
+  int64_t moved_bytes_total = 0;  // By compaction, since the start.
 };
 
 struct LoadView {

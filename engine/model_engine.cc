@@ -22,6 +22,7 @@ memory::KvMemory::Options MemoryOptionsOf(const LocalEngineOptions& options,
   memory.shrink.windows_kept = options.memory.shrink_windows;
   memory.shrink.after = options.memory.shrink_after;
   memory.shrink.pages_at_once = options.memory.shrink_pages_max;
+  memory.compact_above_percent = options.memory.compact_above_percent;
   memory.prepare_ahead_pages = options.memory.prepared_pages;
   memory.workspaces = {{"workspace.prefill", runners.WorkspaceBytesMax(options, Lane::kPrefill)},
                        {"workspace.decode", runners.WorkspaceBytesMax(options, Lane::kDecode)}};

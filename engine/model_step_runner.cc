@@ -96,6 +96,7 @@ void ModelStepRunner::LayOutRows(LaneState* state) {
 StepResult ModelStepRunner::RunStep(LaneState* state) const {
   StepResult result;
   result.started = clock_->Now();
+  kernels::CopyBlocks(kv_, state->batch.copies);
   LayOutRows(state);
   model::ForwardInput input;
   input.lane = state->batch.lane;

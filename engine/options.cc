@@ -49,6 +49,8 @@ absl::Status Validate(const LocalEngineOptions& options) {
       {memory.shrink_windows >= 1, "shrink_windows", "at least 1"},
       {memory.shrink_after >= absl::ZeroDuration(), "shrink_after", "at least 0"},
       {memory.shrink_pages_max >= 1, "shrink_pages_max", "at least 1"},
+      {memory.compact_above_percent >= 0, "compact_above_percent", "at least 0"},
+      {memory.compact_bytes_max >= 0, "compact_bytes_max", "at least 0"},
   };
   for (const Rule& rule : rules) {
     if (rule.holds) continue;

@@ -77,6 +77,11 @@ struct MemoryOptions {
   int32_t shrink_windows = 8;
   absl::Duration shrink_after = absl::Seconds(1);
   int32_t shrink_pages_max = 16;
+  // Compaction: blocks of running sequences move together so that pages can be given back, when so
+  // many percent of the pages that they would fill are mapped (0: never), or the limit asks for it.
+  int32_t compact_above_percent = 110;
+  // Bytes that are copied for it in one window of a queue, at most.
+  int64_t compact_bytes_max = int64_t{32} << 20;
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };
 

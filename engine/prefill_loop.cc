@@ -4,6 +4,8 @@
 #include <numeric>
 #include <utility>
 
+#include "engine/compaction.h"
+
 namespace ebb::engine {
 Pass PrefillLoop::RunOnce() {
   Pass pass;
@@ -101,6 +103,7 @@ Batch PrefillLoop::FormBatch(absl::Time now) {
     StageRows(core_, prompts[i], counts[i], &batch);
   }
   StageStep(core_, batch, now);
+  AddMoves(core_, &batch);
   return batch;
 }
 

@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "engine/request.h"
 #include "kernels/backend.h"
+#include "kernels/copy_blocks.h"
 
 namespace ebb::engine {
 
@@ -49,6 +50,9 @@ struct SequenceRows {
 // The rows of a step.
 struct Batch {
   Lane lane = Lane::kDecode;
+  // Blocks that move before anything else of the step: its tables name the new places. None is both
+  // read and written, and nobody else touches the new places before the step has completed.
+  std::vector<kernels::BlockCopy> copies;
   std::vector<SequenceRows> sequences;
 };
 
@@ -88,7 +92,7 @@ class StepRunner {
   virtual int64_t WorkspaceBytes(Lane lane, const StepShape& shape) const = 0;
 
   // Starts a step. REQUIRES: no step of batch.lane is in flight, its workspace is mapped, and
-  // so are all blocks named by the tables until the step has completed.
+  // so are all blocks named by the tables and the copies until the step has completed.
   virtual void Submit(Batch batch) = 0;
 
   // The completed step's result, once; nothing while it runs or when none was submitted.

@@ -114,6 +114,12 @@ void FakeStepRunner::BeginUses(LaneState* state) {
       }
     }
   }
+  for (const kernels::BlockCopy& copy : state->batch.copies) {
+    kernels::ForEachPart(kv, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
+      state->uses.push_back(options_.vmm->BeginUse(to, bytes));
+      state->uses.push_back(options_.vmm->BeginUse(const_cast<uint8_t*>(from), bytes));
+    });
+  }
   const int64_t workspace_bytes = WorkspaceBytes(state->batch.lane, ShapeOf(state->batch));
   state->uses.push_back(options_.vmm->BeginUse(
       options_.workspace_base[static_cast<int>(state->batch.lane)], workspace_bytes));
@@ -134,6 +140,7 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
   }
   result.started = options_.clock->Now();
   if (result.status.ok()) {
+    MoveBlocks(state->batch.copies);
     // A step leaves rubbish in its workspace, as a real one does.
     std::memset(options_.workspace_base[static_cast<int>(state->batch.lane)], 0x5A,
                 WorkspaceBytes(state->batch.lane, ShapeOf(state->batch)));
@@ -146,6 +153,16 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
   state->uses.clear();
   result.ended = options_.clock->Now();
   return result;
+}
+
+// Leaves rubbish where the blocks were, so that whoever still reads there gets other tokens.
+void FakeStepRunner::MoveBlocks(const std::vector<kernels::BlockCopy>& copies) const {
+  kernels::CopyBlocks(options_.kv, copies);
+  for (const kernels::BlockCopy& copy : copies) {
+    for (int32_t layer = 0; layer < options_.kv.layers; ++layer) {
+      std::memset(options_.kv.Keys(layer, copy.from), 0xA5, options_.kv.layer_block_bytes);
+    }
+  }
 }
 
 SequenceResult FakeStepRunner::RunSequence(const SequenceRows& rows) const {

@@ -79,6 +79,7 @@ class FakeStepRunner final : public StepRunner {
 
   void BeginUses(LaneState* state);
   StepResult RunStep(LaneState* state);
+  void MoveBlocks(const std::vector<kernels::BlockCopy>& copies) const;
   SequenceResult RunSequence(const SequenceRows& rows) const;
 
   const Options options_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/compaction.h"
 
 namespace ebb::engine {
 namespace {
@@ -43,6 +44,7 @@ nlohmann::ordered_json WindowLine(const memory::WindowPlan& plan,
           {"held_bytes", view.held_bytes},
           {"needed_bytes", view.needed_bytes},
           {"limit_bytes", view.limit_bytes},
+          {"moved_bytes_total", view.moved_bytes_total},
           {"step_time_error", step_error}};
 }
 
@@ -128,7 +130,7 @@ void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
   SetWorkspaceDemand(which);
   memory::WindowPlan plan = Plan(which, now);
   if (!plan.fits() && ForgoSlack(OtherLane(which))) plan = Plan(which, now);
-  if (!plan.fits() &&
+  if (!plan.fits() && !MovingSuffices(core_, which, plan) &&
       (which == Lane::kDecode || core_->InState(SequenceState::kDecoding).empty())) {
     plan = MakeRoom(which, plan, now, outbox);
   }

@@ -82,6 +82,11 @@ void Accounts::Return(absl::Span<const BlockId> blocks) {
   }
 }
 
+void Accounts::Move(BlockId from, BlockId to) {
+  pool_->MoveReferences(from, to);
+  charged_[to] = charged_[from];
+}
+
 void Accounts::Forgo(AccountId id, int64_t blocks) {
   CHECK_GE(blocks, 0);
   Account& account = At(id);

@@ -72,6 +72,10 @@ class Accounts {
   void HandOver(absl::Span<const BlockId> blocks, int64_t growth_blocks, AccountId from,
                 AccountId to);
 
+  // The block's contents go to `to`, a free block: owners, references and charge follow. The
+  // owners' tables are the caller's business (BlockTable::Patch).
+  void Move(BlockId from, BlockId to);
+
   // Gives up demand and grant of `blocks` blocks before the boundary, as far as they are not used:
   // a sequence was preempted or has ended, and others wait for what it would have grown into.
   void Forgo(AccountId id, int64_t blocks);

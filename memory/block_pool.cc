@@ -33,13 +33,11 @@ void BlockPool::RemovePage(PageId page) {
 BlockId BlockPool::Take() {
   CHECK(!with_free_.empty()) << "no free block";
   const PageId page = with_free_.begin()->second;
-  with_free_.erase(with_free_.begin());
-  Page& at = pages_[page];
   BlockId block = page * blocks_per_page_;
   while (references_[block] != 0) ++block;
   CHECK_LT(block, (page + 1) * blocks_per_page_);
   references_[block] = 1;
-  if (--at.free_blocks > 0) with_free_.emplace(at.free_blocks, page);
+  CountFree(page, -1);
   ++used_blocks_;
   return block;
 }
@@ -52,12 +50,25 @@ void BlockPool::AddReference(BlockId block) {
 bool BlockPool::DropReference(BlockId block) {
   CHECK_GT(references_.at(block), 0) << "block " << block << " is free";
   if (--references_[block] > 0) return false;
-  const PageId page = block / blocks_per_page_;
-  Page& at = pages_[page];
-  if (at.free_blocks > 0) with_free_.erase({at.free_blocks, page});
-  with_free_.emplace(++at.free_blocks, page);
+  CountFree(block / blocks_per_page_, 1);
   --used_blocks_;
   return true;
+}
+
+void BlockPool::CountFree(PageId page, int32_t change) {
+  Page& at = pages_.at(page);
+  CHECK(at.usable);
+  if (at.free_blocks > 0) with_free_.erase({at.free_blocks, page});
+  at.free_blocks += change;
+  if (at.free_blocks > 0) with_free_.emplace(at.free_blocks, page);
+}
+
+void BlockPool::MoveReferences(BlockId from, BlockId to) {
+  CHECK_GT(references_.at(from), 0) << "block " << from << " is free";
+  CHECK_EQ(references_.at(to), 0) << "block " << to << " is in use";
+  std::swap(references_[from], references_[to]);
+  CountFree(to / blocks_per_page_, -1);
+  CountFree(from / blocks_per_page_, 1);
 }
 
 int32_t BlockPool::references(BlockId block) const { return references_.at(block); }

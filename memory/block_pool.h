@@ -41,7 +41,11 @@ class BlockPool {
   bool DropReference(BlockId block);
   // 0 when the block is free, or its page is not usable.
   int32_t references(BlockId block) const;
+  // All owners of `from` now own `to`, and `from` is free. REQUIRES: `from` is in use, `to` is a
+  // free block of a usable page.
+  void MoveReferences(BlockId from, BlockId to);
 
+  int32_t page_count() const { return static_cast<int32_t>(pages_.size()); }
   int64_t usable_blocks() const { return usable_blocks_; }
   int64_t used_blocks() const { return used_blocks_; }
   int64_t free_blocks() const { return usable_blocks_ - used_blocks_; }
@@ -57,6 +61,9 @@ class BlockPool {
     bool usable = false;
     int32_t free_blocks = 0;
   };
+
+  // One free block less or more in a usable page.
+  void CountFree(PageId page, int32_t change);
 
   const int32_t blocks_per_page_;
   std::vector<Page> pages_;

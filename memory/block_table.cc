@@ -59,6 +59,17 @@ void BlockTable::HandOver(AccountId to, int64_t growth_blocks) {
   account_ = to;
 }
 
+void BlockTable::Patch(absl::Span<const BlockMove> moves) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const auto move =
+        std::lower_bound(moves.begin(), moves.end(), blocks_[i],
+                         [](const BlockMove& one, BlockId block) { return one.from < block; });
+    if (move == moves.end() || move->from != blocks_[i]) continue;
+    blocks_[i] = move->to;
+    indices_[i] = geometry_.TableIndex(move->to);
+  }
+}
+
 std::vector<PageBlocks> BlockTable::BlocksByPage() const {
   std::vector<PageId> pages;
   pages.reserve(blocks_.size());

@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "memory/accounts.h"
 #include "memory/kv_geometry.h"
+#include "memory/move_plan.h"
 
 namespace ebb::memory {
 
@@ -45,6 +46,9 @@ class BlockTable {
   void ShrinkTo(int64_t tokens);
   // Every later charge goes to `to`; see Accounts::HandOver.
   void HandOver(AccountId to, int64_t growth_blocks);
+
+  // Names the new place of each block that has moved. `moves` in the order of `from`.
+  void Patch(absl::Span<const BlockMove> moves);
 
   // One PagedKv index for each block. Valid until the table changes: a submitted step holds a copy.
   absl::Span<const int32_t> indices() const { return indices_; }

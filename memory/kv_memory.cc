@@ -1,6 +1,7 @@
 #include "memory/kv_memory.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -146,6 +147,34 @@ LimitState KvMemory::limit_state() const {
   return state;
 }
 
+void KvMemory::WantPages(int64_t pages) {
+  if (options_.compact_above_percent > 0) scattered_pages_ = std::max(scattered_pages_, pages);
+}
+
+MovePlan KvMemory::PlanMovesOf(absl::Span<const BlockTable* const> tables, int64_t pages,
+                               int64_t bytes_max) const {
+  std::vector<absl::Span<const BlockId>> blocks;
+  blocks.reserve(tables.size());
+  for (const BlockTable* table : tables) blocks.push_back(table->blocks());
+  MoveNeed need;
+  need.pages = pages;
+  need.blocks_max = bytes_max / geometry_.block_bytes();
+  return PlanMoves(blocks, need, geometry_, *blocks_);
+}
+
+void KvMemory::CommitMoves(const MovePlan& plan, absl::Span<BlockTable* const> tables) {
+  for (const BlockMove& move : plan.moves) accounts_->Move(move.from, move.to);
+  for (BlockTable* table : tables) table->Patch(plan.moves);
+  for (const PageId page : plan.emptied) {
+    CHECK(accounts_->CoveredWithout(geometry_.blocks_per_page()));
+    blocks_->RemovePage(page);
+    pages_->DrainWhileRead(page);
+  }
+  scattered_pages_ =
+      std::max<int64_t>(0, scattered_pages_ - static_cast<int64_t>(plan.emptied.size()));
+  moved_bytes_total_ += static_cast<int64_t>(plan.moves.size()) * geometry_.block_bytes();
+}
+
 std::optional<Miss> KvMemory::TakeMiss() { return std::exchange(miss_, std::nullopt); }
 
 void KvMemory::Tend(absl::Time now) {
@@ -162,16 +191,29 @@ void KvMemory::Tend(absl::Time now) {
   pages_->SetTarget(static_cast<int32_t>(target), stash);
   const int64_t draining = pages_->count(PageState::kDraining);
   const int64_t shrinking = shrink_.PagesToShrink(now, mapped, wanted, draining);
+  scattered_pages_ = 0;
   if (idle_) {
     DrainEmpty(mapped);
   } else if (over) {
     const int64_t excess_bytes = ExcessBytes();
     const int64_t page_bytes = geometry_.page_bytes();
     const int64_t leaving = draining + pages_->count(PageState::kPrepared);
-    DrainEmpty((excess_bytes + page_bytes - 1) / page_bytes - leaving);
+    const int64_t leave = (excess_bytes + page_bytes - 1) / page_bytes - leaving;
+    NoteScattered(leave - DrainEmpty(leave), true);
   } else {
-    DrainEmpty(shrinking);
+    NoteScattered(shrinking - DrainEmpty(shrinking), false);
   }
+}
+
+void KvMemory::NoteScattered(int64_t pages, bool over) {
+  if (options_.compact_above_percent == 0) return;
+  // Over the limit a page less is worth any copy.
+  if (over || CompactionPays()) scattered_pages_ = std::max<int64_t>(0, pages);
+}
+
+bool KvMemory::CompactionPays() const {
+  const int64_t least = geometry_.PagesFor(accounts_->used_total());
+  return pages_->count(PageState::kMapped) * 100 > least * options_.compact_above_percent;
 }
 
 bool KvMemory::WantsGrowth(absl::Time now) const {
@@ -251,20 +293,23 @@ void KvMemory::TendIdle(absl::Time now) {
 }
 
 void KvMemory::TakeBackDraining(int64_t wanted_pages) {
-  while (pages_->count(PageState::kMapped) < wanted_pages && !pages_->draining().empty()) {
-    const PageId page = *pages_->draining().begin();
+  const std::set<PageId> draining = pages_->draining();
+  for (const PageId page : draining) {
+    if (pages_->count(PageState::kMapped) >= wanted_pages) return;
+    if (!pages_->CanUndrain(page)) continue;
     pages_->Undrain(page);
     blocks_->AddPage(page);
   }
 }
 
-void KvMemory::DrainEmpty(int64_t pages_max) {
-  for (int64_t i = 0; i < pages_max; ++i) {
+int64_t KvMemory::DrainEmpty(int64_t pages_max) {
+  for (int64_t drained = 0; drained < pages_max; ++drained) {
     const PageId page = blocks_->HighestEmptyPage();
-    if (page < 0 || !accounts_->CoveredWithout(geometry_.blocks_per_page())) return;
+    if (page < 0 || !accounts_->CoveredWithout(geometry_.blocks_per_page())) return drained;
     blocks_->RemovePage(page);
     pages_->Drain(page);
   }
+  return std::max<int64_t>(0, pages_max);
 }
 
 }  // namespace ebb::memory

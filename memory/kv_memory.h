@@ -35,6 +35,7 @@
 #include "memory/block_table.h"
 #include "memory/kv_geometry.h"
 #include "memory/memory_budget.h"
+#include "memory/move_plan.h"
 #include "memory/page_pool.h"
 #include "memory/readers.h"
 #include "memory/shrink_policy.h"
@@ -75,6 +76,9 @@ class KvMemory {
     int64_t headroom_bytes = 0;
     absl::Duration idle_after = absl::Seconds(5);  // Then every page goes.
     ShrinkSettings shrink;
+    // Compaction is worth its copies when so many percent of the pages that the blocks in use would
+    // fill are mapped; 0: never.
+    int32_t compact_above_percent = 0;
     int32_t prepare_ahead_pages = 0;                       // Created beyond the demand, not mapped.
     absl::Duration retry_after = absl::Milliseconds(100);  // After a miss, before asking again.
     std::vector<WorkspaceOptions> workspaces;
@@ -118,6 +122,26 @@ class KvMemory {
   // before.
   bool NoteFreeBytes(int64_t bytes, absl::Time now);
 
+  // ---- compaction
+
+  // Pages that should go now and cannot, because each has a block in use, where moving those is
+  // worth it: what the shrink policy or the limit lacks, and what WantPages asked for.
+  int64_t scattered_pages() const { return scattered_pages_; }
+  // The next window's memory lies in too many pages: so many should become empty. Until the next
+  // keeper pass. 0 where compaction is off.
+  void WantPages(int64_t pages);
+  // Whole pages that no grant needs.
+  int64_t spare_pages() const { return accounts_->spare_blocks() / geometry_.blocks_per_page(); }
+  // What would empty so many pages by moving blocks of these tables. No grant is looked at.
+  MovePlan PlanMovesOf(absl::Span<const BlockTable* const> tables, int64_t pages,
+                       int64_t bytes_max) const;
+  // The blocks are where the plan puts them from now on: charges and tables follow, and the emptied
+  // pages drain. REQUIRES: the plan was made of these tables in the same holding of the mutex,
+  // it empties at most spare_pages(), and the copying is among what readers() counts as submitted,
+  // before all that reads the new places.
+  void CommitMoves(const MovePlan& plan, absl::Span<BlockTable* const> tables);
+  int64_t moved_bytes_total() const { return moved_bytes_total_; }
+
   // ---- limit
 
   // A raised limit counts at once, a lowered one from the next boundary (at once when no window is
@@ -158,7 +182,9 @@ class KvMemory {
   void TendIdle(absl::Time now);
   absl::Time NextFreeReading() const;
   void TakeBackDraining(int64_t wanted_pages);
-  void DrainEmpty(int64_t pages_max);
+  int64_t DrainEmpty(int64_t pages_max);  // Returns how many there were.
+  void NoteScattered(int64_t pages, bool over);
+  bool CompactionPays() const;
 
   const KvGeometry geometry_;
   const Options options_;
@@ -178,6 +204,8 @@ class KvMemory {
   std::optional<int64_t> pending_limit_;
   std::optional<Miss> miss_;
   int64_t miss_count_ = 0;
+  int64_t scattered_pages_ = 0;
+  int64_t moved_bytes_total_ = 0;
   absl::Time retry_at_ = absl::InfinitePast();       // No growth is tried before.
   absl::Time refused_until_ = absl::InfinitePast();  // The device said no: planners grow nothing.
   absl::Time free_read_at_ = absl::InfinitePast();

@@ -50,12 +50,23 @@ int32_t PagePool::unprepared_pages() const {
 void PagePool::Drain(PageId page) {
   CHECK(state(page) == PageState::kMapped);
   At(page).tickets = readers_->Snapshot();
+  At(page).still_read = false;
   Move(page, PageState::kDraining);
   shrank_last_ = true;
 }
 
+void PagePool::DrainWhileRead(PageId page) {
+  Drain(page);
+  At(page).still_read = true;
+}
+
+bool PagePool::CanUndrain(PageId page) const {
+  const Page& at = pages_.at(page);
+  return at.state == PageState::kDraining && (!at.still_read || readers_->HavePassed(at.tickets));
+}
+
 void PagePool::Undrain(PageId page) {
-  CHECK(state(page) == PageState::kDraining);
+  CHECK(CanUndrain(page));
   Move(page, PageState::kMapped);
 }
 

@@ -104,8 +104,12 @@ class PagePool {
   // mapped -> draining, with the readers' tickets of this moment.
   // REQUIRES: nothing that is submitted from now on touches the page.
   void Drain(PageId page);
-  // draining -> mapped: nothing was lost.
+  // The same, where work submitted last still reads or writes the page: it cannot be taken back
+  // before that has completed.
+  void DrainWhileRead(PageId page);
+  // draining -> mapped: nothing was lost. REQUIRES: CanUndrain(page).
   void Undrain(PageId page);
+  bool CanUndrain(PageId page) const;
   // Draining pages, lowest address first.
   const std::set<PageId>& draining() const { return draining_; }
 
@@ -132,6 +136,7 @@ class PagePool {
     PageState state = PageState::kReserved;
     device::VmmHandle handle = 0;
     bool has_mapping = false;  // At the device, as far as is known.
+    bool still_read = false;   // While draining: see DrainWhileRead.
     Readers::Tickets tickets;  // While draining.
   };
 

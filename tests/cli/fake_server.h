@@ -237,6 +237,7 @@ class FakeServer {
       response->set_pages_mapped(1);
       response->set_page_bytes(6291456);
       response->set_block_tokens(16);
+      response->set_moved_bytes_total(4096);
       return grpc::Status::OK;
     }
     // Below 1000 bytes is deferred.

@@ -163,11 +163,21 @@ class CudaRunnerTest : public testing::Test {
     Batch batch;
     batch.lane = lane;
     batch.sequences = std::move(sequences);
-    workspace(lane).MapFirst(runner_->WorkspaceBytes(lane, ShapeOf(batch)));
+    SubmitBatch(std::move(batch));
+  }
+  void SubmitBatch(Batch batch) {
+    workspace(batch.lane).MapFirst(runner_->WorkspaceBytes(batch.lane, ShapeOf(batch)));
     runner_->Submit(std::move(batch));
   }
   StepResult Run(Lane lane, std::vector<SequenceRows> sequences) {
-    Submit(lane, std::move(sequences));
+    Batch batch;
+    batch.lane = lane;
+    batch.sequences = std::move(sequences);
+    return RunBatch(std::move(batch));
+  }
+  StepResult RunBatch(Batch batch) {
+    const Lane lane = batch.lane;
+    SubmitBatch(std::move(batch));
     runner_->WaitIdle();
     std::optional<StepResult> result = runner_->TakeResult(lane);
     CHECK(result.has_value());

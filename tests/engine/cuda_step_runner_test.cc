@@ -256,6 +256,37 @@ TEST_F(CudaStepRunnerTest, GraphsSurviveGrowthAndShrinking) {
   }
 }
 
+// Blocks that move with a step: it and the next ones read them where they are now.
+TEST_F(CudaStepRunnerTest, MovedBlocksAreReadAtTheirNewPlaces) {
+  MakeRunner(/*batch_invariant=*/true);
+  kv_->MapFirst(2 * geometry_->page_bytes());
+  const std::vector<int32_t> prompt = RandomIds(5, 40);
+  Run(Lane::kPrefill, {Rows({0, 1, 2}, 0, prompt, true)});
+  const StepResult stayed = Run(Lane::kDecode, {Rows({0, 1, 2}, 40, {17}, true)});
+  ASSERT_TRUE(stayed.status.ok()) << stayed.status;
+  for (const Lane lane : {Lane::kDecode, Lane::kPrefill}) {
+    // Block 1 goes to the other page, block 2 into another slot of its own; then back.
+    const bool back = lane == Lane::kPrefill;
+    const std::vector<int32_t> from =
+        back ? std::vector<int32_t>{5, 3} : std::vector<int32_t>{1, 2};
+    const std::vector<int32_t> to = back ? std::vector<int32_t>{1, 2} : std::vector<int32_t>{5, 3};
+    Batch batch;
+    batch.lane = lane;
+    for (size_t i = 0; i < from.size(); ++i) {
+      batch.copies.push_back({geometry_->TableIndex(from[i]), geometry_->TableIndex(to[i])});
+    }
+    batch.sequences.push_back(Rows({0, to[0], to[1]}, 40, {17}, true));
+    const StepResult moved = RunBatch(std::move(batch));
+    ASSERT_TRUE(moved.status.ok()) << moved.status;
+    ExpectSameToken(moved.sequences[0].token, stayed.sequences[0].token);
+    // The old places are nobody's: what is written there changes nothing.
+    Run(Lane::kPrefill, {Rows({from[0], from[1]}, 0, RandomIds(6, 32), true)});
+    const StepResult after = Run(Lane::kDecode, {Rows({0, to[0], to[1]}, 40, {17}, true)});
+    ASSERT_TRUE(after.status.ok()) << after.status;
+    ExpectSameToken(after.sequences[0].token, stayed.sequences[0].token);
+  }
+}
+
 // Both lanes have a step in flight, each with its own pinned blocks and workspace.
 TEST_F(CudaStepRunnerTest, LanesRunSideBySide) {
   MakeRunner(/*batch_invariant=*/true);

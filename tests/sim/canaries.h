@@ -1,6 +1,7 @@
 // Wrappers around the engine's interfaces that plant the bugs of Canary.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -44,6 +45,14 @@ class CanaryRunner final : public engine::StepRunner {
       if (canary_ == Canary::kForgottenSeed) rows.output_index = 0;
       if (canary_ == Canary::kIgnoredBans) rows.banned_ids.clear();
     }
+    if (canary_ == Canary::kUnpatchedTable) {
+      for (const kernels::BlockCopy& copy : batch.copies) {
+        for (engine::SequenceRows& rows : batch.sequences) {
+          std::replace(rows.table.begin(), rows.table.end(), copy.to, copy.from);
+        }
+      }
+    }
+    if (canary_ == Canary::kForgottenCopy && !batch.copies.empty()) batch.copies.pop_back();
     inner_->Submit(std::move(batch));
   }
 

@@ -38,7 +38,7 @@ constexpr int64_t kGranularity = 4096;
 class EngineSim {
  public:
   EngineSim(uint64_t seed, Canary canary)
-      : canary_(canary), rng_(seed), options_(MakeOptions()), vmm_(VmmOptions()) {
+      : canary_(canary), rng_(seed), options_(MakeOptions(seed)), vmm_(VmmOptions()) {
     base::Rng loss(seed + 3);  // Of its own: the other draws are the same with it and without.
     if (loss.Chance(0.1)) loss_tick_ = loss.Between(0, 400);
     canary_vmm_ = std::make_unique<CanaryVmm>(canary, seed + 1, &vmm_);
@@ -61,6 +61,7 @@ class EngineSim {
     if (report_.failure.empty() && engine_->Health().ok()) CheckIdle();
     report_.requests = static_cast<int64_t>(clients_.size());
     report_.preemptions = engine_->Load().preemptions_total;
+    report_.moved_blocks = memory_->moved_bytes_total() / memory_->geometry().block_bytes();
     for (const auto& client : clients_) report_.tokens += client->token_count();
     TearDown();
     return report_;
@@ -75,8 +76,15 @@ class EngineSim {
     return options;
   }
 
-  engine::LocalEngineOptions MakeOptions() {
+  engine::LocalEngineOptions MakeOptions(uint64_t seed) {
     engine::LocalEngineOptions options;
+    base::Rng compaction(seed + 4);  // Of its own, as the loss's.
+    options.memory.compact_above_percent =
+        compaction.Chance(0.2) ? 0 : static_cast<int32_t>(compaction.Between(1, 150));
+    shrinks_eagerly_ = compaction.Chance(0.5);
+    options.memory.compact_bytes_max =
+        compaction.Between(1, 40) * kLayers *
+        kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
     options.queue.queue_requests_max = static_cast<int32_t>(rng_.Between(1, 16));
     options.queue.running_sequences_max = static_cast<int32_t>(rng_.Between(1, 8));
     options.queue.ageing = absl::Milliseconds(rng_.Between(1, 2000));
@@ -120,6 +128,12 @@ class EngineSim {
     memory.shrink.slack_pages = options_.memory.slack_pages;
     memory.shrink.after = absl::Milliseconds(rng_.Between(0, 200));
     memory.shrink.pages_at_once = rng_.Between(1, 4);
+    if (shrinks_eagerly_) {
+      memory.shrink.windows_kept = 1;
+      memory.shrink.slack_pages = 0;
+      memory.shrink.after = absl::ZeroDuration();
+    }
+    memory.compact_above_percent = options_.memory.compact_above_percent;
     memory.prepare_ahead_pages = options_.memory.prepared_pages;
     memory.workspaces = {{"workspace.prefill", kGranularity * 4},
                          {"workspace.decode", kGranularity * 2}};
@@ -463,6 +477,7 @@ class EngineSim {
   const Canary canary_;
   base::Rng rng_;
   int64_t ceiling_pages_ = 0;
+  bool shrinks_eagerly_ = false;
   const engine::LocalEngineOptions options_;
   base::FakeClock clock_;
   base::NullLog log_;
@@ -491,7 +506,7 @@ const char* CanaryName(Canary canary) {
       "ignored_bans",  "crossed_results", "lost_step",     "lost_prompt_logprob",
       "early_unmap",   "leaked_memory",   "unopened_page", "starving_policy",
       "greedy_chunks", "deaf_cancel",     "double_finish", "repeated_token",
-      "hidden_loss"};
+      "hidden_loss",   "unpatched_table", "forgotten_copy"};
   return kNames[static_cast<int>(canary)];
 }
 

@@ -33,8 +33,10 @@ enum class Canary {
   kDoubleFinish,       // A sink is told of the end twice.
   kRepeatedToken,      // A sink is told a token twice.
   kHiddenLoss,         // A lost device looks like steps that fail.
+  kUnpatchedTable,     // A block has moved, and a table still names its old place.
+  kForgottenCopy,      // A block has moved, but for its contents.
 };
-inline constexpr int kCanaryCount = 17;
+inline constexpr int kCanaryCount = 19;
 const char* CanaryName(Canary canary);
 
 struct SimReport {
@@ -43,6 +45,7 @@ struct SimReport {
   int64_t requests = 0;
   int64_t preemptions = 0;
   int64_t tokens = 0;
+  int64_t moved_blocks = 0;
 };
 
 SimReport RunEngineSim(uint64_t seed, Canary canary);

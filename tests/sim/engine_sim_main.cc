@@ -69,10 +69,12 @@ int main(int argc, char** argv) {
     sum.requests += report.requests;
     sum.preemptions += report.preemptions;
     sum.tokens += report.tokens;
+    sum.moved_blocks += report.moved_blocks;
   }
-  std::printf("%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions\n",
-              static_cast<unsigned long long>(seeds), static_cast<long long>(sum.ticks),
-              static_cast<long long>(sum.requests), static_cast<long long>(sum.tokens),
-              static_cast<long long>(sum.preemptions));
+  std::printf(
+      "%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions, %lld blocks moved\n",
+      static_cast<unsigned long long>(seeds), static_cast<long long>(sum.ticks),
+      static_cast<long long>(sum.requests), static_cast<long long>(sum.tokens),
+      static_cast<long long>(sum.preemptions), static_cast<long long>(sum.moved_blocks));
   return 0;
 }

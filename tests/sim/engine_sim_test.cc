@@ -47,18 +47,21 @@ TEST(EngineSimTest, EverySeedHolds) {
   }
   int64_t preemptions = 0;
   int64_t tokens = 0;
+  int64_t moved_blocks = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with SEED=" << seed);
     const SimReport report = RunEngineSim(seed, Canary::kNone);
     ASSERT_EQ(report.failure, "");
     preemptions += report.preemptions;
     tokens += report.tokens;
+    moved_blocks += report.moved_blocks;
   }
   std::cout << "seeds " << first << " to " << first + count - 1 << ": " << tokens << " tokens, "
-            << preemptions << " preemptions\n";
-  // A simulation in which nothing is ever preempted would show nothing.
+            << preemptions << " preemptions, " << moved_blocks << " blocks moved\n";
+  // A simulation in which nothing is ever preempted or moved would show nothing.
   if (count > 100) {
     EXPECT_GT(preemptions, static_cast<int64_t>(count) / 4);
+    EXPECT_GT(moved_blocks, static_cast<int64_t>(count) / 10);
   }
 }
 

@@ -1,0 +1,243 @@
+// Compaction in the engine: pages go back while sequences run, and no answer changes.
+
+#include "engine/compaction.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/clock_fake.h"
+#include "base/log.h"
+#include "device/stream_fake.h"
+#include "device/vmm_fake.h"
+#include "engine/local_engine.h"
+#include "engine/step_runner_fake.h"
+#include "gtest/gtest.h"
+#include "memory/kv_memory.h"
+#include "scheduler/local_policy.h"
+#include "tests/engine/recording_sink.h"
+
+namespace ebb::engine {
+namespace {
+
+constexpr int32_t kVocabulary = 64;
+constexpr int64_t kGranularity = 4096;
+constexpr int32_t kSequences = 12;
+constexpr int32_t kLongTokens = 100;
+
+LocalEngineOptions Options() {
+  LocalEngineOptions options;
+  options.queue.running_sequences_max = kSequences;
+  options.step.chunk_tokens_max = 64;
+  options.window.decode_steps = 4;
+  options.memory.limit_bytes = 128 * kGranularity;
+  options.memory.ceiling_bytes = 128 * kGranularity;
+  options.memory.headroom_bytes = 0;
+  options.memory.slack_pages = 0;
+  options.memory.prepared_pages = 0;
+  options.memory.shrink_windows = 1;
+  options.memory.shrink_after = absl::ZeroDuration();
+  return options;
+}
+
+// An engine over fakes, driven by hand: blocks of 4 tokens, pages of 16.
+class World {
+ public:
+  explicit World(const LocalEngineOptions& options) {
+    memory::KvShape shape{2, 4, kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, 4)};
+    const auto geometry = memory::KvGeometry::Create(shape, kGranularity, 4);
+    memory::KvMemory::Options memory;
+    memory.ceiling_bytes = options.memory.ceiling_bytes;
+    memory.limit_bytes = options.memory.limit_bytes;
+    memory.idle_after = options.memory.idle;
+    memory.shrink.windows_kept = options.memory.shrink_windows;
+    memory.shrink.after = options.memory.shrink_after;
+    memory.compact_above_percent = options.memory.compact_above_percent;
+    memory.workspaces = {{"workspace.prefill", 4 * kGranularity},
+                         {"workspace.decode", 4 * kGranularity}};
+    memory_ = *memory::KvMemory::Create(*geometry, memory, &vmm_);
+    FakeStepRunner::Options runner;
+    runner.kv = {
+        memory_->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, geometry->layer_block_bytes()};
+    for (int lane = 0; lane < 2; ++lane) {
+      runner.workspace_base[lane] = memory_->workspace(lane).base();
+      runner.stream[lane] = &streams_[lane];
+    }
+    runner.vmm = &vmm_;
+    runner.clock = &clock_;
+    runner.vocabulary_size = kVocabulary;
+    runner_ = std::make_unique<FakeStepRunner>(runner);
+    policy_ =
+        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options));
+    engine_ = *LocalEngine::Create(options, {&clock_,
+                                             &log_,
+                                             &vmm_,
+                                             memory_.get(),
+                                             runner_.get(),
+                                             policy_.get(),
+                                             {kVocabulary, 128, {7}}});
+  }
+  ~World() {
+    engine_->BeginDrain(absl::ZeroDuration());
+    for (int i = 0; i < 4; ++i) Round();
+    EXPECT_TRUE(engine_->Shutdown().ok());
+  }
+
+  void Plan() {
+    for (int i = 0; i < 4; ++i) {
+      engine_->keeper().RunOnce();
+      engine_->prefill().RunOnce();
+      engine_->decode().RunOnce();
+    }
+  }
+  void Round() {
+    Plan();
+    streams_[0].RunAll();
+    streams_[1].RunAll();
+    clock_.Advance(absl::Milliseconds(20));
+    Plan();
+  }
+
+  // Sequences that grow side by side, so that each page has blocks of several; two of three end
+  // early. Returns when these have ended.
+  void Scatter() {
+    for (int32_t i = 0; i < kSequences; ++i) {
+      Request request;
+      for (int32_t t = 0; t < 4; ++t) request.prompt.push_back((i * 5 + t) % kVocabulary);
+      request.sampling.temperature = i % 2 == 0 ? 0.0 : 1.0;
+      request.sampling.seed = static_cast<uint64_t>(i);
+      request.stopping.max_tokens = i % 3 == 0 ? kLongTokens : 40;
+      request.stopping.ignore_eos = true;
+      requests_.push_back(request);
+      sinks_.push_back(std::make_shared<RecordingSink>());
+      EXPECT_TRUE(engine_->Submit(std::move(request), sinks_.back()).ok());
+    }
+    while (!sinks_[1]->finished() || !sinks_[kSequences - 1]->finished()) Round();
+  }
+  void Finish() {
+    for (int i = 0; i < 1000; ++i) {
+      const bool left = std::any_of(sinks_.begin(), sinks_.end(),
+                                    [](const auto& sink) { return !sink->finished(); });
+      if (!left) return;
+      Round();
+    }
+    ADD_FAILURE() << "requests are left";
+  }
+  // Every answer is that of a quiet world.
+  void ExpectAnswers() const {
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      SCOPED_TRACE(testing::Message() << "request " << i);
+      ASSERT_EQ(sinks_[i]->finish().reason, FinishReason::kLength) << sinks_[i]->finish().status;
+      const std::vector<int32_t> answer = sinks_[i]->tokens();
+      ASSERT_EQ(static_cast<int32_t>(answer.size()), requests_[i].stopping.max_tokens);
+      std::vector<int32_t> tokens = requests_[i].prompt;
+      for (size_t n = 0; n < answer.size(); ++n) {
+        ASSERT_EQ(answer[n], FakeStepRunner::NextToken(tokens, static_cast<int32_t>(n),
+                                                       requests_[i].sampling, {}, kVocabulary));
+        tokens.push_back(answer[n]);
+      }
+    }
+  }
+
+  int64_t MappedPages() const { return memory_->pages().count(memory::PageState::kMapped); }
+  int64_t NeededPages() const {
+    return memory_->geometry().PagesFor(memory_->accounts().used_total());
+  }
+
+  base::FakeClock clock_;
+  base::NullLog log_;
+  device::FakeVmm vmm_{[] {
+    device::FakeVmm::Options options;
+    options.granularity_bytes = kGranularity;
+    options.capacity_bytes = 256 * kGranularity;
+    options.backed = true;
+    return options;
+  }()};
+  std::unique_ptr<memory::KvMemory> memory_;
+  device::FakeStream streams_[2];
+  std::unique_ptr<FakeStepRunner> runner_;
+  std::unique_ptr<scheduler::LocalPolicy> policy_;
+  std::unique_ptr<LocalEngine> engine_;
+  std::vector<Request> requests_;
+  std::vector<std::shared_ptr<RecordingSink>> sinks_;
+};
+
+TEST(CompactionTest, ScatteredPagesGoBackAndNoAnswerChanges) {
+  LocalEngineOptions options = Options();
+  options.memory.compact_above_percent = 0;
+  World off(options);
+  off.Scatter();
+  for (int i = 0; i < 24; ++i) off.Round();
+  EXPECT_GT(2 * off.MappedPages(), 3 * off.NeededPages())
+      << "nothing is scattered: this shows nothing";
+  off.Finish();
+  off.ExpectAnswers();
+  EXPECT_EQ(off.memory_->moved_bytes_total(), 0);
+
+  options.memory.compact_above_percent = 110;
+  World on(options);
+  on.Scatter();
+  for (int i = 0; i < 24; ++i) on.Round();
+  EXPECT_GT(on.memory_->moved_bytes_total(), 0);
+  // Beyond what is in use, a window's growth of one block for each of four sequences: one page.
+  EXPECT_LE(on.MappedPages(), on.NeededPages() + 1);
+  on.Finish();
+  on.ExpectAnswers();
+  EXPECT_EQ(on.engine_->Load().preemptions_total, 0);
+}
+
+TEST(CompactionTest, AWindowMovesNoMoreThanItsBytes) {
+  LocalEngineOptions options = Options();
+  options.memory.compact_bytes_max = 0;
+  {
+    World world(options);
+    world.Scatter();
+    world.Finish();
+    EXPECT_EQ(world.memory_->moved_bytes_total(), 0);
+  }
+  const int64_t block_bytes = 2 * kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, 4);
+  options.memory.compact_bytes_max = 5 * block_bytes - 1;
+  World world(options);
+  world.Scatter();
+  int64_t windows_with_moves = 0;
+  for (int i = 0; i < 20; ++i) {
+    // A round is at most a step of each lane, and a window's moves are in one step.
+    const int64_t before = world.memory_->moved_bytes_total();
+    world.Round();
+    const int64_t moved = world.memory_->moved_bytes_total() - before;
+    EXPECT_LE(moved, 4 * block_bytes);
+    windows_with_moves += moved > 0 ? 1 : 0;
+  }
+  EXPECT_GE(windows_with_moves, 2);
+  EXPECT_LE(world.MappedPages(), world.NeededPages() + 1);
+  world.Finish();
+  world.ExpectAnswers();
+}
+
+// A limit that has room for the blocks, but not for the pages in which they lie.
+TEST(CompactionTest, ALoweredLimitMovesBlocksBeforeAnybodyGivesWay) {
+  for (const bool on : {false, true}) {
+    SCOPED_TRACE(on ? "on" : "off");
+    LocalEngineOptions options = Options();
+    options.memory.compact_above_percent = on ? 110 : 0;
+    // Nothing shrinks by itself.
+    options.memory.shrink_after = absl::Hours(1);
+    World world(options);
+    world.Scatter();
+    const int64_t workspaces = world.engine_->core().WorkspaceBytesMax(Lane::kPrefill) +
+                               world.engine_->core().WorkspaceBytesMax(Lane::kDecode);
+    // To their ends: four sequences of 104 tokens, seven pages each.
+    const int64_t limit = workspaces + 28 * kGranularity;
+    ASSERT_GT(world.memory_->held_bytes(), limit);
+    ASSERT_TRUE(world.engine_->SetMemoryLimit(limit, absl::ZeroDuration()).ok());
+    for (int i = 0; i < 20; ++i) world.Round();
+    EXPECT_LE(world.memory_->held_bytes(), limit);
+    world.Finish();
+    world.ExpectAnswers();
+    EXPECT_EQ(world.engine_->Load().preemptions_total > 0, !on);
+  }
+}
+
+}  // namespace
+}  // namespace ebb::engine
