@@ -41,6 +41,7 @@ Pass KeeperActor::RunOnce() {
                                 {{"held_bytes", view.held_bytes},
                                  {"needed_bytes", view.needed_bytes},
                                  {"limit_bytes", view.limit_bytes},
+                                 {"preemptions_total", core_->preemptions_total()},
                                  {"pages_mapped", view.pages_mapped}}});
       }
     }

@@ -27,7 +27,7 @@ memory::WindowSettings SettingsOf(const LocalEngineOptions& options, Lane lane,
 
 nlohmann::ordered_json WindowLine(const memory::WindowPlan& plan,
                                   const memory::KvGeometry& geometry, const MemoryView& view,
-                                  double step_error) {
+                                  int64_t preemptions_total, double step_error) {
   return {{"queue", std::string(memory::WindowQueueName(plan.queue))},
           {"length_ms", absl::ToDoubleMilliseconds(plan.length)},
           {"steps", plan.steps},
@@ -45,6 +45,7 @@ nlohmann::ordered_json WindowLine(const memory::WindowPlan& plan,
           {"needed_bytes", view.needed_bytes},
           {"limit_bytes", view.limit_bytes},
           {"moved_bytes_total", view.moved_bytes_total},
+          {"preemptions_total", preemptions_total},
           {"step_time_error", step_error}};
 }
 
@@ -170,7 +171,7 @@ void Windows::Open(Lane which, const memory::WindowPlan& plan, absl::Time now, O
   if (core_->options.log.windows) {
     outbox->lines.push_back(
         {"window", WindowLine(plan, core_->memory().geometry(), core_->MemoryLocked(),
-                              lane.times.relative_error())});
+                              core_->preemptions_total(), lane.times.relative_error())});
   }
 }
 

@@ -360,9 +360,9 @@ TEST_F(LocalEngineTest, TheLogTellsWindowsAndEndsButNoPrompt) {
   for (int i = 0; i < 20; ++i) Round();
   const nlohmann::ordered_json* window = log_.Last("window");
   ASSERT_NE(window, nullptr);
-  for (const char* field :
-       {"queue", "length_ms", "static_blocks", "dynamic_blocks", "slack_blocks", "demand_pages",
-        "pages_before", "pages_after", "reason", "held_bytes", "needed_bytes", "limit_bytes"}) {
+  for (const char* field : {"queue", "length_ms", "static_blocks", "dynamic_blocks", "slack_blocks",
+                            "demand_pages", "pages_before", "pages_after", "reason", "held_bytes",
+                            "needed_bytes", "limit_bytes", "preemptions_total"}) {
     EXPECT_TRUE(window->contains(field)) << field;
   }
   const nlohmann::ordered_json* ended = log_.Last("request_finished");
