@@ -19,6 +19,14 @@ const Option* FindOption(const std::vector<Option>& options, absl::string_view n
   return nullptr;
 }
 
+// "-o", where the table has an option of that letter.
+const Option* FindLetter(const std::vector<Option>& options, absl::string_view word) {
+  for (const Option& option : options) {
+    if (option.letter != 0 && word.size() == 2 && word[1] == option.letter) return &option;
+  }
+  return nullptr;
+}
+
 absl::Status UnknownOption(const std::vector<Option>& options, absl::string_view name) {
   std::vector<absl::string_view> known;
   for (const Option& option : options) known.push_back(option.name);
@@ -53,12 +61,15 @@ absl::StatusOr<Args> Args::Parse(const std::vector<Option>& options,
       options_ended = true;
       continue;
     }
-    if (word[1] != '-') {
+    const Option* const lettered = FindLetter(options, word);
+    if (word[1] != '-' && lettered == nullptr) {
       return absl::InvalidArgumentError(absl::StrCat(
           word, ": options begin with two dashes; put -- before text that begins with one"));
     }
     const size_t equals = word.find('=');
-    const std::string name = word.substr(2, equals == word.npos ? word.npos : equals - 2);
+    const std::string name = lettered != nullptr
+                                 ? std::string(lettered->name)
+                                 : word.substr(2, equals == word.npos ? word.npos : equals - 2);
     const Option* option = FindOption(options, name);
     if (option == nullptr) return UnknownOption(options, name);
     std::vector<std::string>& values = args.values_[name];
@@ -128,7 +139,8 @@ std::string DescribeOptions(const std::vector<Option>& options) {
   std::string out;
   for (const Option& option : options) {
     std::string line =
-        absl::StrCat("  --", option.name, option.value.empty() ? "" : " ", option.value);
+        option.letter == 0 ? "  " : absl::StrCat("  -", std::string(1, option.letter), ", ");
+    absl::StrAppend(&line, "--", option.name, option.value.empty() ? "" : " ", option.value);
     line += line.size() + 1 < kDocColumn ? std::string(kDocColumn - line.size(), ' ') : "  ";
     // The doc is wrapped to the column's width.
     for (absl::string_view word : absl::StrSplit(option.doc, ' ')) {

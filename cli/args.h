@@ -1,6 +1,7 @@
 // Args: what a command line says, read against a table of the options that a command has.
 //
-//   ebb [--address ADDR:PORT] COMMAND [--name VALUE | --name=VALUE | --flag]... [WORD]...
+//   ebb [--address ADDR:PORT] COMMAND [--name VALUE | --name=VALUE | -l VALUE | --flag]...
+//   [WORD]...
 //
 // A table of our own: absl's flags are one set for the whole process, and each of our commands has
 // its own. Nothing is guessed: an unknown, repeated or ill-typed option is an error that names it.
@@ -22,6 +23,7 @@ struct Option {
   absl::string_view value;  // What stands for its value in the help ("N"); empty: a flag.
   absl::string_view doc;
   bool repeatable = false;
+  char letter = 0;  // If it has one: "-o FILE" beside "--output FILE".
 };
 
 // A value type. Getters of options that the table lacks are a CHECK failure.

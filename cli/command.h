@@ -44,6 +44,7 @@ Command DetokenizeCommand();
 Command MemoryCommand();
 Command HealthCommand();
 Command BenchCommand();
+Command PlotCommand();
 
 // Sets the call's deadline from --timeout-seconds; where it is not given, from `standard_seconds`.
 absl::Status SetDeadline(const Args& args, std::optional<double> standard_seconds,

@@ -95,7 +95,7 @@ ExitCode AwaitServer(const Args& args, const Connection& connection, Terminal* t
 const std::vector<Command>& AllCommands() {
   static const auto& commands = *new std::vector<Command>{
       GenerateCommand(), ChatCommand(),   TokenizeCommand(), DetokenizeCommand(),
-      MemoryCommand(),   HealthCommand(), BenchCommand()};
+      MemoryCommand(),   HealthCommand(), BenchCommand(),    PlotCommand()};
   return commands;
 }
 

@@ -22,6 +22,19 @@ TEST(ArgsTest, ReadsOptionsFlagsAndWords) {
   EXPECT_EQ(args->words(), (std::vector<std::string>{"one", "-", "--count", "two"}));
 }
 
+TEST(ArgsTest, ALetterStandsForItsOption) {
+  const std::vector<Option> options = {{"output", "FILE", "Where to.", false, 'o'}};
+  const auto parse = [&](std::vector<std::string> words) { return Args::Parse(options, words); };
+  EXPECT_EQ(parse({"-o", "a=b"})->Text("output"), "a=b");
+  EXPECT_EQ(parse({"--output", "c"})->Text("output"), "c");
+  EXPECT_EQ(std::string(parse({"-o", "a", "--output", "b"}).status().message()),
+            "--output: given twice");
+  EXPECT_EQ(std::string(parse({"-o"}).status().message()), "--output: a value is missing (FILE)");
+  EXPECT_FALSE(parse({"-oa"}).ok());
+  EXPECT_FALSE(parse({"-p", "a"}).ok());
+  EXPECT_EQ(DescribeOptions(options).substr(0, 20), "  -o, --output FILE ");
+}
+
 TEST(ArgsTest, WhatIsNotGivenIsNothing) {
   const absl::StatusOr<Args> args = Args::Parse(TestOptions(), {});
   ASSERT_TRUE(args.ok());
