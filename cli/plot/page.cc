@@ -38,8 +38,8 @@ td { font-variant-numeric: tabular-nums }
 </style>
 )";
 
-// `data`: [first_ms, last_ms, held, least, greatest, needed, least, greatest, limit] of each
-// bucket.
+// `data`: [first_ms, last_ms, held, least, greatest, needed, least, greatest, limit, pause] of each
+// bucket; pause: 1 where no server ran before it.
 constexpr absl::string_view kScript = R"script(
 const figure = document.querySelector("figure");
 const svg = figure.querySelector("svg");
@@ -67,8 +67,10 @@ function show(index, ms) {
   const d = data[index];
   const inside = ms <= d[1];
   const value = (i) => inside ? range(d[i], d[i + 1], d[i + 2]) : bytes(d[i]);
-  words.textContent = (ms / 1000).toFixed(2) + " s: held " + value(2) + ", needed " + value(5) +
-    ", limit " + bytes(d[8]);
+  const paused = !inside && index + 1 < data.length && data[index + 1][9];
+  const values = paused ? "no server ran"
+    : "held " + value(2) + ", needed " + value(5) + ", limit " + bytes(d[8]);
+  words.textContent = (ms / 1000).toFixed(2) + " s: " + values;
   cursor.setAttribute("x1", xOf(ms));
   cursor.setAttribute("x2", xOf(ms));
   cursor.style.visibility = "visible";
@@ -123,7 +125,7 @@ std::string ScriptData(const MemorySeries& series) {
                     bucket.last_ms - series.start_ms(), ",", held.last, ",", held.min, ",",
                     held.max, ",");
     absl::StrAppend(&out, needed.last, ",", needed.min, ",", needed.max, ",",
-                    bucket.of(Curve::kLimit).last, "],\n");
+                    bucket.of(Curve::kLimit).last, ",", bucket.pause_before ? 1 : 0, "],\n");
   }
   return absl::StrCat(out, "];");
 }
