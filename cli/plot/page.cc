@@ -13,7 +13,8 @@ namespace ebb::cli {
 namespace {
 
 constexpr absl::string_view kHead = R"(<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <style>
@@ -23,9 +24,11 @@ main { max-width: 1100px; margin: 0 auto; padding: 16px }
 figure { margin: 0; position: relative }
 figure svg { display: block; width: 100%; height: auto }
 figure:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px }
-#values { min-height: 1.5em; margin: 4px 0 16px; color: #57606a; font-variant-numeric: tabular-nums }
+#values { min-height: 1.5em; margin: 4px 0 16px; color: #57606a;
+  font-variant-numeric: tabular-nums }
 table { border-collapse: collapse }
-th, td { padding: 4px 24px 4px 0; border-bottom: 1px solid #d8dee4; text-align: left; vertical-align: top }
+th, td { padding: 4px 24px 4px 0; border-bottom: 1px solid #d8dee4;
+  text-align: left; vertical-align: top }
 th { font-weight: normal; color: #57606a }
 td { font-variant-numeric: tabular-nums }
 #cursor { stroke: #57606a; stroke-dasharray: 2 2; visibility: hidden }
