@@ -76,11 +76,15 @@ ordered_json AnswerJson(const v1::GenerateRequest& request, const v1::GenerateRe
 }
 
 ordered_json MemoryJson(const v1::GetMemoryResponse& memory) {
-  return {
-      {"held_bytes", memory.held_bytes()},     {"needed_bytes", memory.needed_bytes()},
-      {"cached_bytes", memory.cached_bytes()}, {"limit_bytes", memory.limit_bytes()},
-      {"pages_mapped", memory.pages_mapped()}, {"page_bytes", memory.page_bytes()},
-      {"block_tokens", memory.block_tokens()}, {"moved_bytes_total", memory.moved_bytes_total()}};
+  return {{"held_bytes", memory.held_bytes()},
+          {"needed_bytes", memory.needed_bytes()},
+          {"cached_bytes", memory.cached_bytes()},
+          {"limit_bytes", memory.limit_bytes()},
+          {"pages_mapped", memory.pages_mapped()},
+          {"page_bytes", memory.page_bytes()},
+          {"block_tokens", memory.block_tokens()},
+          {"moved_bytes_total", memory.moved_bytes_total()},
+          {"flips_per_minute", memory.flips_per_minute()}};
 }
 
 ordered_json LimitJson(const v1::SetMemoryLimitResponse& answer) {

@@ -145,6 +145,7 @@ MemoryView EngineCore::MemoryLocked() {
   view.pages_mapped = memory().pages().count(memory::PageState::kMapped);
   view.block_tokens = memory().geometry().block_tokens();
   view.moved_bytes_total = memory().moved_bytes_total();
+  view.flips_per_minute = memory().flips().FlipsOfLastMinute(Now());
   return view;
 }
 

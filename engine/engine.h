@@ -32,6 +32,8 @@ struct MemoryView {
   int64_t pages_mapped = 0;
   int64_t block_tokens = 0;
   int64_t moved_bytes_total = 0;  // By compaction, since the start.
+  // KV pages that were given back and taken again within a minute; those of the last minute.
+  int64_t flips_per_minute = 0;
 };
 
 struct LoadView {

@@ -46,6 +46,7 @@ nlohmann::ordered_json WindowLine(const memory::WindowPlan& plan,
           {"limit_bytes", view.limit_bytes},
           {"moved_bytes_total", view.moved_bytes_total},
           {"preemptions_total", preemptions_total},
+          {"flips_per_minute", view.flips_per_minute},
           {"step_time_error", step_error}};
 }
 

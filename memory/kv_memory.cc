@@ -179,6 +179,7 @@ std::optional<Miss> KvMemory::TakeMiss() { return std::exchange(miss_, std::null
 
 void KvMemory::Tend(absl::Time now) {
   if (!AnyWindowOpen()) OnBoundary();
+  flips_.Note(now, pages_->unmapped_total(), pages_->mapped_total());
   TendIdle(now);
   const bool over = OverLimit();
   for (const auto& workspace : workspaces_) workspace->Tend(now, over || idle_);

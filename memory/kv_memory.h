@@ -33,6 +33,7 @@
 #include "memory/accounts.h"
 #include "memory/block_pool.h"
 #include "memory/block_table.h"
+#include "memory/flip_meter.h"
 #include "memory/kv_geometry.h"
 #include "memory/memory_budget.h"
 #include "memory/move_plan.h"
@@ -142,6 +143,11 @@ class KvMemory {
   void CommitMoves(const MovePlan& plan, absl::Span<BlockTable* const> tables);
   int64_t moved_bytes_total() const { return moved_bytes_total_; }
 
+  // ---- oscillation
+
+  // KV pages that were given back and taken again within a minute, as of the last keeper pass.
+  const FlipMeter& flips() const { return flips_; }
+
   // ---- limit
 
   // A raised limit counts at once, a lowered one from the next boundary (at once when no window is
@@ -199,6 +205,7 @@ class KvMemory {
   std::unique_ptr<Accounts> accounts_;
   std::vector<std::unique_ptr<Workspace>> workspaces_;
   ShrinkPolicy shrink_;
+  FlipMeter flips_;
 
   std::array<bool, kAccountCount> window_open_ = {};
   std::optional<int64_t> pending_limit_;

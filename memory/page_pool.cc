@@ -52,7 +52,6 @@ void PagePool::Drain(PageId page) {
   At(page).tickets = readers_->Snapshot();
   At(page).still_read = false;
   Move(page, PageState::kDraining);
-  shrank_last_ = true;
 }
 
 void PagePool::DrainWhileRead(PageId page) {
@@ -122,6 +121,7 @@ void PagePool::Commit(const PageWork& work, PageOutcome outcome) {
   const PageState from = page.state;
   CHECK(from == PageState::kPreparing || from == PageState::kMapping ||
         from == PageState::kUnmapping);
+  if (from == PageState::kUnmapping && page.has_mapping && !work.mapped) ++unmapped_total_;
   page.handle = work.handle;
   page.has_mapping = work.mapped;
   if (outcome == PageOutcome::kStuck) {
@@ -136,7 +136,7 @@ void PagePool::Commit(const PageWork& work, PageOutcome outcome) {
   if (outcome == PageOutcome::kDone && from == PageState::kMapping) {
     CHECK(work.handle != 0 && work.mapped);
     Move(work.page, PageState::kMapped);
-    if (std::exchange(shrank_last_, false)) ++flip_count_;
+    ++mapped_total_;
     if (on_mapped_) on_mapped_(work.page);
     return;
   }

@@ -128,8 +128,9 @@ class PagePool {
   std::vector<PageWork> TakeAll();
   void Commit(const PageWork& work, PageOutcome outcome);
 
-  // How often growth followed shrinking: oscillation shows here.
-  int64_t flip_count() const { return flip_count_; }
+  // Pages mapped, and unmapped again, since the start: oscillation shows here (see FlipMeter).
+  int64_t mapped_total() const { return mapped_total_; }
+  int64_t unmapped_total() const { return unmapped_total_; }
 
  private:
   struct Page {
@@ -158,8 +159,8 @@ class PagePool {
   std::set<PageId> reserved_;
   int32_t target_mapped_ = 0;
   int32_t target_prepared_ = 0;
-  bool shrank_last_ = false;
-  int64_t flip_count_ = 0;
+  int64_t mapped_total_ = 0;
+  int64_t unmapped_total_ = 0;
 };
 
 }  // namespace ebb::memory

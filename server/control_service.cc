@@ -88,6 +88,7 @@ grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext*
   response->set_limit_bytes(memory.limit_bytes);
   response->set_pages_mapped(memory.pages_mapped);
   response->set_moved_bytes_total(memory.moved_bytes_total);
+  response->set_flips_per_minute(memory.flips_per_minute);
   response->set_page_bytes(memory.page_bytes);
   response->set_block_tokens(memory.block_tokens);
   return FinishNow(context, absl::OkStatus());

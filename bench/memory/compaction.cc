@@ -198,7 +198,7 @@ class World {
   void StartCounting() { result_ = Result(); }
   Result Take() {
     result_.moved_mib = static_cast<double>(memory_->moved_bytes_total()) / kMib;
-    result_.flips = memory_->pages().flip_count();
+    result_.flips = memory_->flips().flips_total();
     result_.preemptions = engine_->Load().preemptions_total;
     return result_;
   }

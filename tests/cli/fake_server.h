@@ -238,6 +238,7 @@ class FakeServer {
       response->set_page_bytes(6291456);
       response->set_block_tokens(16);
       response->set_moved_bytes_total(4096);
+      response->set_flips_per_minute(2);
       return grpc::Status::OK;
     }
     // Below 1000 bytes is deferred.

@@ -356,10 +356,10 @@ TEST_F(PageKeeperTest, ShrinksToTheLargestDemandOfTheLastWindows) {
   EXPECT_EQ(Mapped(), 5);  // Two at a time.
   Settle();
   EXPECT_EQ(Mapped(), 2);
-  EXPECT_EQ(memory_->pages().flip_count(), 0);
+  EXPECT_EQ(memory_->flips().flips_total(), 0);
   Want(12);
   Settle();
-  EXPECT_EQ(memory_->pages().flip_count(), 1);
+  EXPECT_EQ(memory_->flips().flips_total(), 1);
   table.ShrinkTo(0);
 }
 

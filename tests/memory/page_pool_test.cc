@@ -123,16 +123,32 @@ TEST_F(PagePoolTest, AStuckPageStaysHeldAndIsNeverUsedAgain) {
   EXPECT_EQ(told_, std::vector<PageId>({0, 1, 2}));
 }
 
-TEST_F(PagePoolTest, FlipsCountGrowthAfterShrinking) {
+TEST_F(PagePoolTest, APageWhoseBlocksAreBeingCopiedIsNotTakenBack) {
   GrowTo(3);
-  EXPECT_EQ(pool_.flip_count(), 0);
+  const uint64_t copy = readers_.Submit(decode_);
+  pool_.DrainWhileRead(2);
+  EXPECT_FALSE(pool_.CanUndrain(2));
+  EXPECT_TRUE(pool_.TakeRelease().empty());
+  readers_.Submit(decode_);  // Later: reads the blocks where they are now.
+  readers_.Complete(decode_, copy);
+  EXPECT_TRUE(pool_.CanUndrain(2));
+  pool_.Undrain(2);
+  pool_.Drain(2);  // An ordinary one, this time.
+  EXPECT_TRUE(pool_.CanUndrain(2));
+}
+
+TEST_F(PagePoolTest, CountsPagesMappedAndUnmapped) {
+  GrowTo(3);
+  EXPECT_EQ(pool_.mapped_total(), 3);
+  EXPECT_EQ(pool_.unmapped_total(), 0);
   for (int round = 1; round <= 2; ++round) {
     pool_.SetTarget(1, 0);
     pool_.Drain(2);
     pool_.Drain(1);
     for (const PageWork& work : pool_.TakeRelease()) Commit(work, PageOutcome::kUndone);
     GrowTo(3);
-    EXPECT_EQ(pool_.flip_count(), round);
+    EXPECT_EQ(pool_.unmapped_total(), 2 * round);
+    EXPECT_EQ(pool_.mapped_total(), 3 + 2 * round);
   }
 }
 

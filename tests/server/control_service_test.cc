@@ -20,7 +20,7 @@ TEST_F(ServiceTest, TellsAboutModelAndServer) {
 }
 
 TEST_F(ServiceTest, ShowsMemory) {
-  engine_.SetMemoryView({10, 20, 30, 40, 50, 60, 70, 80});
+  engine_.SetMemoryView({10, 20, 30, 40, 50, 60, 70, 80, 90});
   grpc::ClientContext context;
   v1::GetMemoryResponse memory;
   ASSERT_TRUE(control_stub_->GetMemory(&context, {}, &memory).ok());
@@ -32,6 +32,7 @@ TEST_F(ServiceTest, ShowsMemory) {
   EXPECT_EQ(memory.pages_mapped(), 60);
   EXPECT_EQ(memory.block_tokens(), 70);
   EXPECT_EQ(memory.moved_bytes_total(), 80);
+  EXPECT_EQ(memory.flips_per_minute(), 90);
 }
 
 TEST_F(ServiceTest, SetsTheMemoryLimit) {
