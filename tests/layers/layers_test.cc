@@ -30,7 +30,7 @@ const std::map<std::string, std::set<std::string>>& Allowed() {
       {"engine", {"model", "memory", "kernels", "device", "base"}},
       {"scheduler", {"engine", "memory/demand_curve", "base"}},
       {"server", {"engine", "scheduler", "model", "config", "proto", "base"}},
-      {"cli", {"proto", "config", "memory/ledger", "base"}},
+      {"cli", {"proto", "config", "memory/ledger", "memory/ledger_file", "base"}},
       {"bench",
        {"base", "config", "device", "kernels", "memory", "model", "engine", "scheduler", "proto",
         "cli"}},
