@@ -43,6 +43,7 @@ Command TokenizeCommand();
 Command DetokenizeCommand();
 Command MemoryCommand();
 Command HealthCommand();
+Command ShareCommand();
 Command BenchCommand();
 Command PlotCommand();
 

@@ -75,6 +75,14 @@ struct MemoryConfig {
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };
 
+struct SharingConfig {
+  bool enabled = true;
+  std::string path = "/dev/shm";
+  int64_t capacity_bytes = 0;  // 0: what the device can give.
+  int64_t floor_bytes = 0;
+  int32_t weight = 1;
+};
+
 struct PrefillWindowConfig {
   absl::Duration min = absl::Milliseconds(50);
   absl::Duration max = absl::Milliseconds(2000);
@@ -119,6 +127,7 @@ struct ServerConfig {
   CudaConfig cuda;
   KvConfig kv;
   MemoryConfig memory;
+  SharingConfig sharing;
   PrefillWindowConfig prefill_window;
   DecodeWindowConfig decode_window;
   SchedulerConfig scheduler;

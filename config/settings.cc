@@ -46,6 +46,7 @@ const Section kSections[] = {
     {"cuda", "How the model is computed on a CUDA device."},
     {"kv", "How keys and values are stored."},
     {"memory", "The KV memory: how much of it may be held, and when it is given back."},
+    {"sharing", "How servers on one device or host divide its memory among themselves."},
     {"prefill_window", "The time for which the prefill queue's memory is planned."},
     {"decode_window", "The time for which the decode queue's memory is planned."},
     {"scheduler", "Who waits, who runs, and how large a step is."},
@@ -150,6 +151,25 @@ const Setting kSettings[] = {
      "How a window's static demand is estimated: from token counts, or from what the accounts "
      "show.",
      EBB_ENUM(memory.static_estimator, kStaticEstimatorNames)},
+
+    {"sharing.enabled",
+     "Take part in the device's ledger. Alone on it, a server notices nothing; without a usable "
+     "ledger it keeps to its own limit, and a `sharing_off` line says why.",
+     EBB_MEMBER(bool, sharing.enabled)},
+    {"sharing.path",
+     "The directory of the ledgers, one file for each device. Servers share when they see the same "
+     "directory: containers need it as a volume. Whoever may write there is trusted.",
+     EBB_MEMBER(std::string, sharing.path), 1, kPathBytesMax},
+    {"sharing.capacity_bytes",
+     "KV pages and workspaces of all servers together, at most; the smallest that any of them sets "
+     "counts. 0: all that the device can give beyond `memory.headroom_bytes`.",
+     EBB_MEMBER(int64_t, sharing.capacity_bytes), 0, kBytesMax},
+    {"sharing.floor_bytes",
+     "This server gets so much when it needs it, before weights count: at least what its largest "
+     "request needs, if that must never wait for other servers.",
+     EBB_MEMBER(int64_t, sharing.floor_bytes), 0, kBytesMax},
+    {"sharing.weight", "Its part of the rest, against the weights of the others that need memory.",
+     EBB_MEMBER(int32_t, sharing.weight), 1, 1000000},
 
     {"prefill_window.min_ms", "The shortest window.",
      EBB_MEMBER(absl::Duration, prefill_window.min), 1, kDayMs},

@@ -99,6 +99,8 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     sequences_.emplace(id, std::move(sequence));
   }
   wakeups.Wake(Actor::kPrefill);
+  // It asks the other servers for what the request will need.
+  if (parts.sharing != nullptr) wakeups.Wake(Actor::kKeeper);
   return id;
 }
 

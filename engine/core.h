@@ -33,6 +33,7 @@
 #include "engine/step_runner.h"
 #include "engine/wakeups.h"
 #include "memory/kv_memory.h"
+#include "memory/sharing.h"
 #include "memory/step_time_model.h"
 #include "memory/window_manager.h"
 
@@ -47,6 +48,7 @@ struct EngineParts {
   memory::KvMemory* memory = nullptr;
   StepRunner* runner = nullptr;
   const StepPolicy* policy = nullptr;
+  memory::Sharing* sharing = nullptr;  // None: nobody else is asked.
   ModelLimits limits;
 };
 

@@ -1,5 +1,6 @@
 #include "engine/keeper_actor.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,7 @@ namespace ebb::engine {
 
 KeeperActor::KeeperActor(EngineCore* core)
     : core_(core),
+      sharing_(core),
       keeper_(memory::PageKeeper::Options(), core->parts.memory, core->parts.vmm, core->parts.clock,
               &core->mutex) {}
 
@@ -17,6 +19,7 @@ Pass KeeperActor::RunOnce() {
     base::MutexLock lock(&core_->mutex);
     if (core_->device_lost()) return {};
   }
+  const SharingActor::Pass shared = sharing_.Renew();
   const memory::PageKeeper::Pass kept = keeper_.RunOnce();
   Outbox outbox;
   {
@@ -46,12 +49,12 @@ Pass KeeperActor::RunOnce() {
       }
     }
   }
-  if (kept.progressed) {
+  if (kept.progressed || shared.changed) {
     core_->wakeups.Wake(Actor::kPrefill);
     core_->wakeups.Wake(Actor::kDecode);
   }
   core_->Deliver(&outbox);
-  return {kept.progressed, kept.next_run};
+  return {kept.progressed, std::min(kept.next_run, shared.next_run)};
 }
 
 absl::Status KeeperActor::Shutdown() { return keeper_.Shutdown(); }

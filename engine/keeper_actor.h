@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "engine/core.h"
+#include "engine/sharing_actor.h"
 #include "memory/page_keeper.h"
 
 namespace ebb::engine {
@@ -21,6 +22,7 @@ class KeeperActor {
 
  private:
   EngineCore* const core_;
+  SharingActor sharing_;
   memory::PageKeeper keeper_;
 };
 

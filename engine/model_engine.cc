@@ -79,6 +79,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(
   engine.memory = self->memory_.get();
   engine.runner = self->runner_.get();
   engine.policy = parts.policy;
+  engine.sharing = parts.sharing;
   engine.limits = {config.vocab, config.context_tokens, parts.end_ids};
   ASSIGN_OR_RETURN(self->engine_, LocalEngine::Create(options, engine));
   self->threads_ = std::make_unique<EngineThreads>(self->engine_.get());

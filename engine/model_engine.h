@@ -18,6 +18,7 @@
 #include "engine/step_policy.h"
 #include "engine/step_runner_factory.h"
 #include "memory/kv_memory.h"
+#include "memory/sharing.h"
 
 namespace ebb::engine {
 
@@ -28,6 +29,7 @@ struct ModelEngineParts {
   const base::Clock* clock = nullptr;
   base::Log* log = nullptr;
   const StepPolicy* policy = nullptr;
+  memory::Sharing* sharing = nullptr;
   int32_t blocks_per_page = 0;   // 0: KvGeometry chooses. Small pages make small tests.
   std::vector<int32_t> end_ids;  // End of sequence, end of turn.
 };

@@ -65,7 +65,8 @@ KvMemory::KvMemory(const KvGeometry& geometry, const Options& options)
     : geometry_(geometry),
       options_(options),
       budget_(options.limit_bytes, options.headroom_bytes),
-      shrink_(options.shrink) {}
+      shrink_(options.shrink),
+      own_limit_bytes_(options.limit_bytes) {}
 
 KvMemory::~KvMemory() {
   // Addresses with a mapping that the device would not undo must never be given to anyone else.
@@ -130,6 +131,23 @@ bool KvMemory::NoteFreeBytes(int64_t bytes, absl::Time now) {
 
 void KvMemory::SetLimit(int64_t bytes) {
   CHECK_GE(bytes, 0);
+  own_limit_bytes_ = bytes;
+  ApplyLimit();
+}
+
+bool KvMemory::SetLease(int64_t lease_bytes, int64_t keep_bytes) {
+  CHECK_GE(lease_bytes, budget_.held_bytes());
+  const bool raised = lease_bytes > budget_.bounds().lease_bytes;
+  budget_.SetLease(lease_bytes);
+  if (raised) retry_at_ = refused_until_;
+  if (keep_bytes == keep_bytes_) return raised;
+  keep_bytes_ = keep_bytes;
+  ApplyLimit();
+  return true;
+}
+
+void KvMemory::ApplyLimit() {
+  const int64_t bytes = std::min(own_limit_bytes_, keep_bytes_);
   pending_limit_.reset();
   const bool open = std::find(window_open_.begin(), window_open_.end(), true) != window_open_.end();
   if (open && bytes < budget_.limit_bytes()) {
@@ -142,7 +160,7 @@ void KvMemory::SetLimit(int64_t bytes) {
 LimitState KvMemory::limit_state() const {
   LimitState state;
   state.pending = pending_limit_.has_value();
-  state.limit_bytes = pending_limit_.value_or(budget_.limit_bytes());
+  state.limit_bytes = own_limit_bytes_;
   state.held_bytes = budget_.held_bytes();
   return state;
 }

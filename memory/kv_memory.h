@@ -56,7 +56,7 @@ struct Miss {
 
 // Where a limit stands. Applied: !pending && held_bytes <= limit_bytes.
 struct LimitState {
-  int64_t limit_bytes = 0;  // The last that was set.
+  int64_t limit_bytes = 0;  // The last that was set by SetLimit.
   int64_t held_bytes = 0;
   bool pending = false;  // Lowered, and no boundary has come yet.
 
@@ -154,6 +154,10 @@ class KvMemory {
   // open). REQUIRES: bytes >= 0.
   void SetLimit(int64_t bytes);
   LimitState limit_state() const;
+  // What a ledger between servers says: hold no more than `lease_bytes`, and go down to
+  // `keep_bytes`, which acts as a limit beside the operator's. True when growth may go on that was
+  // held back, or a limit changed. REQUIRES: lease_bytes >= held_bytes().
+  bool SetLease(int64_t lease_bytes, int64_t keep_bytes);
 
   // ---- views
 
@@ -181,6 +185,7 @@ class KvMemory {
  private:
   KvMemory(const KvGeometry& geometry, const Options& options);
 
+  void ApplyLimit();
   bool AnyWindowOpen() const;
   int64_t WantedPages() const;
   bool OverLimit() const;
@@ -208,6 +213,8 @@ class KvMemory {
   FlipMeter flips_;
 
   std::array<bool, kAccountCount> window_open_ = {};
+  int64_t own_limit_bytes_ = 0;           // The operator's.
+  int64_t keep_bytes_ = kUnboundedBytes;  // The ledger's.
   std::optional<int64_t> pending_limit_;
   std::optional<Miss> miss_;
   int64_t miss_count_ = 0;

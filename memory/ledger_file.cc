@@ -161,6 +161,14 @@ absl::Status LedgerFile::Check() const {
   return absl::OkStatus();
 }
 
+std::string LedgerFile::device_id() const {
+  Header header = {};
+  std::memcpy(&header, words_, sizeof(header));
+  std::string id(header.device_id, strnlen(header.device_id, sizeof(header.device_id)));
+  for (char& c : id) c = c < 0x20 || c > 0x7e ? '?' : c;
+  return id;
+}
+
 int LedgerFile::slot_count() const { return kSlotCount; }
 
 uint64_t* LedgerFile::WordAt(int slot, LedgerWord word, int offset) const {

@@ -45,6 +45,9 @@ class LedgerFile final : public LedgerSlots {
   // be touched again, for others now use another one, or reading would fault.
   absl::Status Check() const;
 
+  // As its maker wrote it.
+  std::string device_id() const;
+
   int slot_count() const override;
   uint64_t Load(int slot, LedgerWord word, int offset = 0) const override;
   void Store(int slot, LedgerWord word, uint64_t value, int offset = 0) override;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -30,6 +31,8 @@ class Compute {
 
   // The kernels: "avx512", "cuda".
   virtual absl::string_view name() const = 0;
+  // Which memory it computes in, the same for every process that does: "host", "GPU-...".
+  virtual std::string device_id() const = 0;
   // Where keys and values lie, and their format.
   virtual device::Vmm* vmm() = 0;
   virtual kernels::DType kv_dtype() const = 0;

@@ -32,6 +32,7 @@ class CpuCompute final : public Compute {
       : clock_(clock), kv_dtype_(kv_dtype), backend_(std::move(backend)) {}
 
   absl::string_view name() const override { return backend_->name(); }
+  std::string device_id() const override { return "host"; }
   device::Vmm* vmm() override { return &vmm_; }
   kernels::DType kv_dtype() const override { return kv_dtype_; }
   absl::Status Load(const model::WeightSource& source,

@@ -33,6 +33,7 @@ class CudaCompute final : public Compute {
         gated_vmm_(parts_.vmm.get(), &gate_) {}
 
   absl::string_view name() const override { return "cuda"; }
+  std::string device_id() const override { return parts_.device->info().uuid; }
   device::Vmm* vmm() override {
     return edits_any_time_ ? static_cast<device::Vmm*>(parts_.vmm.get()) : &gated_vmm_;
   }

@@ -1,5 +1,9 @@
 #include "server/engine_stack.h"
 
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/status_macros.h"
 
 namespace ebb::server {
@@ -40,6 +44,24 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   return options;
 }
 
+namespace {
+
+memory::Sharing::Options SharingOptions(const config::ServerConfig& config,
+                                        const LoadedModel& model) {
+  memory::Sharing::Options options;
+  options.directory = config.sharing.path;
+  options.device_id = model.compute->device_id();
+  options.terms.name = absl::StrCat(config.server.listen, " ", model.name);
+  options.terms.pid = getpid();
+  options.terms.started_unix_ms = absl::ToUnixMillis(absl::Now());
+  options.terms.floor_bytes = config.sharing.floor_bytes;
+  options.terms.weight = config.sharing.weight;
+  options.terms.capacity_bytes = config.sharing.capacity_bytes;
+  return options;
+}
+
+}  // namespace
+
 EngineStack::EngineStack(const engine::LocalEngineOptions& options)
     : policy_(scheduler::LocalPolicy::OptionsFrom(options)) {}
 
@@ -60,6 +82,10 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
   parts.log = log;
   parts.policy = &stack->policy_;
   parts.end_ids = end_ids;
+  if (config.sharing.enabled) {
+    stack->sharing_ = std::make_unique<memory::Sharing>(SharingOptions(config, model), clock, log);
+    parts.sharing = stack->sharing_.get();
+  }
   ASSIGN_OR_RETURN(stack->engine_, engine::ModelEngine::Create(options, parts));
   return stack;
 }

@@ -13,6 +13,7 @@
 #include "engine/model_engine.h"
 #include "engine/options.h"
 #include "engine/step_runner_factory.h"
+#include "memory/sharing.h"
 #include "scheduler/local_policy.h"
 #include "server/loaded_model.h"
 
@@ -40,6 +41,7 @@ class EngineStack {
   explicit EngineStack(const engine::LocalEngineOptions& options);
 
   scheduler::LocalPolicy policy_;
+  std::unique_ptr<memory::Sharing> sharing_;  // None where it is switched off.
   std::unique_ptr<engine::StepRunnerFactory> runners_;
   std::unique_ptr<engine::ModelEngine> engine_;  // Must be the last member: it uses the others.
 };

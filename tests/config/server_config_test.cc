@@ -68,8 +68,9 @@ const BadCase kBadCases[] = {
     {"{\"kv\": {\"quite_different\": 5}}",
      "f.json:1: kv.quite_different: unknown key; keys of kv: dtype, block_tokens"},
     {"{\"quite_different\": {}}",
-     "f.json:1: quite_different: unknown key; sections: model, server, device, kernels, cuda, kv, memory, "
-     "prefill_window, decode_window, scheduler, requests, log"},
+     "f.json:1: quite_different: unknown key; sections: model, server, device, kernels, cuda, kv, "
+     "memory, "
+     "sharing, prefill_window, decode_window, scheduler, requests, log"},
     {"{\"memory.idle_ms\": 5}",
      "f.json:1: memory.idle_ms: unknown key; write it as \"memory\": {\"idle_ms\": ...}"},
     {"{\"kv\": {\"dtype\": \"f16\"},\n\"kv\": {}}",
@@ -187,7 +188,8 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
       {"memory.idle=5", "unknown key; did you mean memory.idle_ms?"},
       {"idle_ms=5", "unknown key; did you mean memory.idle_ms?"},
       {"=",
-       "unknown key; sections: model, server, device, kernels, cuda, kv, memory, prefill_window, "
+       "unknown key; sections: model, server, device, kernels, cuda, kv, memory, sharing, "
+       "prefill_window, "
        "decode_window, scheduler, requests, log"},
       {"kv=5", "unknown key; keys of kv: dtype, block_tokens"},
       {"memory.idle_ms=", "must be a whole number, 1 to 86400000; not \"\""},
@@ -253,7 +255,7 @@ std::string RandomValue(const Setting& setting, base::Rng* rng) {
   if (std::holds_alternative<Member<std::string>>(setting.member)) {
     if (setting.key == "server.listen")
       return "127.0.0." + std::to_string(rng->Between(0, 99)) + ":0";
-    std::string text;
+    std::string text(static_cast<size_t>(setting.min), 'a');
     const char* const pieces[] = {"a", "\"", "\\", "/", " ", "\u00e9", "\u4e2d", "//", "{"};
     for (int64_t i = rng->Between(0, 8); i > 0; --i) text += pieces[rng->Between(0, 8)];
     return text;

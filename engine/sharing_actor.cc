@@ -1,0 +1,71 @@
+#include "engine/sharing_actor.h"
+
+#include <algorithm>
+
+namespace ebb::engine {
+namespace {
+
+// Without work and without memory there is nothing that others wait for.
+constexpr absl::Duration kIdlePollTime = absl::Milliseconds(500);
+
+}  // namespace
+
+SharingActor::SharingActor(EngineCore* core) : core_(core) {
+  if (core_->parts.sharing == nullptr) return;
+  base::MutexLock lock(&core_->mutex);
+  core_->memory().SetLease(0, memory::kUnboundedBytes);
+}
+
+SharingActor::Pass SharingActor::Renew() {
+  memory::Sharing* const sharing = core_->parts.sharing;
+  if (sharing == nullptr) return {};
+  memory::LedgerSeat::Needs needs;
+  {
+    base::MutexLock lock(&core_->mutex);
+    needs = NeedsLocked();
+  }
+  const absl::StatusOr<int64_t> free_bytes = core_->parts.vmm->FreeBytes();
+  if (free_bytes.ok()) needs.free_bytes = *free_bytes - core_->options.memory.headroom_bytes;
+  const memory::LedgerSeat::Answer answer =
+      sharing->Renew(needs, core_->memory().geometry().page_bytes());
+  Pass pass;
+  const bool idle = needs.wanted_bytes == 0 && needs.held_bytes == 0;
+  pass.next_run = core_->Now() + (idle ? kIdlePollTime : memory::kLedgerPollTime);
+  base::MutexLock lock(&core_->mutex);
+  pass.changed = core_->memory().SetLease(answer.lease_bytes, answer.keep_bytes);
+  return pass;
+}
+
+// What all requests together would hold if this server were alone.
+memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int32_t context = core_->parts.limits.context_tokens_max;
+  memory::LedgerSeat::Needs needs;
+  const MemoryView view = core_->MemoryLocked();
+  needs.held_bytes = view.held_bytes;
+  needs.needed_bytes = view.needed_bytes;
+  needs.ceiling_bytes = view.limit_bytes;
+  if (core_->order().empty()) return needs;
+  int64_t blocks = 0;
+  for (const Sequence* sequence : core_->order()) {
+    const int64_t made = sequence->generated_tokens();
+    const int64_t may_make = sequence->may_make_tokens(context);
+    const int64_t expected =
+        sequence->prompt_tokens() + core_->parts.policy->ExpectedTokens(made + may_make, made);
+    // Wherever an answer stands, its next window goes on from there.
+    const int64_t next = static_cast<int64_t>(sequence->tokens.size()) +
+                         std::min<int64_t>(may_make, core_->options.window.decode_steps);
+    blocks += geometry.BlocksFor(std::max(expected, next));
+  }
+  const MemoryOptions& options = core_->options.memory;
+  // Both queues' slack, what is made ready, and the page that each queue has begun.
+  const int64_t pages =
+      geometry.PagesFor(blocks) + 2 * (int64_t{options.slack_pages} + 1) + options.prepared_pages;
+  needs.wanted_bytes = std::max(view.held_bytes, pages * geometry.page_bytes()) +
+                       core_->WorkspaceBytesMax(Lane::kPrefill) +
+                       core_->WorkspaceBytesMax(Lane::kDecode);
+  needs.wanted_bytes = std::min(needs.wanted_bytes, std::max(view.held_bytes, view.limit_bytes));
+  return needs;
+}
+
+}  // namespace ebb::engine
