@@ -48,8 +48,8 @@ struct EngineParts {
   memory::KvMemory* memory = nullptr;
   StepRunner* runner = nullptr;
   const StepPolicy* policy = nullptr;
-  memory::Sharing* sharing = nullptr;  // None: nobody else is asked.
   ModelLimits limits;
+  memory::Sharing* sharing = nullptr;  // None: no other server is asked for memory.
 };
 
 // A window that is open.

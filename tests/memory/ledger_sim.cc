@@ -1,7 +1,6 @@
 #include "tests/memory/ledger_sim.h"
 
 #include <algorithm>
-#include <exception>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -32,20 +31,20 @@ class LedgerSim::View final : public LedgerSlots {
     const int at = static_cast<int>(word) + offset;
     // Only what the protocol rests on is worth a switch each time.
     if (word == LedgerWord::kLease || word == LedgerWord::kOpen) sim_->Yield(index_, at);
+    if (dead()) return 0;
     if (word == LedgerWord::kLease && sim_->canary_ == LedgerCanary::kOldLooks && !old_.empty()) {
       return old_[slot][at];
     }
     return sim_->words_[slot][at];
   }
   void Store(int slot, LedgerWord word, uint64_t value, int offset) override {
-    if (dead()) return;
     if (word == LedgerWord::kRevision) old_ = sim_->words_;
     sim_->Yield(index_, static_cast<int>(word) + offset);
     if (!dead()) sim_->words_[slot][static_cast<int>(word) + offset] = value;
   }
   bool CompareExchange(int slot, LedgerWord word, uint64_t expected, uint64_t value) override {
-    if (dead()) return false;
     sim_->Yield(index_, static_cast<int>(word));
+    if (dead()) return false;
     uint64_t& there = sim_->words_[slot][static_cast<int>(word)];
     if (there != expected && sim_->canary_ != LedgerCanary::kBlindSweep) return false;
     there = value;
@@ -53,6 +52,7 @@ class LedgerSim::View final : public LedgerSlots {
   }
   bool IsLockedByOther(int slot) const override {
     sim_->Yield(index_, kAtLock);
+    if (dead()) return false;
     const int owner = sim_->lock_owner_[slot];
     if (owner < 0 || owner == index_) return false;
     return sim_->canary_ != LedgerCanary::kStoppedCountAsDead ||
@@ -60,6 +60,7 @@ class LedgerSim::View final : public LedgerSlots {
   }
   bool TryLock(int slot) override {
     sim_->Yield(index_, kAtLock);
+    if (dead()) return true;
     if (sim_->lock_owner_[slot] >= 0) return false;
     sim_->lock_owner_[slot] = index_;
     return true;
@@ -114,7 +115,6 @@ void LedgerSim::Start(int index) {
   Server& server = servers_[index];
   server.dead = false;
   server.ending = false;
-  server.leaving = false;
   server.stopped_steps = 0;
   server.wanted_bytes = quiet_ ? 2 * capacity_bytes_ : rng_.Between(0, 2 * capacity_bytes_);
   server.renewals = 0;
@@ -125,35 +125,32 @@ void LedgerSim::Start(int index) {
 
 void LedgerSim::Life(int index) {
   Server& server = servers_[index];
-  try {
-    LedgerSeat::Terms terms;
-    terms.name = absl::StrCat("server ", index);
-    terms.started_unix_ms = steps_;
-    terms.floor_bytes = server.floor_bytes;
-    terms.weight = server.weight;
-    terms.capacity_bytes = capacity_bytes_;
-    terms.unit_bytes = server.unit_bytes;
-    auto seat = LedgerSeat::Take(server.view.get(), terms);
-    while (!seat.ok()) {
-      Yield(index, kAtPause);
-      seat = LedgerSeat::Take(server.view.get(), terms);
-    }
-    while (!server.ending) {
-      LedgerSeat::Needs needs;
-      needs.held_bytes = server.held_bytes;
-      needs.wanted_bytes = server.wanted_bytes;
-      needs.ceiling_bytes = 3 * capacity_bytes_;
-      needs.free_bytes = DeviceFree();
-      const LedgerSeat::Answer answer = (*seat)->Renew(needs, NowOf(server));
-      ++server.renewals;
-      GiveBack(&server, std::min(answer.keep_bytes, server.wanted_bytes));
-      Create(&server, std::min(answer.lease_bytes, answer.keep_bytes));
-      Yield(index, kAtPause);
-    }
-    GiveBack(&server, 0);
-    server.leaving = true;  // From here on a destructor runs, out of which nothing may be thrown.
-  } catch (const Crash&) {
+  LedgerSeat::Terms terms;
+  terms.name = absl::StrCat("server ", index);
+  terms.started_unix_ms = steps_;
+  terms.floor_bytes = server.floor_bytes;
+  terms.weight = server.weight;
+  terms.capacity_bytes = capacity_bytes_;
+  terms.unit_bytes = server.unit_bytes;
+  auto seat = LedgerSeat::Take(server.view.get(), terms);
+  while (!seat.ok()) {
+    Yield(index, kAtPause);
+    seat = LedgerSeat::Take(server.view.get(), terms);
   }
+  while (!server.ending && !server.dead) {
+    LedgerSeat::Needs needs;
+    needs.held_bytes = server.held_bytes;
+    needs.wanted_bytes = server.wanted_bytes;
+    needs.ceiling_bytes = 3 * capacity_bytes_;
+    needs.free_bytes = DeviceFree();
+    const LedgerSeat::Answer answer = (*seat)->Renew(needs, NowOf(server));
+    ++server.renewals;
+    GiveBack(&server, std::min(answer.keep_bytes, server.wanted_bytes));
+    Create(&server, std::min(answer.lease_bytes, answer.keep_bytes));
+    Yield(index, kAtPause);
+  }
+  GiveBack(&server, 0);
+  seat->reset();
   server.running = false;
 }
 
@@ -164,8 +161,9 @@ void LedgerSim::Create(Server* server, int64_t lease_bytes) {
   const int64_t goal = std::min(lease_bytes + slip, server->wanted_bytes);
   while (server->held_bytes + server->unit_bytes <= goal) {
     Yield(index, kAtLook);
-    if (DeviceFree() < server->unit_bytes) return;
+    if (server->dead || DeviceFree() < server->unit_bytes) return;
     Yield(index, kAtCreate);
+    if (server->dead) return;
     if (DeviceFree() < server->unit_bytes) {
       ++counts_.misses;
       return;
@@ -178,6 +176,7 @@ void LedgerSim::GiveBack(Server* server, int64_t keep_bytes) {
   const int index = static_cast<int>(server - servers_.data());
   while (server->held_bytes > keep_bytes) {
     Yield(index, kAtCreate);
+    if (server->dead) return;
     server->held_bytes -= std::min(server->unit_bytes, server->held_bytes);
     if (server->wanted_bytes > keep_bytes) ++counts_.give_backs;
   }
@@ -185,11 +184,9 @@ void LedgerSim::GiveBack(Server* server, int64_t keep_bytes) {
 
 void LedgerSim::Yield(int index, int at) {
   Server& server = servers_[index];
-  if (!server.dead) {
-    server.at = at;
-    server.fiber->Leave();
-  }
-  if (server.dead && !server.leaving && std::uncaught_exceptions() == 0) throw Crash();
+  if (server.dead) return;
+  server.at = at;
+  server.fiber->Leave();
 }
 
 // What kill -9 does: memory first, then locks, and not one more step.
@@ -202,7 +199,7 @@ void LedgerSim::Kill(int index) {
   if (canary_ != LedgerCanary::kLocksStay) {
     for (int& owner : lock_owner_) owner = owner == index ? -1 : owner;
   }
-  StepOf(index);  // The stack unwinds; nothing of it is seen.
+  StepOf(index);  // Its fiber runs to its end, and nothing of that reaches the world.
   CHECK(!server.running);
 }
 

@@ -66,10 +66,8 @@ class LedgerSim {
     int at = 0;            // The word that its next step touches.
     bool running = false;  // Its fiber has begun and not ended.
     bool dead = false;
-    bool ending = false;   // Asked to end in good order.
-    bool leaving = false;  // Gives its seat up.
+    bool ending = false;  // Asked to end in good order.
   };
-  struct Crash {};
 
   void Start(int index);
   void Life(int index);

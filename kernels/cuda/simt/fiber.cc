@@ -9,6 +9,7 @@
 #include "base/check.h"
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if defined(__SANITIZE_THREAD__)
@@ -78,6 +79,11 @@ Fiber::~Fiber() {
   CHECK(inside_ == nullptr) << "a fiber is destroyed before its body has returned";
 #if defined(__SANITIZE_THREAD__)
   __tsan_destroy_fiber(self_);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+  // Main does not return: what AddressSanitizer knows of its frame must not outlive it, for another
+  // stack may come to lie here.
+  __asan_unpoison_memory_region(stack_bottom_, kStackBytes);
 #endif
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   munmap(stack_bottom_ - page, kStackBytes + page);
