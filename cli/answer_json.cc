@@ -92,7 +92,15 @@ ordered_json LimitJson(const v1::SetMemoryLimitResponse& answer) {
   return {{"outcome", applied ? "applied" : "deferred"},
           {"limit_bytes", answer.limit_bytes()},
           {"held_bytes", answer.held_bytes()},
-          {"deferred_bytes", answer.deferred_bytes()}};
+          {"deferred_bytes", answer.deferred_bytes()},
+          {"stale", answer.stale()},
+          {"revision", answer.revision()},
+          {"first_needs_bytes", answer.first_needs_bytes()},
+          {"preempted_sequences", answer.preempted_sequences()},
+          {"ended_requests", answer.ended_requests()},
+          {"pages_unmapped", answer.pages_unmapped()},
+          {"held_before_bytes", answer.held_before_bytes()},
+          {"took_ms", answer.took_ms()}};
 }
 
 std::string JsonLine(const ordered_json& object) {

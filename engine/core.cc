@@ -87,7 +87,8 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     arrival.prompt_tokens = static_cast<int64_t>(request.prompt.size());
     arrival.max_tokens = request.stopping.max_tokens;
     arrival.waiting_requests = static_cast<int64_t>(order_.size()) - running_count();
-    arrival.limit_blocks = LimitBlocks();
+    arrival.limit_blocks = LimitBlocks(WorkspaceBytesAlone(
+        arrival.prompt_tokens + arrival.max_tokens, request.sampling.prompt_logprobs >= 0));
     arrival.context_tokens_max = parts.limits.context_tokens_max;
     arrival.block_tokens = memory().geometry().block_tokens();
     RETURN_IF_ERROR(parts.policy->Accept(arrival));
@@ -199,16 +200,37 @@ int64_t EngineCore::running_count() const {
   return count;
 }
 
-int64_t EngineCore::WorkspaceBytesMax(Lane which) const {
+int64_t EngineCore::WorkspaceBytes(Lane which, const StepShape& shape) const {
   const int64_t page_bytes = parts.memory->workspace(static_cast<int>(which)).pool()->page_bytes();
-  const int64_t bytes = parts.runner->WorkspaceBytes(which, LargestStep(options, which));
+  const int64_t bytes = shape.row_count == 0 ? 0 : parts.runner->WorkspaceBytes(which, shape);
   return (bytes + page_bytes - 1) / page_bytes * page_bytes;
 }
 
-int64_t EngineCore::LimitBlocks() const {
+int64_t EngineCore::WorkspaceBytesMax(Lane which) const {
+  return WorkspaceBytes(which, LargestStep(options, which));
+}
+
+int64_t EngineCore::WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) const {
+  StepShape prefill;
+  prefill.sequence_count = 1;
+  prefill.row_count =
+      static_cast<int32_t>(std::min<int64_t>(tokens, options.step.chunk_tokens_max));
+  prefill.logits_row_count =
+      prompt_logprobs ? std::min(prefill.row_count, 1 + options.step.logits_rows_max) : 1;
+  StepShape decode;
+  decode.sequence_count = decode.row_count = decode.logits_row_count = 1;
+  return WorkspaceBytes(Lane::kPrefill, prefill) + WorkspaceBytes(Lane::kDecode, decode);
+}
+
+bool EngineCore::AnyoneYields() const {
+  return std::any_of(order_.begin(), order_.end(), [](const Sequence* sequence) {
+    return sequence->yields || sequence->forced_out;
+  });
+}
+
+int64_t EngineCore::LimitBlocks(int64_t workspace_bytes) const {
   const memory::KvGeometry& geometry = parts.memory->geometry();
-  int64_t bytes = parts.memory->limit_state().limit_bytes - WorkspaceBytesMax(Lane::kPrefill) -
-                  WorkspaceBytesMax(Lane::kDecode);
+  int64_t bytes = parts.memory->limit_state().limit_bytes - workspace_bytes;
   for (const memory::PagePool* pool : parts.memory->pools()) {
     bytes -= pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
   }
@@ -223,6 +245,13 @@ int64_t EngineCore::LimitBlocks() const {
 
 std::optional<EarlyEnd> EngineCore::MustEnd(const Sequence& sequence, absl::Time now) const {
   if (device_lost()) return EarlyEnd{FinishReason::kError, health_};
+  if (sequence.forced_out) {
+    return EarlyEnd{FinishReason::kError,
+                    absl::ResourceExhaustedError(absl::StrCat(
+                        "the memory limit was lowered to ", parts.memory->limit_state().limit_bytes,
+                        " bytes by force: less than the request needs at ", sequence.tokens.size(),
+                        " tokens"))};
+  }
   if (sequence.cancelled) {
     return EarlyEnd{FinishReason::kCancelled, absl::CancelledError("the request was cancelled")};
   }
@@ -293,6 +322,7 @@ void EngineCore::Preempt(Sequence* sequence) {
   sequence->table = memory().NewTable(memory::AccountId::kPrefill);
   sequence->computed_tokens = 0;
   sequence->made_since_resume = 0;
+  sequence->yields = false;
   if (!sequence->prompt_logprobs_sent) sequence->prompt_logprobs.clear();
   ++sequence->preemptions;
   ++preemptions_total_;

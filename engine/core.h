@@ -77,6 +77,8 @@ struct LaneState {
   std::vector<StagedRows> batch;  // Of the step in flight, in the order of its rows.
   StepShape shape;
   bool other_busy = false;  // While it runs, the other lane has work.
+  absl::Time step_started;  // When the step in flight was staged.
+  bool spared = false;      // The last step was abandoned: the next one is not.
   absl::Time last_step_ended = absl::InfinitePast();
   memory::StepTimeModel times;
   std::optional<OpenWindow> window;
@@ -164,14 +166,23 @@ class EngineCore {
            absl::Time now, Outbox* outbox);
   // Gives the blocks back; the sequence waits to be resumed. REQUIRES: running, not in a step.
   void Preempt(Sequence* sequence);
+  int64_t preemptions_total() const { return preemptions_total_; }
+  int64_t finished_total() const { return finished_total_; }
   // The sequence's prefill is done: blocks and grant go over to decode.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
 
   // Whether a page waits for the readers to pass before it can be unmapped.
   bool AnythingDrains();
-  // Blocks that the limit has room for beside both workspaces at their largest, nothing else held.
-  int64_t LimitBlocks() const;
+  // Whether a sequence gives way, or is forced out, once its step is reaped.
+  bool AnyoneYields() const;
+  // Blocks that the limit has room for, beside workspaces of so many bytes and quarantined pages.
+  int64_t LimitBlocks(int64_t workspace_bytes) const;
+  // Bytes that the lane's workspace takes for a step of this shape: whole units.
+  int64_t WorkspaceBytes(Lane which, const StepShape& shape) const;
+  // Bytes of workspace that a request with so many tokens needs from its first chunk to its end,
+  // when it runs alone.
+  int64_t WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) const;
   // Bytes of a lane's workspace for the largest step that the options allow.
   int64_t WorkspaceBytesMax(Lane which) const;
 

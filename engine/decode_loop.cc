@@ -32,6 +32,8 @@ Batch DecodeLoop::Plan(absl::Time now, Outbox* outbox, Pass* pass) {
   batch.lane = Lane::kDecode;
   LaneState& lane = core_->lane(Lane::kDecode);
   if (core_->device_lost() || lane.in_flight) return batch;
+  relief_->Act(now, outbox);
+  if (relief_->Holds()) return batch;
   if (windows_->IsDue(Lane::kDecode, now)) windows_->Boundary(Lane::kDecode, now, outbox);
   const std::vector<Sequence*> decoding = core_->InState(SequenceState::kDecoding);
   if (decoding.empty()) return batch;

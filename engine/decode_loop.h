@@ -8,13 +8,15 @@
 #include "absl/time/time.h"
 #include "engine/core.h"
 #include "engine/lane_step.h"
+#include "engine/relief.h"
 #include "engine/windows.h"
 
 namespace ebb::engine {
 
 class DecodeLoop {
  public:
-  DecodeLoop(EngineCore* core, Windows* windows) : core_(core), windows_(windows) {}
+  DecodeLoop(EngineCore* core, Windows* windows, Relief* relief)
+      : core_(core), windows_(windows), relief_(relief) {}
 
   // Reap, Plan, Submit.
   Pass RunOnce();
@@ -28,6 +30,7 @@ class DecodeLoop {
 
   EngineCore* const core_;
   Windows* const windows_;
+  Relief* const relief_;
 };
 
 }  // namespace ebb::engine

@@ -15,12 +15,36 @@
 
 namespace ebb::engine {
 
-// The answer to a new memory limit.
+// A new memory limit.
+struct LimitChange {
+  int64_t bytes = 0;
+  // Held memory is under it so long after the call at the latest, unless that is answered deferred.
+  absl::Duration deadline = absl::ZeroDuration();
+  // When the first request of the order alone needs more than the limit, it ends with
+  // RESOURCE_EXHAUSTED; without force it goes on in what it holds, and the limit is deferred.
+  bool force = false;
+  // Counts up, so that several controllers cannot undo each other's newer word: a revision that is
+  // not above the one in force changes nothing. 0: none, always counts.
+  uint64_t revision = 0;
+};
+
+// What became of it.
 struct LimitAnswer {
   bool applied = false;        // False: deferred, `held_bytes` is still above the limit.
   int64_t limit_bytes = 0;     // The limit now in force.
   int64_t held_bytes = 0;      // KV pages and workspace, mapped or prepared.
   int64_t deferred_bytes = 0;  // held_bytes - limit_bytes while deferred.
+
+  bool stale = false;     // The revision was not above the one in force: nothing changed.
+  uint64_t revision = 0;  // In force; 0 when none ever came.
+  // While deferred: what the first running request needs for its next step, workspace included.
+  int64_t first_needs_bytes = 0;
+  // From the call to the answer:
+  int64_t preempted_count = 0;  // Sequences that gave their blocks up.
+  int64_t ended_count = 0;      // Requests that `force` ended.
+  int64_t pages_unmapped = 0;   // KV pages.
+  int64_t held_before_bytes = 0;
+  absl::Duration took = absl::ZeroDuration();
 };
 
 struct MemoryView {
@@ -57,9 +81,11 @@ class Engine {
   // that has ended or never was.
   virtual void Cancel(RequestId id) = 0;
 
-  // Takes effect at the next window boundary. Waits for that, at most `timeout`. What Health says,
-  // when it is not OK.
-  virtual absl::StatusOr<LimitAnswer> SetMemoryLimit(int64_t bytes, absl::Duration timeout) = 0;
+  // A lowered limit acts on running requests at once: those that must give way are preempted, never
+  // the first of the order, and go on later with the same tokens. Returns when held memory is under
+  // the limit, at the deadline at the latest. INVALID_ARGUMENT for a limit below 0 or above the
+  // ceiling; what Health says, when it is not OK.
+  virtual absl::StatusOr<LimitAnswer> SetMemoryLimit(const LimitChange& change) = 0;
 
   virtual MemoryView Memory() const = 0;
   virtual LoadView Load() const = 0;

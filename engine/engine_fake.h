@@ -137,12 +137,17 @@ class FakeEngine final : public Engine {
     changed_.SignalAll();
   }
 
-  // Without SetLimitAnswer: applied, whatever the bytes.
-  absl::StatusOr<LimitAnswer> SetMemoryLimit(int64_t bytes, absl::Duration) override {
+  LimitChange last_limit_change() const {
     base::MutexLock lock(&mutex_);
+    return last_limit_change_;
+  }
+  // Without SetLimitAnswer: applied, whatever the bytes.
+  absl::StatusOr<LimitAnswer> SetMemoryLimit(const LimitChange& change) override {
+    base::MutexLock lock(&mutex_);
+    last_limit_change_ = change;
     if (limit_answer_.ok() && limit_answer_->limit_bytes == 0) {
-      memory_.limit_bytes = bytes;
-      return LimitAnswer{true, bytes, memory_.held_bytes, 0};
+      memory_.limit_bytes = change.bytes;
+      return LimitAnswer{true, change.bytes, memory_.held_bytes, 0};
     }
     return limit_answer_;
   }
@@ -291,6 +296,7 @@ class FakeEngine final : public Engine {
   base::CondVar changed_;
   ScriptFor script_ ABSL_GUARDED_BY(mutex_);
   absl::Status submit_status_ ABSL_GUARDED_BY(mutex_) = absl::OkStatus();
+  LimitChange last_limit_change_ ABSL_GUARDED_BY(mutex_);
   absl::StatusOr<LimitAnswer> limit_answer_ ABSL_GUARDED_BY(mutex_) = LimitAnswer{};
   MemoryView memory_ ABSL_GUARDED_BY(mutex_);
   absl::Status health_ ABSL_GUARDED_BY(mutex_);

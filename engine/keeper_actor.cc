@@ -8,9 +8,10 @@
 
 namespace ebb::engine {
 
-KeeperActor::KeeperActor(EngineCore* core)
+KeeperActor::KeeperActor(EngineCore* core, Relief* relief)
     : core_(core),
       sharing_(core),
+      relief_(relief),
       keeper_(memory::PageKeeper::Options(), core->parts.memory, core->parts.vmm, core->parts.clock,
               &core->mutex) {}
 
@@ -21,9 +22,12 @@ Pass KeeperActor::RunOnce() {
   }
   const SharingActor::Pass shared = sharing_.Renew();
   const memory::PageKeeper::Pass kept = keeper_.RunOnce();
+  absl::Time next_run = kept.next_run;
   Outbox outbox;
   {
     base::MutexLock lock(&core_->mutex);
+    relief_->Act(core_->Now(), &outbox);
+    next_run = std::min(next_run, relief_->Hurry(core_->Now()));
     memory::KvMemory& memory = core_->memory();
     if (std::optional<memory::Miss> miss = memory.TakeMiss(); miss.has_value()) {
       outbox.lines.push_back({"memory_refused",
@@ -54,7 +58,7 @@ Pass KeeperActor::RunOnce() {
     core_->wakeups.Wake(Actor::kDecode);
   }
   core_->Deliver(&outbox);
-  return {kept.progressed, std::min(kept.next_run, shared.next_run)};
+  return {kept.progressed, std::min(next_run, shared.next_run)};
 }
 
 absl::Status KeeperActor::Shutdown() { return keeper_.Shutdown(); }

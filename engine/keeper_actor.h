@@ -1,11 +1,12 @@
 // KeeperActor: memory's PageKeeper as the engine's third actor: it wakes the loops after each page
-// that changed, and logs refusals.
+// that changed, logs refusals, and sees to it that a lowered limit is reached in time.
 //
 // Driven by one thread at a time: EngineThreads, or a test by hand.
 #pragma once
 
 #include "absl/status/status.h"
 #include "engine/core.h"
+#include "engine/relief.h"
 #include "engine/sharing_actor.h"
 #include "memory/page_keeper.h"
 
@@ -13,7 +14,7 @@ namespace ebb::engine {
 
 class KeeperActor {
  public:
-  explicit KeeperActor(EngineCore* core);
+  KeeperActor(EngineCore* core, Relief* relief);
 
   Pass RunOnce();
 
@@ -23,6 +24,7 @@ class KeeperActor {
  private:
   EngineCore* const core_;
   SharingActor sharing_;
+  Relief* const relief_;
   memory::PageKeeper keeper_;
 };
 

@@ -54,6 +54,13 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
   LaneState& lane = core->lane(which);
   core->memory().readers().Complete(lane.reader, lane.ticket);
   lane.last_step_ended = result.ended;
+  lane.spared = result.abandoned;
+  if (result.abandoned) {
+    // As if it had never been submitted: the sequences have the step again, or give way.
+    std::vector<Outcome> unchanged(lane.batch.size());
+    for (size_t i = 0; i < unchanged.size(); ++i) unchanged[i].sequence = lane.batch[i].sequence;
+    return unchanged;
+  }
   if (lane.window.has_value()) ++lane.window->steps;
   if (result.device_lost) core->NoteDeviceLost(result.status, outbox);
   if (result.status.ok()) {
@@ -109,8 +116,11 @@ void Settle(EngineCore* core, Windows* windows, Lane which, absl::Time now, Outc
               outbox);
   } else if (std::optional<EarlyEnd> end = core->MustEnd(*sequence, now); end.has_value()) {
     core->End(sequence, end->reason, std::move(end->status), -1, now, outbox);
-  } else if (which == Lane::kPrefill && outcome->sampled) {
-    core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));
+  } else {
+    if (which == Lane::kPrefill && outcome->sampled) {
+      core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));
+    }
+    if (sequence->yields) core->Preempt(sequence);
   }
 }
 
@@ -170,6 +180,7 @@ void StageStep(EngineCore* core, const Batch& batch, absl::Time now) {
   CHECK(!lane.in_flight);
   CHECK(!batch.sequences.empty());
   lane.in_flight = true;
+  lane.step_started = now;
   lane.ticket = core->memory().readers().Submit(lane.reader);
   lane.shape = ShapeOf(batch);
   lane.other_busy = !core->InState(StateOf(OtherLane(batch.lane))).empty();
@@ -199,6 +210,7 @@ bool ReapStep(EngineCore* core, Windows* windows, Lane which) {
     lane.batch.clear();
     lane.in_flight = false;
     if (core->AnythingDrains()) core->wakeups.Wake(Actor::kKeeper);
+    core->limit_changed.SignalAll();
   }
   // Decode may be waiting for prefill's share to be over, prefill for decode's boundary.
   if (which == Lane::kPrefill) core->wakeups.Wake(Actor::kDecode);

@@ -18,7 +18,8 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(const LocalEngi
     const int64_t bytes = core.WorkspaceBytesMax(lane);
     CHECK_LE(bytes, core.workspace(lane).bytes_max()) << "the workspace is reserved too small";
   }
-  if (core.LimitBlocks() < 1) {
+  if (core.LimitBlocks(core.WorkspaceBytesMax(Lane::kPrefill) +
+                       core.WorkspaceBytesMax(Lane::kDecode)) < 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "limit_bytes of ", options.memory.limit_bytes, " has no room for one KV page of ",
         parts.memory->geometry().page_bytes(), " bytes beside workspaces of ",
@@ -32,9 +33,10 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(const LocalEngi
 LocalEngine::LocalEngine(const LocalEngineOptions& options, const EngineParts& parts)
     : core_(std::make_unique<EngineCore>(options, parts)),
       windows_(core_.get()),
-      prefill_(core_.get(), &windows_),
-      decode_(core_.get(), &windows_),
-      keeper_(core_.get()) {}
+      relief_(core_.get(), &windows_),
+      prefill_(core_.get(), &windows_, &relief_),
+      decode_(core_.get(), &windows_, &relief_),
+      keeper_(core_.get(), &relief_) {}
 
 absl::StatusOr<RequestId> LocalEngine::Submit(Request request, std::shared_ptr<RequestSink> sink) {
   return core_->Submit(std::move(request), std::move(sink));
@@ -42,31 +44,41 @@ absl::StatusOr<RequestId> LocalEngine::Submit(Request request, std::shared_ptr<R
 
 void LocalEngine::Cancel(RequestId id) { core_->Cancel(id); }
 
-absl::StatusOr<LimitAnswer> LocalEngine::SetMemoryLimit(int64_t bytes, absl::Duration timeout) {
-  if (bytes < 0) return absl::InvalidArgumentError("a memory limit cannot be negative");
-  if (bytes > core_->options.memory.ceiling_bytes) {
+absl::StatusOr<Relief::Call> LocalEngine::BeginMemoryLimit(const LimitChange& change) {
+  if (change.bytes < 0) return absl::InvalidArgumentError("a memory limit cannot be negative");
+  if (change.bytes > core_->options.memory.ceiling_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a limit of ", bytes, " bytes is above memory.ceiling_bytes, ",
+        absl::StrCat("a limit of ", change.bytes, " bytes is above memory.ceiling_bytes, ",
                      core_->options.memory.ceiling_bytes, ", which was fixed at start"));
   }
+  if (change.deadline < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("a memory limit's deadline cannot be negative");
+  }
+  Outbox outbox;
+  Relief::Call call;
   {
     base::MutexLock lock(&core_->mutex);
     RETURN_IF_ERROR(core_->health());
-    core_->memory().SetLimit(bytes);
+    call = relief_.Begin(change, core_->Now(), &outbox);
   }
-  core_->wakeups.WakeAll();
-  const absl::Time until = core_->Now() + timeout;
+  core_->Deliver(&outbox);
+  return call;
+}
+
+LimitAnswer LocalEngine::MemoryLimitAnswer(const Relief::Call& call) {
+  base::MutexLock lock(&core_->mutex);
+  return relief_.Answer(call, core_->Now());
+}
+
+absl::StatusOr<LimitAnswer> LocalEngine::SetMemoryLimit(const LimitChange& change) {
+  ASSIGN_OR_RETURN(const Relief::Call call, BeginMemoryLimit(change));
   base::MutexLock lock(&core_->mutex);
   for (;;) {
     RETURN_IF_ERROR(core_->health());
-    const memory::LimitState state = core_->memory().limit_state();
-    const absl::Duration left = until - core_->Now();
-    if (state.applied() || left <= absl::ZeroDuration()) {
-      return LimitAnswer{state.applied(), state.limit_bytes, state.held_bytes,
-                         state.deferred_bytes()};
-    }
-    core_->limit_changed.WaitFor(&core_->mutex,
-                                 absl::ToChronoNanoseconds(std::min(left, absl::Hours(1))));
+    const absl::Time now = core_->Now();
+    if (relief_.IsDone(call, now)) return relief_.Answer(call, now);
+    core_->limit_changed.WaitFor(
+        &core_->mutex, absl::ToChronoNanoseconds(std::min(call.deadline - now, absl::Hours(1))));
   }
 }
 

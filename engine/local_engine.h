@@ -21,6 +21,7 @@
 #include "engine/engine.h"
 #include "engine/keeper_actor.h"
 #include "engine/prefill_loop.h"
+#include "engine/relief.h"
 #include "engine/windows.h"
 
 namespace ebb::engine {
@@ -37,7 +38,7 @@ class LocalEngine final : public Engine {
 
   absl::StatusOr<RequestId> Submit(Request request, std::shared_ptr<RequestSink> sink) override;
   void Cancel(RequestId id) override;
-  absl::StatusOr<LimitAnswer> SetMemoryLimit(int64_t bytes, absl::Duration timeout) override;
+  absl::StatusOr<LimitAnswer> SetMemoryLimit(const LimitChange& change) override;
   MemoryView Memory() const override;
   LoadView Load() const override;
   absl::Status Health() const override { return core_->Health(); }
@@ -45,6 +46,9 @@ class LocalEngine final : public Engine {
   // REQUIRES: the actors are running, or nothing is left to end.
   void Drain(absl::Duration grace) override;
 
+  // SetMemoryLimit's first half and its answer as of now, for tests that drive the actors.
+  absl::StatusOr<Relief::Call> BeginMemoryLimit(const LimitChange& change);
+  LimitAnswer MemoryLimitAnswer(const Relief::Call& call);
   // Drain's first half, for tests that drive the actors.
   void BeginDrain(absl::Duration grace) { core_->BeginDrain(grace); }
   // Gives all memory back. REQUIRES: drained, and no actor runs any more.
@@ -61,6 +65,7 @@ class LocalEngine final : public Engine {
 
   const std::unique_ptr<EngineCore> core_;
   Windows windows_;
+  Relief relief_;
   PrefillLoop prefill_;
   DecodeLoop decode_;
   KeeperActor keeper_;

@@ -47,6 +47,7 @@ void ModelStepRunner::Submit(Batch batch) {
     base::MutexLock lock(&state.mutex);
     CHECK(!state.in_flight);
     state.in_flight = true;
+    state.abandon.store(false, std::memory_order_relaxed);
   }
   const Lane lane = batch.lane;
   state.batch = std::move(batch);
@@ -69,6 +70,13 @@ std::optional<StepResult> ModelStepRunner::TakeResult(Lane lane) {
   state.result.reset();
   state.in_flight = false;
   return result;
+}
+
+void ModelStepRunner::Abandon(Lane lane) {
+  LaneState& state = StateOf(lane);
+  // Under the mutex, so that it cannot fall on a step submitted meanwhile.
+  base::MutexLock lock(&state.mutex);
+  if (state.in_flight) state.abandon.store(true, std::memory_order_relaxed);
 }
 
 // Flattens the batch into the arrays that the kernels take.
@@ -112,6 +120,7 @@ StepResult ModelStepRunner::RunStep(LaneState* state) const {
       model_->WorkspaceBytes(input.rows.row_count, static_cast<int32_t>(state->logits_rows.size()));
   CHECK_LE(static_cast<int64_t>(workspace_bytes), state->workspace.bytes);
   input.workspace = absl::MakeSpan(state->workspace.base, workspace_bytes);
+  input.abandon = &state->abandon;
   const absl::StatusOr<float*> logits = model_->Forward(input);
   if (logits.ok()) {
     const float* next = *logits;
@@ -120,6 +129,7 @@ StepResult ModelStepRunner::RunStep(LaneState* state) const {
     }
   }
   result.status = logits.status();
+  result.abandoned = absl::IsAborted(result.status);
   result.ended = clock_->Now();
   return result;
 }

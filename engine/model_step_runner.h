@@ -7,6 +7,7 @@
 // them mapped from Submit until the step has completed.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -39,6 +40,8 @@ class ModelStepRunner final : public StepRunner {
   int64_t WorkspaceBytes(Lane lane, const StepShape& shape) const override;
   void Submit(Batch batch) override;
   std::optional<StepResult> TakeResult(Lane lane) override;
+  // The step stops before its next layer.
+  void Abandon(Lane lane) override;
   void WaitIdle() override;
 
  private:
@@ -53,6 +56,7 @@ class ModelStepRunner final : public StepRunner {
     std::vector<const int32_t*> tables;
     std::vector<int32_t> logits_rows;
     model::SamplerScratch scratch;
+    std::atomic<bool> abandon = false;  // The step in flight is to stop.
 
     base::Mutex mutex;
     bool in_flight ABSL_GUARDED_BY(mutex) = false;

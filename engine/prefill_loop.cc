@@ -32,6 +32,8 @@ Batch PrefillLoop::Plan(absl::Time now, Outbox* outbox, bool* progressed) {
   Batch batch;
   batch.lane = Lane::kPrefill;
   if (core_->device_lost() || core_->lane(Lane::kPrefill).in_flight) return batch;
+  relief_->Act(now, outbox);
+  if (relief_->Holds()) return batch;
   if (windows_->IsDue(Lane::kPrefill, now)) windows_->Boundary(Lane::kPrefill, now, outbox);
   if (core_->InState(SequenceState::kPrefilling).empty()) return batch;
   batch = FormBatch(now);

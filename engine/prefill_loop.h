@@ -6,13 +6,15 @@
 #include "absl/time/time.h"
 #include "engine/core.h"
 #include "engine/lane_step.h"
+#include "engine/relief.h"
 #include "engine/windows.h"
 
 namespace ebb::engine {
 
 class PrefillLoop {
  public:
-  PrefillLoop(EngineCore* core, Windows* windows) : core_(core), windows_(windows) {}
+  PrefillLoop(EngineCore* core, Windows* windows, Relief* relief)
+      : core_(core), windows_(windows), relief_(relief) {}
 
   // Reap, Plan, Submit.
   Pass RunOnce();
@@ -26,6 +28,7 @@ class PrefillLoop {
 
   EngineCore* const core_;
   Windows* const windows_;
+  Relief* const relief_;
 };
 
 }  // namespace ebb::engine

@@ -55,6 +55,9 @@ struct Sequence {
     return state_ == SequenceState::kPrefilling || state_ == SequenceState::kDecoding;
   }
 
+  // It gives its blocks back as soon as it is in no step.
+  bool leaving() const { return yields || forced_out; }
+
   // ---- counts
 
   int32_t prompt_tokens() const { return static_cast<int32_t>(request.prompt.size()); }
@@ -85,6 +88,8 @@ struct Sequence {
   memory::BlockTable table;
   bool in_step = false;
   bool cancelled = false;
+  bool yields = false;      // Is preempted when its step is reaped.
+  bool forced_out = false;  // Needs more than a forced memory limit: it ends.
 
   std::vector<PromptLogprob> prompt_logprobs;
   bool prompt_logprobs_sent = false;

@@ -66,6 +66,7 @@ struct SequenceResult {
 struct StepResult {
   absl::Status status;       // Not OK: no sequence of the batch has a result.
   bool device_lost = false;  // No step will run in this process again.
+  bool abandoned = false;    // `status` is ABORTED: the step did not end, and can be had again.
   std::vector<SequenceResult> sequences;
   absl::Time started;
   absl::Time ended;
@@ -97,6 +98,11 @@ class StepRunner {
 
   // The completed step's result, once; nothing while it runs or when none was submitted.
   virtual std::optional<StepResult> TakeResult(Lane lane) = 0;
+
+  // Lets the lane's step in flight complete early if it can, as abandoned: keys and values of its
+  // positions are then undefined. Without effect when none is in flight, or when the form cannot:
+  // a step that a device has been given runs to its end. Any thread; never blocks.
+  virtual void Abandon(Lane) {}
 
   // Returns when every step that was submitted has completed and its on_done has returned.
   // REQUIRES: nobody submits meanwhile.

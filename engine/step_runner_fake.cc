@@ -54,6 +54,7 @@ void FakeStepRunner::Submit(Batch batch) {
     base::MutexLock lock(&state.mutex);
     CHECK(!state.in_flight) << "a lane has one step in flight";
     state.in_flight = true;
+    state.abandon = false;
   }
   CHECK(!batch.sequences.empty());
   ++submit_count_;
@@ -81,6 +82,18 @@ std::optional<StepResult> FakeStepRunner::TakeResult(Lane lane) {
   state.result.reset();
   state.in_flight = false;
   return result;
+}
+
+void FakeStepRunner::Abandon(Lane lane) {
+  LaneState& state = lanes_[static_cast<int>(lane)];
+  base::MutexLock lock(&state.mutex);
+  if (state.in_flight) state.abandon = true;
+}
+
+bool FakeStepRunner::is_told_to_stop(Lane lane) {
+  LaneState& state = lanes_[static_cast<int>(lane)];
+  base::MutexLock lock(&state.mutex);
+  return state.in_flight && state.abandon;
 }
 
 void FakeStepRunner::FailNext(Lane lane, absl::Status status) {
@@ -132,11 +145,20 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
     base::MutexLock lock(&state->mutex);
     result.status = std::exchange(state->fail, absl::OkStatus());
     fail_sequence = std::exchange(state->fail_sequence, absl::OkStatus());
+    if (result.status.ok() && state->abandon) {
+      result.status = absl::AbortedError("abandoned");
+      result.abandoned = true;
+    }
   }
   {
     base::MutexLock lock(&loss_mutex_);
     result.device_lost = !loss_.ok();
     if (result.device_lost) result.status = loss_;
+    if (result.device_lost) result.abandoned = false;
+  }
+  if (result.abandoned) {
+    ++abandoned_count_;
+    for (const SequenceRows& rows : state->batch.sequences) SpoilCells(rows);
   }
   result.started = options_.clock->Now();
   if (result.status.ok()) {
@@ -162,6 +184,17 @@ void FakeStepRunner::MoveBlocks(const std::vector<kernels::BlockCopy>& copies) c
     for (int32_t layer = 0; layer < options_.kv.layers; ++layer) {
       std::memset(options_.kv.Keys(layer, copy.from), 0xA5, options_.kv.layer_block_bytes);
     }
+  }
+}
+
+void FakeStepRunner::SpoilCells(const SequenceRows& rows) const {
+  const kernels::PagedKv& kv = options_.kv;
+  for (size_t i = 0; i < rows.tokens.size(); ++i) {
+    const int32_t position = rows.first_position + static_cast<int32_t>(i);
+    const int32_t index = rows.table[position / kv.block_tokens];
+    const int64_t offset = position % kv.block_tokens * static_cast<int64_t>(sizeof(uint64_t));
+    std::memset(kv.Keys(0, index) + offset, 0xA5, sizeof(uint64_t));
+    std::memset(kv.Values(kv.layers - 1, index) + offset, 0xC3, sizeof(uint64_t));
   }
 }
 

@@ -46,6 +46,8 @@ class FakeStepRunner final : public StepRunner {
   int64_t WorkspaceBytes(Lane lane, const StepShape& shape) const override;
   void Submit(Batch batch) override;
   std::optional<StepResult> TakeResult(Lane lane) override;
+  // The step leaves rubbish in the cells of its positions.
+  void Abandon(Lane lane) override;
   void WaitIdle() override;
 
   // The lane's next step to run fails as a whole with this status.
@@ -55,6 +57,10 @@ class FakeStepRunner final : public StepRunner {
 
   // From now on every step, those in flight too, completes with this status and device_lost.
   void LoseDevice(absl::Status status);
+  // Whether the lane's step in flight was told to stop.
+  bool is_told_to_stop(Lane lane);
+  // Steps that completed as abandoned.
+  int64_t abandoned_count() const { return abandoned_count_; }
   // Steps submitted so far.
   int64_t submit_count() const { return submit_count_; }
 
@@ -72,6 +78,7 @@ class FakeStepRunner final : public StepRunner {
     std::vector<uint64_t> uses;  // Names of ranges in use at the fake device.
     base::Mutex mutex;
     bool in_flight ABSL_GUARDED_BY(mutex) = false;
+    bool abandon ABSL_GUARDED_BY(mutex) = false;
     absl::Status fail ABSL_GUARDED_BY(mutex);
     absl::Status fail_sequence ABSL_GUARDED_BY(mutex);
     std::optional<StepResult> result ABSL_GUARDED_BY(mutex);
@@ -81,11 +88,13 @@ class FakeStepRunner final : public StepRunner {
   StepResult RunStep(LaneState* state);
   void MoveBlocks(const std::vector<kernels::BlockCopy>& copies) const;
   SequenceResult RunSequence(const SequenceRows& rows) const;
+  void SpoilCells(const SequenceRows& rows) const;
 
   const Options options_;
   std::function<void(Lane)> on_done_;
   LaneState lanes_[2];
   std::atomic<int64_t> submit_count_ = 0;
+  std::atomic<int64_t> abandoned_count_ = 0;
   mutable base::Mutex loss_mutex_;
   absl::Status loss_ ABSL_GUARDED_BY(loss_mutex_);
 };

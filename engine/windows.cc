@@ -72,10 +72,8 @@ memory::WindowProgress Windows::ProgressOf(Lane which, absl::Time now) const {
   progress.steps = window.steps;
   progress.set_empty = core_->InState(StateOf(which)).empty();
   progress.set_waiting = window.starved;
-  // The boundary of either queue puts a lowered limit into force; the other's grants are still
-  // those of the old one.
-  progress.limit_pending = core_->memory().limit_state().pending ||
-                           core_->memory().budget().limit_bytes() < window.limit_bytes;
+  // Its grants are still those of a higher limit.
+  progress.limit_pending = core_->memory().budget().limit_bytes() < window.limit_bytes;
   if (which == Lane::kPrefill) {
     progress.arrivals_waiting =
         static_cast<int64_t>(core_->order().size()) > core_->running_count();
@@ -119,7 +117,6 @@ absl::Time Windows::NextDue(Lane which) const {
 
 void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
   core_->memory().OnBoundary();
-  core_->limit_changed.SignalAll();
   if (which == Lane::kPrefill) {
     GiveUpHopeless(false, now, outbox);
     Admit(now);
@@ -182,15 +179,16 @@ void Windows::Admit(absl::Time now) {
   const std::vector<Sequence*> order(core_->order().begin(), core_->order().end());
   AdmissionInput input;
   // Beside what the workspaces will need, or those that start would soon have to give way to them.
+  const int64_t limit_blocks = core_->LimitBlocks(WorkspaceBytesToAdmit());
   input.capacity_blocks =
       std::min(core_->memory().WindowMemoryOf(memory::AccountId::kPrefill, now).CapacityBlocks(),
-               core_->LimitBlocks());
+               limit_blocks);
   for (const Sequence* sequence : order) {
     DemandView view;
     view.running = sequence->running();
     view.immune = core_->IsImmune(*sequence);
     view.held_blocks = sequence->table.block_count();
-    view.expected_blocks = ExpectedBlocks(*sequence);
+    view.expected_blocks = ExpectedBlocks(*sequence, limit_blocks);
     input.order.push_back(view);
   }
   for (const size_t index : core_->parts.policy->Admit(input)) {
@@ -200,7 +198,24 @@ void Windows::Admit(absl::Time now) {
   }
 }
 
-int64_t Windows::ExpectedBlocks(const Sequence& sequence) const {
+// Those that run, and all that wait; when nothing runs, the first alone, which must not be kept out
+// for the sake of those behind it.
+int64_t Windows::WorkspaceBytesToAdmit() const {
+  std::vector<const Sequence*> sequences(core_->order().begin(), core_->order().end());
+  if (core_->running_count() == 0) sequences.resize(std::min<size_t>(sequences.size(), 1));
+  if (sequences.size() == 1) {
+    return core_->WorkspaceBytesAlone(static_cast<int64_t>(sequences[0]->tokens.size()),
+                                      sequences[0]->wants_prompt_logprobs());
+  }
+  StepShape decode;
+  decode.row_count = static_cast<int32_t>(
+      std::min<size_t>(sequences.size(), LargestStep(core_->options, Lane::kDecode).row_count));
+  decode.sequence_count = decode.logits_row_count = decode.row_count;
+  return core_->WorkspaceBytes(Lane::kPrefill, ShapeFor(Lane::kPrefill, sequences)) +
+         core_->WorkspaceBytes(Lane::kDecode, decode);
+}
+
+int64_t Windows::ExpectedBlocks(const Sequence& sequence, int64_t limit_blocks) const {
   const int32_t context = core_->parts.limits.context_tokens_max;
   const int64_t made = sequence.generated_tokens();
   const int64_t total =
@@ -209,7 +224,7 @@ int64_t Windows::ExpectedBlocks(const Sequence& sequence) const {
   const int64_t least = geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
   const int64_t expected = geometry.BlocksFor(sequence.prompt_tokens() + total);
   // An expectation alone keeps nobody out who fits alone: what may be too much is found out then.
-  return std::max(least, std::min(expected, core_->LimitBlocks()));
+  return std::max(least, std::min(expected, limit_blocks));
 }
 
 void Windows::SetFirstAccount() {
@@ -222,12 +237,25 @@ void Windows::SetFirstAccount() {
 
 // The workspace for the largest step that this window may see. Falls at boundaries only.
 void Windows::SetWorkspaceDemand(Lane which) {
+  std::vector<const Sequence*> staying;
+  for (const Sequence* sequence : core_->InState(StateOf(which))) {
+    if (!sequence->leaving()) staying.push_back(sequence);
+  }
+  const StepShape shape = ShapeFor(which, staying);
+  const bool any = shape.row_count > 0;
+  core_->workspace(which).SetDemand(any ? core_->parts.runner->WorkspaceBytes(which, shape) : 0);
+}
+
+StepShape Windows::ShapeFor(Lane which, const std::vector<const Sequence*>& sequences) const {
+  const StepShape largest = LargestStep(core_->options, which);
   StepShape shape;
   bool targets = false;
-  for (const Sequence* sequence : core_->InState(StateOf(which))) {
-    ++shape.sequence_count;
-    shape.row_count += which == Lane::kDecode ? 1 : sequence->remaining_tokens();
-    shape.row_count = std::min(shape.row_count, LargestStep(core_->options, which).row_count);
+  for (const Sequence* sequence : sequences) {
+    const bool decodes = sequence->state() == SequenceState::kDecoding;
+    if (decodes != (which == Lane::kDecode)) continue;
+    if (shape.sequence_count < largest.sequence_count) ++shape.sequence_count;
+    shape.row_count += decodes ? 1 : sequence->remaining_tokens();
+    shape.row_count = std::min(shape.row_count, largest.row_count);
     targets |= sequence->wants_prompt_logprobs();
   }
   shape.logits_row_count = std::min(shape.row_count, shape.sequence_count);
@@ -235,7 +263,20 @@ void Windows::SetWorkspaceDemand(Lane which) {
     shape.logits_row_count =
         std::min(shape.row_count, shape.sequence_count + core_->options.step.logits_rows_max);
   }
-  core_->workspace(which).SetDemand(core_->parts.runner->WorkspaceBytes(which, shape));
+  return shape;
+}
+
+void Windows::Replan(Lane which, bool always, absl::Time now, Outbox* outbox) {
+  LaneState& lane = core_->lane(which);
+  SetFirstAccount();
+  if (core_->InState(StateOf(which)).empty()) {
+    if (!lane.in_flight) Close(which);
+    return;
+  }
+  if (!lane.window.has_value()) return;
+  if (!always && lane.window->limit_bytes == core_->memory().budget().limit_bytes()) return;
+  SetWorkspaceDemand(which);
+  Open(which, Plan(which, now), now, outbox);
 }
 
 memory::WindowPlan Windows::Plan(Lane which, absl::Time now) {
@@ -280,15 +321,20 @@ bool Windows::ForgoSlack(Lane which) {
 memory::WindowPlan Windows::MakeRoom(Lane which, memory::WindowPlan plan, absl::Time now,
                                      Outbox* outbox) {
   while (!plan.fits()) {
-    std::vector<Sequence*> running;
-    for (Sequence* sequence : core_->order()) {
-      if (sequence->running()) running.push_back(sequence);
+    const memory::ReleaseNeed need{plan.release_blocks, plan.release_pages};
+    Victims victims = PickVictims(core_, need, VictimScope::kIdle);
+    if (!victims.possible) {
+      // Those in the other queue's step can give it later: no more have to go now than with them.
+      Victims later = PickVictims(core_, need, VictimScope::kInStep);
+      if (later.possible) victims = std::move(later);
     }
-    const std::vector<Sequence*> victims =
-        PickVictims(running, {plan.release_blocks, plan.release_pages});
-    if (victims.empty()) break;
+    const auto first_idle = std::partition(victims.sequences.begin(), victims.sequences.end(),
+                                           [](const Sequence* victim) { return victim->in_step; });
+    for (auto it = victims.sequences.begin(); it != first_idle; ++it) (*it)->yields = true;
+    victims.sequences.erase(victims.sequences.begin(), first_idle);
+    if (victims.sequences.empty()) break;
     bool other_lost = false;
-    for (Sequence* victim : victims) {
+    for (Sequence* victim : victims.sequences) {
       other_lost |= victim->state() != StateOf(which);
       core_->Preempt(victim);
     }
@@ -308,54 +354,6 @@ memory::WindowPlan Windows::MakeRoom(Lane which, memory::WindowPlan plan, absl::
     plan = Plan(which, now);
   }
   return plan;
-}
-
-memory::ReleaseCandidate Windows::CandidateOf(const Sequence& sequence) const {
-  const int32_t context = core_->parts.limits.context_tokens_max;
-  const memory::KvGeometry& geometry = core_->memory().geometry();
-  const int64_t growth_tokens =
-      std::min<int64_t>(sequence.may_make_tokens(context), core_->options.window.decode_steps);
-  memory::ReleaseCandidate candidate;
-  candidate.blocks = sequence.table.BlocksByPage();
-  candidate.growth_blocks = std::max<int64_t>(
-      0, geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()) + growth_tokens) -
-             sequence.table.block_count());
-  candidate.restoring_cost = sequence.computed_tokens;
-  candidate.immune = core_->IsImmune(sequence);
-  candidate.preemptible = !sequence.in_step;
-  return candidate;
-}
-
-// The shortest tail of the order that can give what is needed, and within it the victims that
-// ReleasePlan prefers: nobody gives way for one that stands behind. Immune ones only when the
-// others do not do.
-std::vector<Sequence*> Windows::PickVictims(const std::vector<Sequence*>& running,
-                                            const memory::ReleaseNeed& need) const {
-  std::vector<memory::ReleaseCandidate> all;
-  all.reserve(running.size());
-  for (const Sequence* sequence : running) all.push_back(CandidateOf(*sequence));
-  // The first of the whole order never gives way; when it does not run yet, everybody may.
-  const bool first_runs = !running.empty() && running.front() == *core_->order().begin();
-  memory::ReleasePlan plan;
-  for (const bool spare_immune : {true, false}) {
-    for (size_t tail = running.size(); tail-- > 0 && !plan.possible;) {
-      std::vector<memory::ReleaseCandidate> candidates = all;
-      for (size_t i = 0; i < candidates.size(); ++i) {
-        if (i < tail || (spare_immune && candidates[i].immune)) candidates[i].preemptible = false;
-      }
-      if (!first_runs) {
-        // PlanRelease never picks the first that it is shown: show it one that holds nothing.
-        memory::ReleaseCandidate placeholder;
-        placeholder.preemptible = false;
-        candidates.insert(candidates.begin(), placeholder);
-      }
-      plan = memory::PlanRelease(candidates, need, core_->memory().blocks());
-    }
-    if (plan.possible) break;
-  }
-  std::vector<Sequence*> victims;
-  for (const size_t index : plan.victims) victims.push_back(running[index - (first_runs ? 0 : 1)]);
-  return victims;
 }
 
 // ---- inside a window
@@ -381,21 +379,20 @@ int64_t Windows::FirstGrowthBlocks(const Sequence& sequence) const {
 
 bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
   const memory::LimitState limit = core_->memory().limit_state();
-  if (limit.pending) return false;
   const memory::KvGeometry& geometry = core_->memory().geometry();
-  const int64_t limit_blocks = core_->LimitBlocks();
-  std::vector<Sequence*> hopeless;
+  std::vector<std::pair<Sequence*, int64_t>> hopeless;
   for (Sequence* sequence : core_->order()) {
     const bool looked_at = !sequence->running() || (stuck && core_->running_count() == 1);
     if (sequence->in_step || !looked_at) continue;
     // What its next step needs: prefill goes to the end of its tokens, decode stores one more.
     const int64_t need = geometry.BlocksFor(static_cast<int64_t>(sequence->tokens.size()));
+    const int64_t limit_blocks = core_->LimitBlocks(WorkspaceBytesOf(*sequence));
     if (need <= limit_blocks) continue;
     // It may go on in what it has, above a limit that is not yet reached, while that lasts.
     if (need <= sequence->table.block_count() && !LacksWorkspace(*sequence)) continue;
-    hopeless.push_back(sequence);
+    hopeless.emplace_back(sequence, limit_blocks);
   }
-  for (Sequence* sequence : hopeless) {
+  for (const auto& [sequence, limit_blocks] : hopeless) {
     core_->End(sequence, FinishReason::kError,
                absl::ResourceExhaustedError(
                    absl::StrCat("the memory limit was lowered to ", limit.limit_bytes,
@@ -427,6 +424,15 @@ bool Windows::EndWithoutWorkspace(absl::Time now, Outbox* outbox) {
   return ended;
 }
 
+// Of both lanes for one that has a prompt to run, of decode's alone for one that is past it.
+int64_t Windows::WorkspaceBytesOf(const Sequence& sequence) const {
+  if (sequence.state() == SequenceState::kDecoding) {
+    return core_->WorkspaceBytes(Lane::kDecode, ShapeFor(Lane::kDecode, {&sequence}));
+  }
+  return core_->WorkspaceBytesAlone(static_cast<int64_t>(sequence.tokens.size()),
+                                    sequence.wants_prompt_logprobs());
+}
+
 bool Windows::LacksWorkspace(const Sequence& sequence) const {
   if (!sequence.running()) return false;
   const Lane which = sequence.state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
@@ -439,7 +445,10 @@ bool Windows::LacksWorkspace(const Sequence& sequence) const {
 bool Windows::YieldScattered() {
   const memory::GrowthBounds& bounds = core_->memory().budget().bounds();
   if (core_->running_count() != 1 || bounds.TightestBound() == memory::Bound::kFree) return false;
-  if (core_->AnythingDrains()) return false;
+  if (core_->AnythingDrains() || core_->memory().blocks().empty_pages() > 0) return false;
+  for (const Lane lane : {Lane::kPrefill, Lane::kDecode}) {
+    if (core_->workspace(lane).surplus_bytes() > 0) return false;
+  }
   for (Sequence* sequence : core_->order()) {
     if (!sequence->running() || sequence->in_step) continue;
     // Without blocks it would start again at once, in the same plight: the keeper must do its part.

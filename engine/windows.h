@@ -15,7 +15,7 @@
 
 #include "absl/time/time.h"
 #include "engine/core.h"
-#include "memory/release_plan.h"
+#include "engine/victims.h"
 #include "memory/window_manager.h"
 
 namespace ebb::engine {
@@ -36,6 +36,13 @@ class Windows {
   // them into the grant as far as blocks are there.
   void Supplement(Lane which, int64_t blocks);
 
+  // Closes the queue's window if nothing executes, and opens it anew in the place of one that was
+  // planned under another limit, or `always`; a step may be in flight.
+  void Replan(Lane which, bool always, absl::Time now, Outbox* outbox);
+  // The largest step that those of the sequences that are in the lane (decode: decoding; prefill:
+  // all others) may see.
+  StepShape ShapeFor(Lane which, const std::vector<const Sequence*>& sequences) const;
+
   // Blocks that the sequence will grow by in its first decode window.
   int64_t FirstGrowthBlocks(const Sequence& sequence) const;
 
@@ -49,7 +56,9 @@ class Windows {
   memory::WindowPlan Plan(Lane which, absl::Time now);
   memory::WindowProgress ProgressOf(Lane which, absl::Time now) const;
   void Admit(absl::Time now);
-  int64_t ExpectedBlocks(const Sequence& sequence) const;
+  int64_t WorkspaceBytesToAdmit() const;
+  int64_t ExpectedBlocks(const Sequence& sequence, int64_t limit_blocks) const;
+  int64_t WorkspaceBytesOf(const Sequence& sequence) const;
   void SetWorkspaceDemand(Lane which);
   void SetFirstAccount();
   void Close(Lane which);
@@ -59,9 +68,6 @@ class Windows {
   bool ForgoSlack(Lane which);
   // Preempts until the plan fits or nobody is left to give way; returns the last plan.
   memory::WindowPlan MakeRoom(Lane which, memory::WindowPlan plan, absl::Time now, Outbox* outbox);
-  std::vector<Sequence*> PickVictims(const std::vector<Sequence*>& running,
-                                     const memory::ReleaseNeed& need) const;
-  memory::ReleaseCandidate CandidateOf(const Sequence& sequence) const;
   bool LacksWorkspace(const Sequence& sequence) const;
   bool YieldScattered();
   bool EndWithoutWorkspace(absl::Time now, Outbox* outbox);

@@ -101,6 +101,8 @@ WindowMemory KvMemory::WindowMemoryOf(AccountId account, absl::Time now) const {
   for (const auto& workspace : workspaces_) {
     memory.bounds.held_bytes += workspace->missing_bytes();
     memory.bounds.free_bytes -= workspace->missing_bytes();
+    // Over the limit it goes before anybody has to give way.
+    if (over_limit()) memory.bounds.held_bytes -= workspace->surplus_bytes();
   }
   if (now < refused_until_) memory.bounds.free_bytes = 0;
   return memory;
@@ -199,9 +201,14 @@ void KvMemory::Tend(absl::Time now) {
   if (!AnyWindowOpen()) OnBoundary();
   flips_.Note(now, pages_->unmapped_total(), pages_->mapped_total());
   TendIdle(now);
-  const bool over = OverLimit();
-  for (const auto& workspace : workspaces_) workspace->Tend(now, over || idle_);
+  const bool over = over_limit();
   const int64_t wanted = WantedPages();
+  // What a workspace keeps for later goes before KV pages that are wanted now cannot be had.
+  const GrowthBounds& bounds = budget_.bounds();
+  const bool pressed =
+      over || (wanted > pages_->coming_pages() && bounds.GrowableBytes() < geometry_.page_bytes() &&
+               bounds.TightestBound() != Bound::kFree);
+  for (const auto& workspace : workspaces_) workspace->Tend(now, pressed || idle_);
   if (!over) TakeBackDraining(wanted);
   const int64_t mapped = pages_->count(PageState::kMapped);
   // Over the limit what is prepared goes first, and nothing grows.
@@ -283,8 +290,6 @@ void KvMemory::BeginShutdown() {
 int64_t KvMemory::WantedPages() const {
   return std::min<int64_t>(geometry_.PagesFor(accounts_->wanted_blocks()), pages_->page_count());
 }
-
-bool KvMemory::OverLimit() const { return ExcessBytes() > 0; }
 
 // What a workspace still lacks counts: KV pages that nobody uses give way to it, or no step runs.
 int64_t KvMemory::ExcessBytes() const {

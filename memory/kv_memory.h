@@ -158,6 +158,9 @@ class KvMemory {
   // `keep_bytes`, which acts as a limit beside the operator's. True when growth may go on that was
   // held back, or a limit changed. REQUIRES: lease_bytes >= held_bytes().
   bool SetLease(int64_t lease_bytes, int64_t keep_bytes);
+  // Whether more is held, or lacking to workspaces that their lanes need, than limit or lease
+  // allow: memory has to go, and nothing that delays shrinking counts.
+  bool over_limit() const { return ExcessBytes() > 0; }
 
   // ---- views
 
@@ -188,7 +191,6 @@ class KvMemory {
   void ApplyLimit();
   bool AnyWindowOpen() const;
   int64_t WantedPages() const;
-  bool OverLimit() const;
   int64_t ExcessBytes() const;
   void TendIdle(absl::Time now);
   absl::Time NextFreeReading() const;

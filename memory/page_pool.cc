@@ -103,6 +103,12 @@ std::vector<PageWork> PagePool::TakeRelease() {
   return batch;
 }
 
+bool PagePool::DrainWaitsFor(Readers::Id reader) const {
+  return std::any_of(draining_.begin(), draining_.end(), [&](PageId page) {
+    return readers_->completed(reader) < pages_[page].tickets.at(reader);
+  });
+}
+
 std::vector<PageWork> PagePool::TakeAll() {
   CHECK(readers_->HavePassed(readers_->Snapshot())) << options_.name << ": still being read";
   CHECK_EQ(count(PageState::kPreparing) + count(PageState::kMapping) + count(PageState::kUnmapping),

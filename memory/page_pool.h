@@ -110,6 +110,8 @@ class PagePool {
   // draining -> mapped: nothing was lost. REQUIRES: CanUndrain(page).
   void Undrain(PageId page);
   bool CanUndrain(PageId page) const;
+  // Whether a draining page waits for work of this reader.
+  bool DrainWaitsFor(Readers::Id reader) const;
   // Draining pages, lowest address first.
   const std::set<PageId>& draining() const { return draining_; }
 

@@ -13,8 +13,13 @@ namespace {
 class Picker {
  public:
   Picker(absl::Span<const ReleaseCandidate> order, const ReleaseNeed& need, const BlockPool& blocks)
-      : order_(order), need_(need), blocks_(blocks), chosen_(order.size(), false) {
+      : order_(order),
+        need_(need),
+        blocks_(blocks),
+        leaving_(order.size(), false),
+        chosen_(order.size(), false) {
     for (size_t i = 0; i < order.size(); ++i) {
+      leaving_[i] = order[i].leaving;
       for (const PageBlocks& part : order[i].blocks) {
         owners_[part.page].push_back(Owner{i, part.blocks});
       }
@@ -23,10 +28,13 @@ class Picker {
 
   // The least set that meets the need, as far as a greedy choice finds it. False, with everything
   // allowed chosen, when nothing does.
-  bool Pick(const std::vector<bool>& allowed) {
+  bool Pick(std::vector<bool> allowed) {
+    for (size_t i = 0; i < order_.size(); ++i) {
+      if (leaving_[i]) allowed[i] = true;
+    }
     chosen_ = allowed;
     if (!Enough()) return false;
-    chosen_.assign(order_.size(), false);
+    chosen_ = leaving_;
     while (EmptiedPages() < need_.pages) TakeCheapestPage(allowed);
     while (FreedBlocks() < need_.blocks) TakeBestSequence(allowed);
     Prune();
@@ -124,7 +132,7 @@ class Picker {
   void Prune() {
     std::vector<size_t> victims;
     for (size_t i = 0; i < order_.size(); ++i) {
-      if (chosen_[i]) victims.push_back(i);
+      if (chosen_[i] && !leaving_[i]) victims.push_back(i);
     }
     std::stable_sort(victims.begin(), victims.end(), [this](size_t a, size_t b) {
       return order_[a].restoring_cost > order_[b].restoring_cost;
@@ -139,6 +147,7 @@ class Picker {
   const ReleaseNeed need_;
   const BlockPool& blocks_;
   std::map<PageId, std::vector<Owner>> owners_;
+  std::vector<bool> leaving_;
   std::vector<bool> chosen_;
 };
 
@@ -157,7 +166,7 @@ ReleasePlan PlanRelease(absl::Span<const ReleaseCandidate> order, const ReleaseN
   ReleasePlan plan;
   plan.possible = picker.Pick(allowed) || picker.Pick(allowed_immune);
   for (size_t i = 0; i < order.size(); ++i) {
-    if (!picker.chosen()[i]) continue;
+    if (!picker.chosen()[i] || order[i].leaving) continue;
     plan.victims.push_back(i);
     plan.takes_immune |= order[i].immune;
   }

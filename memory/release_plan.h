@@ -26,6 +26,7 @@ struct ReleaseCandidate {
   double restoring_cost = 0;  // To bring it back, in any one unit. Not negative.
   bool immune = false;        // Was preempted lately and has made too few tokens since.
   bool preemptible = true;    // False: it must stay (e.g. a step of it is submitted).
+  bool leaving = false;       // It gives way already: what it frees counts, and it is no victim.
 };
 
 struct ReleaseNeed {

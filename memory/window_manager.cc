@@ -201,7 +201,9 @@ bool WindowManager::IsOver(const WindowPlan& plan, const WindowProgress& progres
   const bool done = queue_ == WindowQueue::kDecode ? progress.steps >= plan.steps
                                                    : progress.elapsed >= plan.length;
   if (done) return true;
-  const bool wanted = progress.set_waiting || progress.limit_pending || progress.arrivals_waiting;
+  // Under a lowered limit nothing waits.
+  if (progress.limit_pending) return true;
+  const bool wanted = progress.set_waiting || progress.arrivals_waiting;
   return wanted && progress.elapsed >= settings_.min_length;
 }
 

@@ -146,7 +146,7 @@ class WindowManager {
 
   // Whether the window is over: its steps are done (decode) or its length is over (prefill), its
   // set is empty, or it closes early because something waits for the boundary; early never before
-  // min_length, unless the set is empty.
+  // min_length, unless the set is empty or the limit was lowered.
   bool IsOver(const WindowPlan& plan, const WindowProgress& progress) const;
 
  private:

@@ -30,6 +30,11 @@ int64_t Workspace::missing_bytes() const {
   return std::max<int64_t>(0, wanted - held) * pool_->page_bytes();
 }
 
+int64_t Workspace::surplus_bytes() const {
+  const int64_t held = pool_->held_pages() - pool_->count(PageState::kQuarantined);
+  return std::max<int64_t>(0, held - DemandPages()) * pool_->page_bytes();
+}
+
 void Workspace::Tend(absl::Time now, bool hurry) {
   const int64_t wanted = DemandPages();
   pool_->SetTarget(static_cast<int32_t>(wanted), 0);

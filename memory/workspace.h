@@ -32,6 +32,8 @@ class Workspace {
   int64_t demand_bytes() const { return demand_bytes_; }
   // Bytes of pages that the demand lacks and that are not yet held.
   int64_t missing_bytes() const;
+  // Bytes of pages that are held and that the demand does not need.
+  int64_t surplus_bytes() const;
 
   // ---- for KvMemory
 

@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kLimitCallsMax = 16;
 constexpr int64_t kDrainGraceMsMax = 86'400'000;
+constexpr int64_t kDeadlineMsMax = 86'400'000;
 
 grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
                                     const absl::Status& status) {
@@ -36,6 +37,32 @@ void FillLimitAnswer(const engine::LimitAnswer& answer, v1::SetMemoryLimitRespon
   response->set_limit_bytes(answer.limit_bytes);
   response->set_held_bytes(answer.held_bytes);
   response->set_deferred_bytes(answer.deferred_bytes);
+  response->set_stale(answer.stale);
+  response->set_revision(answer.revision);
+  response->set_first_needs_bytes(answer.first_needs_bytes);
+  response->set_preempted_sequences(answer.preempted_count);
+  response->set_ended_requests(answer.ended_count);
+  response->set_pages_unmapped(answer.pages_unmapped);
+  response->set_held_before_bytes(answer.held_before_bytes);
+  response->set_took_ms(absl::ToDoubleMilliseconds(answer.took));
+}
+
+// What the request asks of the engine, its deadline left to the call when it names none.
+absl::StatusOr<engine::LimitChange> ReadLimitChange(const v1::SetMemoryLimitRequest& request,
+                                                    int64_t ceiling_bytes) {
+  RETURN_IF_ERROR(CheckNoUnknownFields(request));
+  if (!request.has_limit_bytes()) return FieldError("limit_bytes", "is required");
+  engine::LimitChange change;
+  ASSIGN_OR_RETURN(change.bytes, IntegerIn("limit_bytes", request.limit_bytes(), 0, ceiling_bytes));
+  change.deadline = absl::InfiniteDuration();
+  if (request.has_deadline_ms()) {
+    ASSIGN_OR_RETURN(const int64_t deadline_ms,
+                     IntegerIn("deadline_ms", request.deadline_ms(), 0, kDeadlineMsMax));
+    change.deadline = absl::Milliseconds(deadline_ms);
+  }
+  change.force = request.force();
+  change.revision = request.revision();
+  return change;
 }
 
 }  // namespace
@@ -97,20 +124,17 @@ grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* ControlService::SetMemoryLimit(grpc::CallbackServerContext* context,
                                                          const v1::SetMemoryLimitRequest* request,
                                                          v1::SetMemoryLimitResponse* response) {
-  if (absl::Status status = CheckNoUnknownFields(*request); !status.ok()) {
-    return FinishNow(context, status);
-  }
-  if (!request->has_limit_bytes()) {
-    return FinishNow(context, FieldError("limit_bytes", "is required"));
-  }
-  const absl::StatusOr<int64_t> bytes =
-      IntegerIn("limit_bytes", request->limit_bytes(), 0, options_.memory_ceiling_bytes);
-  if (!bytes.ok()) return FinishNow(context, bytes.status());
+  const absl::StatusOr<engine::LimitChange> change =
+      ReadLimitChange(*request, options_.memory_ceiling_bytes);
+  if (!change.ok()) return FinishNow(context, change.status());
 
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const bool queued = limit_calls_.TryPush([this, context, reactor, response, bytes = *bytes] {
-    const absl::StatusOr<engine::LimitAnswer> answer = engine_->SetMemoryLimit(
-        bytes, std::clamp(TimeLeft(*context), absl::ZeroDuration(), options_.limit_timeout));
+  const bool queued = limit_calls_.TryPush([this, context, reactor, response, change = *change] {
+    engine::LimitChange timed = change;
+    if (timed.deadline == absl::InfiniteDuration()) {
+      timed.deadline = std::clamp(TimeLeft(*context), absl::ZeroDuration(), options_.limit_timeout);
+    }
+    const absl::StatusOr<engine::LimitAnswer> answer = engine_->SetMemoryLimit(timed);
     if (answer.ok()) FillLimitAnswer(*answer, response);
     reactor->Finish(ToGrpc(answer.status()));
   });

@@ -1,7 +1,8 @@
 // ControlService: ebb.v1.Control, what operators ask and set.
 //
-// Reading never waits for the engine's steps. SetMemoryLimit does wait, for a window boundary: it
-// runs on a thread of its own, one call after the other, so that no gRPC thread is held up.
+// Reading never waits for the engine's steps. SetMemoryLimit does wait, for memory to be given
+// back: it runs on a thread of its own, one call after the other, so that no gRPC thread is held
+// up.
 #pragma once
 
 #include <functional>
@@ -22,7 +23,7 @@ struct ControlOptions {
   std::string version;
   std::string config_hash;
   int64_t memory_ceiling_bytes = 0;  // The limit can be set up to this.
-  absl::Duration limit_timeout;      // So long SetMemoryLimit waits for its boundary.
+  absl::Duration limit_timeout;      // SetMemoryLimit's deadline when it names none, at most.
   absl::Duration drain_grace;        // When a Drain call names none.
   // Starts the drain; returns at once.
   std::function<void(absl::Duration grace)> drain;

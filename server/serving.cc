@@ -74,7 +74,7 @@ ControlOptions Serving::MakeControlOptions(const config::ServerConfig& config,
   options.version = kVersion;
   options.config_hash = ConfigHash(config);
   options.memory_ceiling_bytes = config.memory.ceiling_bytes;
-  // A boundary comes within a window of either queue; pages go soon after it.
+  // Nothing waits longer for memory than for a window of either queue and its unmapping.
   options.limit_timeout =
       std::max(config.prefill_window.max, config.decode_window.max) + absl::Seconds(1);
   options.drain_grace = config.server.drain_grace;

@@ -202,6 +202,9 @@ TEST_F(CommandTest, MistakesOnTheCommandLineExitWithTwo) {
       {{"detokenize", "x"}, "x: is not a token id"},
       {{"memory", "--set-limit", "5XB"}, "--set-limit: must be a number of bytes"},
       {{"memory", "--set-limit", "9223372036854775807KiB"}, "--set-limit: must be a number of"},
+      {{"memory", "--set-limit", "5", "--deadline-ms", "x"}, "--deadline-ms: must be a whole"},
+      {{"memory", "--set-limit", "5", "--revision", "-1"}, "--revision: must be"},
+      {{"memory", "--force"}, "--force: needs --set-limit"},
       {{"health", "--wait-seconds", "-1"}, "--wait-seconds: must be 0 to 86400"},
       {{"health", "--timeout-seconds", "0"}, "--timeout-seconds: must be above 0"},
       {{"bench"}, "give one of --rate R, --square LOW:HIGH:PERIOD and --trace FILE"},
@@ -355,12 +358,29 @@ TEST_F(CommandTest, MemoryShowsAndSets) {
   EXPECT_EQ(RunEbb({"memory"}), ExitCode::kOk);
   EXPECT_THAT(out_, HasSubstr("held           6.0 MiB  (1 pages of 6291456 bytes"));
   EXPECT_EQ(RunEbb({"memory", "--set-limit", "2KiB"}), ExitCode::kOk);
-  EXPECT_EQ(out_, "applied: the limit is 2048 bytes, held are 1000\n");
-  EXPECT_EQ(RunEbb({"memory", "--set-limit", "400"}), ExitCode::kOk);
-  EXPECT_EQ(out_, "deferred: the limit is 400 bytes, but running requests still hold 600 more\n");
+  EXPECT_EQ(
+      out_,
+      "applied: the limit is 2048 bytes, held are 1000\n"
+      "in 0.0 ms: held before 5000 bytes; 4 pages unmapped, 3 sequences preempted, 0 requests "
+      "ended\n");
+  EXPECT_EQ(RunEbb({"memory", "--set-limit", "400", "--deadline-ms", "101", "--force", "--revision",
+                    "8"}),
+            ExitCode::kOk);
+  EXPECT_EQ(
+      out_,
+      "deferred: the limit is 400 bytes, but running requests still hold 600 more; the first "
+      "needs 700\n"
+      "in 50.5 ms: held before 5000 bytes; 4 pages unmapped, 3 sequences preempted, 1 requests "
+      "ended\n");
+  EXPECT_EQ(RunEbb({"memory", "--set-limit", "2KiB", "--revision", "7"}), ExitCode::kOk);
+  EXPECT_EQ(out_,
+            "stale: nothing was changed, revision 7 is in force\n"
+            "applied: the limit is 2048 bytes, held are 1000\n");
   EXPECT_EQ(RunEbb({"memory", "--set-limit", "400", "--json"}), ExitCode::kOk);
   EXPECT_EQ(json::parse(out_), json::parse(R"({"outcome": "deferred", "limit_bytes": 400,
-      "held_bytes": 1000, "deferred_bytes": 600})"));
+      "held_bytes": 1000, "deferred_bytes": 600, "stale": false, "revision": 7,
+      "first_needs_bytes": 700, "preempted_sequences": 3, "ended_requests": 0, "pages_unmapped": 4,
+      "held_before_bytes": 5000, "took_ms": 0.0})"));
 }
 
 TEST_F(CommandTest, HealthIsAlsoTheExitCode) {

@@ -250,6 +250,15 @@ class FakeServer {
       response->set_limit_bytes(request->limit_bytes());
       response->set_held_bytes(1000);
       response->set_deferred_bytes(applied ? 0 : 1000 - request->limit_bytes());
+      // Revision 7 is in force.
+      response->set_revision(std::max<uint64_t>(7, request->revision()));
+      response->set_stale(request->revision() > 0 && request->revision() <= 7);
+      response->set_first_needs_bytes(applied ? 0 : 700);
+      response->set_preempted_sequences(3);
+      response->set_ended_requests(request->force() ? 1 : 0);
+      response->set_pages_unmapped(4);
+      response->set_held_before_bytes(5000);
+      response->set_took_ms(static_cast<double>(request->deadline_ms()) / 2);
       return grpc::Status::OK;
     }
   };

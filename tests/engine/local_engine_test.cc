@@ -259,7 +259,7 @@ TEST_F(LocalEngineTest, ALostDeviceEndsEveryRequestOnceAndIsLeftAlone) {
   const auto late = std::make_shared<RecordingSink>();
   EXPECT_EQ(engine_->Submit(MakeRequest(4, 4), late).status(), engine_->Health());
   EXPECT_EQ(engine_->Health().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(engine_->SetMemoryLimit(16 * kGranularity, absl::Hours(1)).status(), engine_->Health());
+  EXPECT_EQ(engine_->SetMemoryLimit({16 * kGranularity, absl::Hours(1)}).status(), engine_->Health());
   // Who asks late is told at once.
   int told_late = 0;
   engine_->SetOnLost([&] { ++told_late; });
@@ -292,7 +292,7 @@ TEST_F(LocalEngineTest, ALimitIsAppliedOrDeferredWithItsBytes) {
   auto sink = Submit(MakeRequest(60, 60)).second;
   for (int i = 0; i < 12; ++i) Round();
   const absl::StatusOr<LimitAnswer> deferred =
-      engine_->SetMemoryLimit(2 * kGranularity, absl::ZeroDuration());
+      engine_->SetMemoryLimit({2 * kGranularity});
   ASSERT_TRUE(deferred.ok());
   EXPECT_FALSE(deferred->applied);
   EXPECT_EQ(deferred->deferred_bytes, deferred->held_bytes - 2 * kGranularity);
@@ -304,10 +304,10 @@ TEST_F(LocalEngineTest, ALimitIsAppliedOrDeferredWithItsBytes) {
   EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kResourceExhausted);
   for (int i = 0; i < 20; ++i) Round();
   const absl::StatusOr<LimitAnswer> applied =
-      engine_->SetMemoryLimit(2 * kGranularity, absl::ZeroDuration());
+      engine_->SetMemoryLimit({2 * kGranularity});
   EXPECT_TRUE(applied->applied);
-  EXPECT_FALSE(engine_->SetMemoryLimit(65 * kGranularity, absl::ZeroDuration()).ok());
-  EXPECT_FALSE(engine_->SetMemoryLimit(-1, absl::ZeroDuration()).ok());
+  EXPECT_FALSE(engine_->SetMemoryLimit({65 * kGranularity}).ok());
+  EXPECT_FALSE(engine_->SetMemoryLimit({-1}).ok());
 }
 
 // The boundary of one queue puts the limit into force, but the other's window was planned under the
@@ -322,7 +322,7 @@ TEST_F(LocalEngineTest, ALoweredLimitReachesTheWindowsOfBothQueues) {
   const int64_t granted = memory_->accounts().granted(memory::AccountId::kPrefill);
   ASSERT_GT(granted, 24) << "prefill's window covers the whole prompt";
   const int64_t limit = 8 * kGranularity;
-  ASSERT_TRUE(engine_->SetMemoryLimit(limit, absl::ZeroDuration()).ok());
+  ASSERT_TRUE(engine_->SetMemoryLimit({limit}).ok());
   for (int i = 0; i < 4; ++i) {
     clock_.Advance(options_.window.decode_min / 2 + absl::Milliseconds(1));
     Round();
@@ -337,7 +337,7 @@ TEST_F(LocalEngineTest, SlackGoesBeforeAnybodyGivesWay) {
   const int64_t workspace_bytes = engine_->core().WorkspaceBytesMax(Lane::kPrefill) +
                                   engine_->core().WorkspaceBytesMax(Lane::kDecode);
   ASSERT_TRUE(
-      engine_->SetMemoryLimit(12 * kGranularity + workspace_bytes, absl::ZeroDuration())->applied);
+      engine_->SetMemoryLimit({12 * kGranularity + workspace_bytes})->applied);
   auto first = Submit(MakeRequest(4, 60)).second;
   auto second = Submit(MakeRequest(4, 60)).second;
   while (second->tokens().size() < 29) Round();
@@ -386,7 +386,7 @@ TEST_F(LocalEngineTest, BadRequestsAreRefusedWithBothNumbers) {
   alien.prompt[2] = kVocabulary;
   EXPECT_EQ(engine_->Submit(std::move(alien), sink).status().code(),
             absl::StatusCode::kInvalidArgument);
-  ASSERT_TRUE(engine_->SetMemoryLimit(6 * kGranularity, absl::ZeroDuration()).ok());
+  ASSERT_TRUE(engine_->SetMemoryLimit({6 * kGranularity}).ok());
   const absl::Status large = engine_->Submit(MakeRequest(100, 20), sink).status();
   EXPECT_EQ(large.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_NE(large.message().find("120 tokens"), absl::string_view::npos) << large;

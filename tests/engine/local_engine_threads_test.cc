@@ -173,7 +173,7 @@ TEST(LocalEngineThreadsTest, CancelStormsAndMovingLimitsEndEveryRequestOnce) {
     }
     if (i % 20 == 0) {
       const absl::StatusOr<LimitAnswer> answer = threaded.engine().SetMemoryLimit(
-          rng.Between(30, 60) * kGranularity, absl::Milliseconds(5));
+          {rng.Between(30, 60) * kGranularity, absl::Milliseconds(5)});
       ASSERT_TRUE(answer.ok());
     }
   }

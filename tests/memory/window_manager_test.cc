@@ -187,8 +187,8 @@ TEST(WindowEndTest, ByStepsInDecodeAndByLengthInPrefill) {
 
 TEST(WindowEndTest, EarlyOnlyForAReasonAndNeverBeforeMinLength) {
   const WindowPlan plan = kDecode.PlanDecode({{20, 100, 2}}, Memory(1, 9, 2), Model(), false);
-  for (bool WindowProgress::*reason : {&WindowProgress::set_waiting, &WindowProgress::limit_pending,
-                                       &WindowProgress::arrivals_waiting}) {
+  for (bool WindowProgress::*reason :
+       {&WindowProgress::set_waiting, &WindowProgress::arrivals_waiting}) {
     WindowProgress progress{absl::Milliseconds(19), 3};
     progress.*reason = true;
     EXPECT_FALSE(kDecode.IsOver(plan, progress));
@@ -200,6 +200,10 @@ TEST(WindowEndTest, EarlyOnlyForAReasonAndNeverBeforeMinLength) {
   WindowProgress empty{absl::ZeroDuration(), 0};
   empty.set_empty = true;
   EXPECT_TRUE(kDecode.IsOver(plan, empty));
+  // Under a lowered limit nothing waits.
+  WindowProgress lowered{absl::ZeroDuration(), 0};
+  lowered.limit_pending = true;
+  EXPECT_TRUE(kDecode.IsOver(plan, lowered));
 }
 
 // Properties that hold for any numbers.

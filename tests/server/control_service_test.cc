@@ -59,6 +59,49 @@ TEST_F(ServiceTest, SetsTheMemoryLimit) {
   EXPECT_EQ(set(absl::nullopt, &response), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+TEST_F(ServiceTest, PassesDeadlineForceAndRevisionOnAndTellsWhatWasDone) {
+  engine::LimitAnswer done{false, 6000, 9000, 3000};
+  done.revision = 12;
+  done.stale = true;
+  done.first_needs_bytes = 8000;
+  done.preempted_count = 2;
+  done.ended_count = 1;
+  done.pages_unmapped = 5;
+  done.held_before_bytes = 20'000;
+  done.took = absl::Microseconds(2500);
+  engine_.SetLimitAnswer(done);
+  v1::SetMemoryLimitRequest request;
+  request.set_limit_bytes(6000);
+  request.set_deadline_ms(100);
+  request.set_force(true);
+  request.set_revision(12);
+  v1::SetMemoryLimitResponse response;
+  const auto call = [&] {
+    grpc::ClientContext context;
+    return control_stub_->SetMemoryLimit(&context, request, &response).error_code();
+  };
+  ASSERT_EQ(call(), grpc::StatusCode::OK);
+  EXPECT_EQ(engine_.last_limit_change().bytes, 6000);
+  EXPECT_EQ(engine_.last_limit_change().deadline, absl::Milliseconds(100));
+  EXPECT_TRUE(engine_.last_limit_change().force);
+  EXPECT_EQ(engine_.last_limit_change().revision, 12u);
+  EXPECT_TRUE(response.stale());
+  EXPECT_EQ(response.revision(), 12u);
+  EXPECT_EQ(response.first_needs_bytes(), 8000);
+  EXPECT_EQ(response.preempted_sequences(), 2);
+  EXPECT_EQ(response.ended_requests(), 1);
+  EXPECT_EQ(response.pages_unmapped(), 5);
+  EXPECT_EQ(response.held_before_bytes(), 20'000);
+  EXPECT_EQ(response.took_ms(), 2.5);
+  request.clear_deadline_ms();
+  ASSERT_EQ(call(), grpc::StatusCode::OK);
+  EXPECT_EQ(engine_.last_limit_change().deadline, absl::Seconds(1)) << "the server's own";
+  for (const int64_t bad : {int64_t{-1}, int64_t{86'400'001}}) {
+    request.set_deadline_ms(bad);
+    EXPECT_EQ(call(), grpc::StatusCode::INVALID_ARGUMENT) << bad;
+  }
+}
+
 TEST_F(ServiceTest, DrainsByCall) {
   const auto drain = [this](absl::optional<int64_t> grace_ms) {
     grpc::ClientContext context;

@@ -28,10 +28,16 @@ class CanaryRunner final : public engine::StepRunner {
     return inner_->WorkspaceBytes(lane, shape);
   }
 
+  void Abandon(engine::Lane lane) override {
+    if (canary_ != Canary::kDeafAbandon) inner_->Abandon(lane);
+  }
   void WaitIdle() override { inner_->WaitIdle(); }
 
   void Submit(engine::Batch batch) override {
+    samples_[static_cast<int>(batch.lane)] = false;
+    row_count_[static_cast<int>(batch.lane)] = batch.sequences.size();
     for (engine::SequenceRows& rows : batch.sequences) {
+      samples_[static_cast<int>(batch.lane)] |= rows.sample;
       if (canary_ == Canary::kWrongSlot && rows.table.size() > 1 && rng_.Chance(0.05)) {
         std::swap(rows.table[0], rows.table[1]);
       }
@@ -60,6 +66,12 @@ class CanaryRunner final : public engine::StepRunner {
     std::optional<engine::StepResult> result = inner_->TakeResult(lane);
     if (!result.has_value()) return result;
     std::vector<engine::SequenceResult>& sequences = result->sequences;
+    if (canary_ == Canary::kDoneAbandoned && result->abandoned &&
+        !samples_[static_cast<int>(lane)]) {
+      result->abandoned = false;
+      result->status = absl::OkStatus();
+      sequences.resize(row_count_[static_cast<int>(lane)]);
+    }
     if (canary_ == Canary::kHiddenLoss) result->device_lost = false;
     if (canary_ == Canary::kLostStep && rng_.Chance(0.05)) return std::nullopt;
     if (canary_ == Canary::kCrossedResults && sequences.size() > 1 && rng_.Chance(0.2)) {
@@ -80,6 +92,9 @@ class CanaryRunner final : public engine::StepRunner {
   base::Rng rng_;
   engine::StepRunner* const inner_;
   std::map<engine::RequestId, std::vector<int32_t>> tables_;
+  // Of the lane's last batch: whether it chooses a token, and its sequences.
+  bool samples_[2] = {false, false};
+  size_t row_count_[2] = {0, 0};
 };
 
 class CanaryVmm final : public device::Vmm {

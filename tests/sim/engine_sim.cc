@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <memory>
 #include <set>
-#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include "memory/kv_memory.h"
 #include "scheduler/local_policy.h"
 #include "tests/sim/canaries.h"
+#include "tests/sim/describe.h"
 #include "tests/sim/sim_client.h"
 
 namespace ebb::sim {
@@ -34,6 +34,7 @@ constexpr int32_t kBlockTokens = 4;
 constexpr int32_t kBlocksPerPage = 4;
 constexpr int32_t kLayers = 2;
 constexpr int64_t kGranularity = 4096;
+constexpr int64_t kWorkspaceRowBytes = 256;
 
 class EngineSim {
  public:
@@ -41,6 +42,7 @@ class EngineSim {
       : canary_(canary), rng_(seed), options_(MakeOptions(seed)), vmm_(VmmOptions()) {
     base::Rng loss(seed + 3);  // Of its own: the other draws are the same with it and without.
     if (loss.Chance(0.1)) loss_tick_ = loss.Between(0, 400);
+    step_rounds_ = loss.Chance(0.3) ? 1000 : loss.Between(1, 20);
     canary_vmm_ = std::make_unique<CanaryVmm>(canary, seed + 1, &vmm_);
     MakeMemory();
     MakeEngine(seed);
@@ -62,6 +64,7 @@ class EngineSim {
     report_.requests = static_cast<int64_t>(clients_.size());
     report_.preemptions = engine_->Load().preemptions_total;
     report_.moved_blocks = memory_->moved_bytes_total() / memory_->geometry().block_bytes();
+    report_.abandoned = runner_->abandoned_count();
     for (const auto& client : clients_) report_.tokens += client->token_count();
     TearDown();
     return report_;
@@ -159,7 +162,7 @@ class EngineSim {
     runner.vmm = &vmm_;
     runner.clock = &clock_;
     runner.vocabulary_size = kVocabulary;
-    runner.workspace_row_bytes = 256;
+    runner.workspace_row_bytes = kWorkspaceRowBytes;
     runner_ = std::make_unique<engine::FakeStepRunner>(runner);
     canary_runner_ = std::make_unique<CanaryRunner>(canary_, seed + 2, runner_.get());
     policy_ =
@@ -241,7 +244,11 @@ class EngineSim {
         break;
       case 1:
         world_.limit_moved = true;
-        SetLimit(rng_.Between(0, ceiling_pages_) * kGranularity);
+        if (rng_.Chance(0.5)) {
+          SetLimit(RandomLimit());
+        } else {
+          AwaitLimit(RandomLimit());
+        }
         break;
       case 2:
         vmm_.FailNth(rng_.Chance(0.5) ? device::VmmCall::kCreate : device::VmmCall::kMap,
@@ -266,10 +273,99 @@ class EngineSim {
     }
   }
 
-  void SetLimit(int64_t bytes) {
+  engine::LimitChange RandomLimit() {
+    engine::LimitChange change;
+    change.bytes = rng_.Between(0, ceiling_pages_) * kGranularity;
+    change.deadline = absl::Milliseconds(rng_.Between(0, 200));
+    change.force = rng_.Chance(0.2);
+    if (rng_.Chance(0.3)) {
+      change.revision = static_cast<uint64_t>(
+          std::max<int64_t>(1, static_cast<int64_t>(revision_) + rng_.Between(-2, 4)));
+    }
+    return change;
+  }
+
+  // Nobody waits for it.
+  void SetLimit(const engine::LimitChange& change) { (void)BeginLimit(change); }
+
+  absl::StatusOr<engine::Relief::Call> BeginLimit(const engine::LimitChange& change) {
     const absl::Status health = engine_->Health();
-    const absl::Status status = engine_->SetMemoryLimit(bytes, absl::ZeroDuration()).status();
-    if (status != health) Fail("a limit was answered with " + status.ToString());
+    const int64_t limit_before = engine_->Memory().limit_bytes;
+    const auto call = engine_->BeginMemoryLimit(change);
+    if (call.status() != health) Fail("a limit was answered with " + call.status().ToString());
+    if (!call.ok()) return call;
+    const bool stale = change.revision != 0 && change.revision <= revision_;
+    revision_ = std::max(revision_, change.revision);
+    const engine::LimitAnswer answer = engine_->MemoryLimitAnswer(*call);
+    if (answer.stale != stale) Fail("a stale revision that is not, or the other way round");
+    if (answer.revision != revision_) Fail("another revision in force");
+    if (engine_->Memory().limit_bytes != (stale ? limit_before : change.bytes)) {
+      Fail("another limit in force than the last that counted");
+    }
+    return call;
+  }
+
+  // A limit in a world where everybody gets a turn each millisecond and a step takes up to 20 of
+  // them, or as good as forever, but one once it was told to stop: the limit is reached by its
+  // deadline, unless the first request alone needs more.
+  void AwaitLimit(engine::LimitChange change) {
+    change.deadline = absl::Milliseconds(100);
+    const auto call = BeginLimit(change);
+    if (!call.ok()) return;
+    int64_t step_rounds[2] = {0, 0};
+    absl::Time excused = absl::InfinitePast();
+    while (clock_.Now() <= call->deadline && report_.failure.empty()) {
+      RunActors();
+      if (MayDefer(change)) excused = clock_.Now();
+      for (const Lane lane : {Lane::kPrefill, Lane::kDecode}) {
+        const int at = static_cast<int>(lane);
+        if (!runner_->is_told_to_stop(lane) && ++step_rounds[at] < step_rounds_) continue;
+        step_rounds[at] = 0;
+        streams_[at].RunNext();
+      }
+      clock_.Advance(absl::Milliseconds(1));
+    }
+    ++report_.limits;
+    const engine::LimitAnswer answer = engine_->MemoryLimitAnswer(*call);
+    report_.forced += answer.ended_count;
+    if (answer.stale || answer.applied || !engine_->Health().ok()) return;
+    ++report_.deferred;
+    // What ended just now has no time left to be given back in.
+    if (excused + absl::Milliseconds(10) < clock_.Now()) {
+      Fail("deferred, though nobody needs it" + Describe(engine_.get(), *memory_));
+    }
+  }
+
+  // Whether the first running request alone needs more than the limit without force; or a page is
+  // lost, or a step in flight that is not abandoned because the one before it was.
+  bool MayDefer(const engine::LimitChange& change) {
+    engine::EngineCore& core = engine_->core();
+    base::MutexLock lock(&core.mutex);
+    for (const memory::PagePool* pool : memory_->pools()) {
+      if (pool->count(memory::PageState::kQuarantined) > 0) return true;
+    }
+    for (const Lane lane : {Lane::kPrefill, Lane::kDecode}) {
+      if (core.lane(lane).in_flight && core.lane(lane).spared) return true;
+    }
+    for (const engine::Sequence* sequence : core.order()) {
+      if (!sequence->running()) continue;
+      return !change.force && FirstNeedBytes(*sequence) > change.bytes;
+    }
+    return false;
+  }
+
+  // What the request takes from its first chunk to its next token when it is alone.
+  int64_t FirstNeedBytes(const engine::Sequence& sequence) const {
+    const int64_t tokens = static_cast<int64_t>(sequence.tokens.size());
+    const int64_t rows = std::min<int64_t>(tokens, options_.step.chunk_tokens_max);
+    const int64_t logits_rows = sequence.wants_prompt_logprobs()
+                                    ? std::min<int64_t>(rows, 1 + options_.step.logits_rows_max)
+                                    : 1;
+    const auto pages = [](int64_t bytes) { return (bytes + kGranularity - 1) / kGranularity; };
+    const int64_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
+    return ((blocks + kBlocksPerPage - 1) / kBlocksPerPage +
+            pages(kWorkspaceRowBytes * (rows + logits_rows)) + pages(kWorkspaceRowBytes * 2)) *
+           kGranularity;
   }
 
   void LoseDevice() {
@@ -369,13 +465,17 @@ class EngineSim {
   }
 
   // One turn for everybody.
-  void Round() {
+  void RunActors() {
     engine_->keeper().RunOnce();
     CheckInvariants();
     engine_->prefill().RunOnce();
     CheckInvariants();
     engine_->decode().RunOnce();
     CheckInvariants();
+  }
+
+  void Round() {
+    RunActors();
     streams_[0].RunNext();
     streams_[1].RunNext();
     clock_.Advance(absl::Milliseconds(2));
@@ -386,7 +486,7 @@ class EngineSim {
     vmm_.StopFailing();
     vmm_.SetPeerBytes(0);
     if (rng_.Chance(0.5)) {
-      SetLimit(options_.memory.limit_bytes);
+      SetLimit({options_.memory.limit_bytes});
     }
     if (rng_.Chance(0.1)) {
       world_.drained = true;
@@ -402,40 +502,7 @@ class EngineSim {
     // token; all may come one after the other and be recomputed a few times.
     const int64_t rounds_max = 2000 + 16 * kContextTokens * 10;
     for (int64_t i = 0; i < rounds_max && !AllFinished() && report_.failure.empty(); ++i) Round();
-    if (!AllFinished()) Fail("no progress: requests are left" + Describe());
-  }
-
-  // How things stand, for a failure's text.
-  std::string Describe() {
-    engine::EngineCore& core = engine_->core();
-    base::MutexLock lock(&core.mutex);
-    std::ostringstream text;
-    const memory::GrowthBounds& bounds = memory_->budget().bounds();
-    text << "\n  limit " << bounds.limit_bytes / kGranularity << " held "
-         << bounds.held_bytes / kGranularity << " free " << bounds.free_bytes / kGranularity
-         << " headroom " << bounds.headroom_bytes / kGranularity << " pages; mapped "
-         << memory_->pages().count(memory::PageState::kMapped) << ", usable blocks "
-         << memory_->blocks().usable_blocks() << ", limit blocks " << core.LimitBlocks();
-    for (const Lane which : {Lane::kPrefill, Lane::kDecode}) {
-      const engine::LaneState& lane = core.lane(which);
-      const memory::AccountId account = engine::AccountOf(which);
-      text << "\n  " << memory::AccountName(account) << ": demand "
-           << memory_->accounts().demand(account) << " granted "
-           << memory_->accounts().granted(account) << " used " << memory_->accounts().used(account)
-           << (lane.in_flight ? ", in flight" : "")
-           << (lane.window.has_value() ? ", window open" : "")
-           << (lane.window.has_value() && lane.window->starved ? ", starved" : "")
-           << ", workspace demand " << core.workspace(which).demand_bytes() << " usable "
-           << core.workspace(which).usable_bytes();
-    }
-    for (const engine::Sequence* sequence : core.order()) {
-      text << "\n  request " << sequence->id << ": state " << static_cast<int>(sequence->state())
-           << " tokens " << sequence->tokens.size() << " of which prompt "
-           << sequence->prompt_tokens() << " computed " << sequence->computed_tokens << " blocks "
-           << sequence->table.block_count() << (sequence->in_step ? " in a step" : "")
-           << " preemptions " << sequence->preemptions;
-    }
-    return text.str();
+    if (!AllFinished()) Fail("no progress: requests are left" + Describe(engine_.get(), *memory_));
   }
 
   void CheckEnds() {
@@ -457,7 +524,8 @@ class EngineSim {
       stuck_bytes += pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
     }
     if (stuck_bytes > 0 && !world_.memory_stuck) Fail("quarantined without a cause");
-    if (memory_->held_bytes() != stuck_bytes) Fail("idle, and memory is held" + Describe());
+    if (memory_->held_bytes() != stuck_bytes)
+      Fail("idle, and memory is held" + Describe(engine_.get(), *memory_));
     if (vmm_.created_bytes() > stuck_bytes) Fail("idle, and the device's memory is not back");
     if (engine_->Memory().pages_mapped != 0) Fail("idle, and a page is mapped");
   }
@@ -493,6 +561,8 @@ class EngineSim {
   std::vector<std::shared_ptr<SimClient>> clients_;
   SimClient::World world_;
   int64_t held_before_ = 0;
+  int64_t step_rounds_ = 1;  // How long a step takes while a limit is awaited.
+  uint64_t revision_ = 0;    // In force.
   int64_t loss_tick_ = -1;
   int64_t calls_at_loss_ = -1;
   SimReport report_;
@@ -502,11 +572,13 @@ class EngineSim {
 
 const char* CanaryName(Canary canary) {
   static constexpr const char* kNames[kCanaryCount] = {
-      "none",          "wrong_slot",      "stale_table",   "forgotten_seed",
-      "ignored_bans",  "crossed_results", "lost_step",     "lost_prompt_logprob",
-      "early_unmap",   "leaked_memory",   "unopened_page", "starving_policy",
-      "greedy_chunks", "deaf_cancel",     "double_finish", "repeated_token",
-      "hidden_loss",   "unpatched_table", "forgotten_copy"};
+      "none",          "wrong_slot",      "stale_table",    "forgotten_seed",
+      "ignored_bans",  "crossed_results", "lost_step",      "lost_prompt_logprob",
+      "early_unmap",   "leaked_memory",   "unopened_page",  "starving_policy",
+      "greedy_chunks", "deaf_cancel",     "double_finish",  "repeated_token",
+      "hidden_loss",   "unpatched_table", "forgotten_copy", "done_abandoned",
+      "deaf_abandon"};
+
   return kNames[static_cast<int>(canary)];
 }
 

@@ -35,8 +35,10 @@ enum class Canary {
   kHiddenLoss,         // A lost device looks like steps that fail.
   kUnpatchedTable,     // A block has moved, and a table still names its old place.
   kForgottenCopy,      // A block has moved, but for its contents.
+  kDoneAbandoned,      // An abandoned step that chooses no token counts as done.
+  kDeafAbandon,        // No step is ever abandoned.
 };
-inline constexpr int kCanaryCount = 19;
+inline constexpr int kCanaryCount = 21;
 const char* CanaryName(Canary canary);
 
 struct SimReport {
@@ -46,6 +48,10 @@ struct SimReport {
   int64_t preemptions = 0;
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
+  int64_t limits = 0;     // Lowered while requests ran, and awaited to their deadline.
+  int64_t deferred = 0;   // Of those: not reached, for the first request needs more.
+  int64_t forced = 0;     // Requests that force ended.
+  int64_t abandoned = 0;  // Steps.
 };
 
 SimReport RunEngineSim(uint64_t seed, Canary canary);

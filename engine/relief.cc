@@ -1,0 +1,237 @@
+#include "engine/relief.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "engine/victims.h"
+
+namespace ebb::engine {
+namespace {
+
+constexpr Lane kLanes[] = {Lane::kPrefill, Lane::kDecode};
+// A step that was told to stop may have been told before it began: it is told again.
+constexpr absl::Duration kTellAgain = absl::Milliseconds(1);
+
+}  // namespace
+
+// ---- a call
+
+Relief::Call Relief::Begin(const LimitChange& change, absl::Time now, Outbox* outbox) {
+  Call call;
+  call.begun = now;
+  call.deadline = now + change.deadline;
+  call.stale = change.revision != 0 && change.revision <= revision_;
+  call.held_before_bytes = core_->memory().held_bytes();
+  call.preemptions_before = core_->preemptions_total();
+  call.ended_before = ended_total_;
+  call.unmapped_before = core_->memory().pages().unmapped_total();
+  if (call.stale) return call;
+  change_ = change;
+  deadline_ = call.deadline;
+  revision_ = std::max(revision_, change.revision);
+  memory::KvMemory& memory = core_->memory();
+  memory.SetLimit(change.bytes);
+  memory.OnBoundary();  // Under a lowered limit nothing waits.
+  if (!memory.over_limit()) {
+    // Nobody has to give way any more for what an earlier limit asked.
+    for (Sequence* sequence : core_->order()) sequence->yields = sequence->forced_out = false;
+  }
+  Act(now, outbox);
+  Hurry(now);
+  core_->limit_changed.SignalAll();
+  core_->wakeups.WakeAll();
+  return call;
+}
+
+bool Relief::IsDone(const Call& call, absl::Time now) const {
+  return call.stale || now >= call.deadline || core_->memory().limit_state().applied();
+}
+
+LimitAnswer Relief::Answer(const Call& call, absl::Time now) const {
+  const memory::LimitState state = core_->memory().limit_state();
+  LimitAnswer answer;
+  answer.applied = state.applied();
+  answer.limit_bytes = state.limit_bytes;
+  answer.held_bytes = state.held_bytes;
+  answer.deferred_bytes = state.deferred_bytes();
+  answer.stale = call.stale;
+  answer.revision = revision_;
+  const Sequence* first = First();
+  if (!answer.applied && first != nullptr) answer.first_needs_bytes = NeedAlone(*first);
+  answer.preempted_count = core_->preemptions_total() - call.preemptions_before;
+  answer.ended_count = ended_total_ - call.ended_before;
+  answer.pages_unmapped = core_->memory().pages().unmapped_total() - call.unmapped_before;
+  answer.held_before_bytes = call.held_before_bytes;
+  answer.took = now - call.begun;
+  return answer;
+}
+
+// ---- who gives way
+
+void Relief::Act(absl::Time now, Outbox* outbox) {
+  memory::KvMemory& memory = core_->memory();
+  if (core_->device_lost() || !memory.over_limit()) return;
+  if (change_.force) ForceOut(now, outbox);
+  const Victims victims = Choose();
+  for (Sequence* victim : victims.sequences) GiveWay(victim);
+  // What those that are gone were granted covers pages that can go.
+  const int64_t gone_total = core_->preemptions_total() + core_->finished_total();
+  const bool anyone_went = gone_total != gone_seen_;
+  gone_seen_ = gone_total;
+  for (const Lane lane : kLanes) windows_->Replan(lane, anyone_went, now, outbox);
+  // Now, so that no step submitted from here on keeps the emptied pages.
+  memory.Tend(now);
+  if (core_->AnythingDrains()) core_->wakeups.Wake(Actor::kKeeper);
+  if (change_.force && victims.sequences.empty() && NothingMoves()) EndFirst(now, outbox);
+}
+
+// Whether no page is on its way out and nobody is to give way: nothing more will be given back.
+bool Relief::NothingMoves() const {
+  for (const memory::PagePool* pool : core_->memory().pools()) {
+    const int32_t still =
+        pool->count(memory::PageState::kMapped) + pool->count(memory::PageState::kQuarantined);
+    if (pool->held_pages() > still) return false;
+  }
+  return !core_->AnyoneYields();
+}
+
+// Moving blocks together would come between the first two attempts: then the pages that the first
+// sequence's blocks lie scattered over could be had without it.
+Victims Relief::Choose() const {
+  // What workspaces need depends on who stays: first as if nobody but the first did, then for those
+  // that this guess leaves.
+  std::vector<Sequence*> gone;
+  Sequence* const first = First();
+  for (Sequence* sequence : core_->order()) {
+    if (sequence != first) gone.push_back(sequence);
+  }
+  const Victims guess =
+      PickVictims(core_, NeedBeside(WorkspaceBytesWithout(gone)), VictimScope::kInStep);
+  memory::ReleaseNeed need = NeedBeside(WorkspaceBytesWithout(guess.sequences));
+  Victims victims = PickVictims(core_, need, VictimScope::kInStep);
+  if (victims.possible || first == nullptr) return victims;
+  // The first of the order stays, unless it alone would fit, packed, and only lies in too many
+  // pages: recomputed, its blocks lie close together.
+  const int64_t tokens = static_cast<int64_t>(first->tokens.size());
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t workspace_bytes =
+      core_->WorkspaceBytesAlone(tokens, first->wants_prompt_logprobs());
+  if (geometry.BlocksFor(tokens) > core_->LimitBlocks(workspace_bytes)) return victims;
+  need = NeedBeside(workspace_bytes);
+  // What it gives back it will want again.
+  need.blocks += first->table.block_count() + CandidateOf(core_, *first).growth_blocks;
+  Victims with_first = PickVictims(core_, need, VictimScope::kFirstToo);
+  return with_first.possible ? with_first : victims;
+}
+
+// The workspaces for those that run and are not `gone`.
+int64_t Relief::WorkspaceBytesWithout(const std::vector<Sequence*>& gone) const {
+  std::vector<const Sequence*> staying;
+  for (const Sequence* sequence : core_->order()) {
+    const bool goes = std::find(gone.begin(), gone.end(), sequence) != gone.end();
+    if (sequence->running() && !sequence->leaving() && !goes) staying.push_back(sequence);
+  }
+  return core_->WorkspaceBytes(Lane::kPrefill, windows_->ShapeFor(Lane::kPrefill, staying)) +
+         core_->WorkspaceBytes(Lane::kDecode, windows_->ShapeFor(Lane::kDecode, staying));
+}
+
+memory::ReleaseNeed Relief::NeedBeside(int64_t workspace_bytes) const {
+  memory::KvMemory& memory = core_->memory();
+  const int64_t room_blocks = core_->LimitBlocks(workspace_bytes);
+  int64_t wanted_blocks = 0;
+  for (const Sequence* sequence : core_->order()) {
+    if (!sequence->running()) continue;
+    wanted_blocks += sequence->table.block_count() + CandidateOf(core_, *sequence).growth_blocks;
+  }
+  const int64_t pages_in_use =
+      memory.pages().count(memory::PageState::kMapped) - memory.blocks().empty_pages();
+  memory::ReleaseNeed need;
+  need.blocks = std::max<int64_t>(0, wanted_blocks - room_blocks);
+  need.pages =
+      std::max<int64_t>(0, pages_in_use - room_blocks / memory.geometry().blocks_per_page());
+  return need;
+}
+
+void Relief::GiveWay(Sequence* sequence) {
+  if (sequence->in_step) {
+    sequence->yields = true;
+  } else {
+    core_->Preempt(sequence);
+  }
+}
+
+// Ends the first running request as long as it alone needs more than the limit.
+void Relief::ForceOut(absl::Time now, Outbox* outbox) {
+  for (Sequence* first = First(); first != nullptr; first = First()) {
+    if (first->forced_out || NeedAlone(*first) <= change_.bytes) return;
+    EndFirst(now, outbox);
+  }
+}
+
+void Relief::EndFirst(absl::Time now, Outbox* outbox) {
+  Sequence* const first = First();
+  if (first == nullptr || first->forced_out) return;
+  first->forced_out = true;
+  ++ended_total_;
+  if (first->in_step) return;
+  std::optional<EarlyEnd> end = core_->MustEnd(*first, now);
+  core_->End(first, end->reason, std::move(end->status), -1, now, outbox);
+}
+
+Sequence* Relief::First() const {
+  for (Sequence* sequence : core_->order()) {
+    if (sequence->running()) return sequence;
+  }
+  return nullptr;
+}
+
+// Bytes for its next step: its blocks in as few pages as they fill, and its lane's workspace.
+int64_t Relief::NeedAlone(const Sequence& sequence) const {
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const Lane lane = sequence.state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
+  const int64_t blocks = geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
+  return geometry.PagesFor(blocks) * geometry.page_bytes() +
+         core_->WorkspaceBytes(lane, windows_->ShapeFor(lane, {&sequence}));
+}
+
+// ---- steps in the way
+
+bool Relief::Holds() const { return core_->memory().over_limit() && core_->AnyoneYields(); }
+
+absl::Time Relief::Hurry(absl::Time now) {
+  if (now > deadline_ || core_->device_lost() || !core_->memory().over_limit()) {
+    return absl::InfiniteFuture();
+  }
+  // Half of the time is the keeper's, to unmap in.
+  const absl::Time by = deadline_ - change_.deadline / 2;
+  absl::Time next = absl::InfiniteFuture();
+  for (const Lane which : kLanes) {
+    const LaneState& lane = core_->lane(which);
+    if (!lane.in_flight || lane.spared || !StandsInTheWay(which)) continue;
+    const absl::Time ends =
+        lane.step_started +
+        lane.times.Predict({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy});
+    if (ends <= by && now < by) {
+      next = std::min(next, by);
+      continue;
+    }
+    core_->parts.runner->Abandon(which);
+    next = std::min(next, now + kTellAgain);
+  }
+  return next;
+}
+
+bool Relief::StandsInTheWay(Lane which) const {
+  const LaneState& lane = core_->lane(which);
+  for (const StagedRows& rows : lane.batch) {
+    if (rows.sequence->leaving()) return true;
+  }
+  for (const memory::PagePool* pool : core_->memory().pools()) {
+    if (pool->DrainWaitsFor(lane.reader)) return true;
+  }
+  return false;
+}
+
+}  // namespace ebb::engine
