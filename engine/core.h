@@ -133,7 +133,6 @@ class EngineCore {
 
   absl::Time Now() const { return parts.clock->Now(); }
   memory::KvMemory& memory() { return *parts.memory; }
-  int64_t preemptions_total() const { return preemptions_total_; }
   LaneState& lane(Lane which) { return lanes_[static_cast<int>(which)]; }
   memory::Workspace& workspace(Lane which) {
     return parts.memory->workspace(static_cast<int>(which));
