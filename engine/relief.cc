@@ -120,8 +120,9 @@ Victims Relief::Choose() const {
       core_->WorkspaceBytesAlone(tokens, first->wants_prompt_logprobs());
   if (geometry.BlocksFor(tokens) > core_->LimitBlocks(workspace_bytes)) return victims;
   need = NeedBeside(workspace_bytes);
-  // What it gives back it will want again.
-  need.blocks += first->table.block_count() + CandidateOf(core_, *first).growth_blocks;
+  // What it gives back it will want again, as far as there is room.
+  need.blocks += std::min(core_->LimitBlocks(workspace_bytes),
+                          first->table.block_count() + CandidateOf(core_, *first).growth_blocks);
   Victims with_first = PickVictims(core_, need, VictimScope::kFirstToo);
   return with_first.possible ? with_first : victims;
 }
