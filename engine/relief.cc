@@ -205,8 +205,8 @@ absl::Time Relief::Hurry(absl::Time now) {
   if (now > deadline_ || core_->device_lost() || !core_->memory().over_limit()) {
     return absl::InfiniteFuture();
   }
-  // Half of the time is the keeper's, to unmap in.
-  const absl::Time by = deadline_ - change_.deadline / 2;
+  // Most of the time is for stopping, reaping and unmapping.
+  const absl::Time by = deadline_ - change_.deadline * 3 / 4;
   absl::Time next = absl::InfiniteFuture();
   for (const Lane which : kLanes) {
     const LaneState& lane = core_->lane(which);

@@ -3,7 +3,8 @@
 //
 //   bazel run //bench/memory:limit_bench -- --model FILE [--trials N] [--deadline-ms N] [--parts N]
 //
-// Keeps --requests requests running, prompts and answers of mixed lengths. At random moments it
+// Keeps --requests requests running, prompts and answers of mixed lengths. Each time that at least
+// --held-mib are held, enough that each request alone fits into a part, at a random moment, it
 // lowers the limit to one of --parts parts of what is held, by --deadline-ms, takes the time until
 // held memory is under it, and raises it again. Every answer is compared, token by token, with that
 // of the same request without any limit. Prints percentiles beside the deadline, how many were
@@ -43,22 +44,25 @@ struct Options {
   int64_t trials = 100;
   int64_t deadline_ms = 100;
   int64_t parts = 3;
-  int64_t requests = 12;
+  int64_t requests = 40;
+  int64_t held_mib = 120;
   int64_t chunk_tokens = 128;
   int64_t seed = 1;
 };
 
 int Usage() {
   std::cerr << "usage: limit_bench --model FILE [--trials N] [--deadline-ms N] [--parts N]\n"
-               "                   [--requests N] [--chunk-tokens N] [--seed N]\n";
+               "                   [--requests N] [--held-mib N] [--chunk-tokens N]\n"
+               "                   [--seed N]\n";
   return 64;
 }
 
 bool Parse(int argc, char** argv, Options* options) {
   const std::pair<const char*, int64_t*> numbers[] = {
-      {"--trials", &options->trials}, {"--deadline-ms", &options->deadline_ms},
-      {"--parts", &options->parts},   {"--requests", &options->requests},
-      {"--seed", &options->seed},     {"--chunk-tokens", &options->chunk_tokens}};
+      {"--trials", &options->trials},    {"--deadline-ms", &options->deadline_ms},
+      {"--parts", &options->parts},      {"--requests", &options->requests},
+      {"--seed", &options->seed},        {"--chunk-tokens", &options->chunk_tokens},
+      {"--held-mib", &options->held_mib}};
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
     if (flag == "--model") {
@@ -163,7 +167,9 @@ class Bench {
     const int64_t limit_bytes = engine_->Memory().limit_bytes;
     const absl::Duration deadline = absl::Milliseconds(options_.deadline_ms);
     for (int64_t trial = 0; trial < options_.trials; ++trial) {
-      KeepBusy(absl::Now() + absl::Milliseconds(rng.Between(200, 1500)));
+      while (Mebibytes(engine_->Memory().held_bytes) < static_cast<double>(options_.held_mib)) {
+        KeepBusy(absl::Now() + absl::Milliseconds(rng.Between(5, 50)));
+      }
       const int64_t held = engine_->Memory().held_bytes;
       const auto answer = engine_->SetMemoryLimit({held / options_.parts, deadline});
       CHECK_OK(answer.status());

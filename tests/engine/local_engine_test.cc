@@ -259,7 +259,8 @@ TEST_F(LocalEngineTest, ALostDeviceEndsEveryRequestOnceAndIsLeftAlone) {
   const auto late = std::make_shared<RecordingSink>();
   EXPECT_EQ(engine_->Submit(MakeRequest(4, 4), late).status(), engine_->Health());
   EXPECT_EQ(engine_->Health().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(engine_->SetMemoryLimit({16 * kGranularity, absl::Hours(1)}).status(), engine_->Health());
+  EXPECT_EQ(engine_->SetMemoryLimit({16 * kGranularity, absl::Hours(1)}).status(),
+            engine_->Health());
   // Who asks late is told at once.
   int told_late = 0;
   engine_->SetOnLost([&] { ++told_late; });
@@ -291,8 +292,7 @@ TEST_F(LocalEngineTest, AnAnswerThatWasWholeBeforeTheLossStaysWhole) {
 TEST_F(LocalEngineTest, ALimitIsAppliedOrDeferredWithItsBytes) {
   auto sink = Submit(MakeRequest(60, 60)).second;
   for (int i = 0; i < 12; ++i) Round();
-  const absl::StatusOr<LimitAnswer> deferred =
-      engine_->SetMemoryLimit({2 * kGranularity});
+  const absl::StatusOr<LimitAnswer> deferred = engine_->SetMemoryLimit({2 * kGranularity});
   ASSERT_TRUE(deferred.ok());
   EXPECT_FALSE(deferred->applied);
   EXPECT_EQ(deferred->deferred_bytes, deferred->held_bytes - 2 * kGranularity);
@@ -303,11 +303,97 @@ TEST_F(LocalEngineTest, ALimitIsAppliedOrDeferredWithItsBytes) {
   }
   EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kResourceExhausted);
   for (int i = 0; i < 20; ++i) Round();
-  const absl::StatusOr<LimitAnswer> applied =
-      engine_->SetMemoryLimit({2 * kGranularity});
+  const absl::StatusOr<LimitAnswer> applied = engine_->SetMemoryLimit({2 * kGranularity});
   EXPECT_TRUE(applied->applied);
   EXPECT_FALSE(engine_->SetMemoryLimit({65 * kGranularity}).ok());
   EXPECT_FALSE(engine_->SetMemoryLimit({-1}).ok());
+}
+
+TEST_F(LocalEngineTest, ALoweredLimitPreemptsFromBehindAndTellsWhatItDid) {
+  std::vector<std::shared_ptr<RecordingSink>> sinks;
+  for (int i = 0; i < 3; ++i) sinks.push_back(Submit(MakeRequest(60, 20)).second);
+  while (sinks[2]->tokens().empty()) Round();
+  const int64_t held_before = engine_->Memory().held_bytes;
+  const int64_t limit = 9 * kGranularity;  // A request has 4 to 5 pages; beside a workspace.
+  ASSERT_GT(held_before, limit);
+  const auto call = engine_->BeginMemoryLimit({limit, absl::Milliseconds(100)});
+  ASSERT_TRUE(call.ok());
+  for (int i = 0; i < 3; ++i) Round();
+  const LimitAnswer answer = engine_->MemoryLimitAnswer(*call);
+  EXPECT_TRUE(answer.applied);
+  EXPECT_LE(answer.held_bytes, limit);
+  EXPECT_EQ(answer.held_before_bytes, held_before);
+  EXPECT_GE(answer.preempted_count, 1);
+  EXPECT_GE(answer.pages_unmapped, 3);
+  EXPECT_EQ(answer.ended_count, 0);
+  EXPECT_EQ(answer.first_needs_bytes, 0);
+  for (int i = 0; i < 400; ++i) {
+    clock_.Advance(absl::Milliseconds(20));
+    Round();
+  }
+  for (const auto& sink : sinks) EXPECT_EQ(sink->Wait().reason, FinishReason::kLength);
+  EXPECT_EQ(sinks[0]->Wait().preemptions, 0) << "the first of the order never gives way";
+  EXPECT_EQ(sinks[0]->tokens(), sinks[1]->tokens());
+  EXPECT_EQ(sinks[0]->tokens(), sinks[2]->tokens());
+}
+
+TEST_F(LocalEngineTest, ForceEndsTheFirstWhereItAloneNeedsMore) {
+  auto sink = Submit(MakeRequest(60, 60)).second;
+  for (int i = 0; i < 12; ++i) Round();
+  const auto deferred = engine_->BeginMemoryLimit({2 * kGranularity, absl::Milliseconds(100)});
+  for (int i = 0; i < 2; ++i) Round();
+  EXPECT_FALSE(engine_->MemoryLimitAnswer(*deferred).applied);
+  EXPECT_GT(engine_->MemoryLimitAnswer(*deferred).first_needs_bytes, 2 * kGranularity);
+  EXPECT_FALSE(sink->finished());
+  const auto forced = engine_->BeginMemoryLimit({2 * kGranularity, absl::Milliseconds(100), true});
+  for (int i = 0; i < 3; ++i) Round();
+  EXPECT_EQ(sink->Wait().status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(engine_->MemoryLimitAnswer(*forced).applied);
+  EXPECT_EQ(engine_->MemoryLimitAnswer(*forced).ended_count, 1);
+}
+
+TEST_F(LocalEngineTest, AnOlderOrEqualRevisionChangesNothing) {
+  const auto set = [this](int64_t pages, uint64_t revision) {
+    return *engine_->SetMemoryLimit({pages * kGranularity, absl::ZeroDuration(), false, revision});
+  };
+  EXPECT_FALSE(set(20, 5).stale);
+  for (const uint64_t old : {uint64_t{4}, uint64_t{5}}) {
+    const LimitAnswer answer = set(10, old);
+    EXPECT_TRUE(answer.stale);
+    EXPECT_TRUE(answer.applied);
+    EXPECT_EQ(answer.limit_bytes, 20 * kGranularity);
+    EXPECT_EQ(answer.revision, 5u);
+  }
+  EXPECT_FALSE(set(12, 0).stale) << "without a revision a limit always counts";
+  EXPECT_EQ(engine_->Memory().limit_bytes, 12 * kGranularity);
+  EXPECT_EQ(set(14, 6).revision, 6u);
+}
+
+// Both lanes have a step in flight that would end too late: both are told to stop, and the tokens
+// are those of steps that ran.
+TEST_F(LocalEngineTest, StepsInTheWayAreAbandonedAndHadAgain) {
+  auto first = Submit(MakeRequest(60, 20)).second;
+  while (first->tokens().empty()) Round();
+  auto second = Submit(MakeRequest(60, 20)).second;
+  clock_.Advance(options_.window.prefill_max);
+  for (int i = 0; i < 2; ++i) Round();
+  ASSERT_TRUE(engine_->core().lane(Lane::kPrefill).in_flight);
+  const int64_t limit = 6 * kGranularity;
+  const auto call = engine_->BeginMemoryLimit({limit, absl::Milliseconds(100)});
+  EXPECT_FALSE(runner_->is_told_to_stop(Lane::kPrefill)) << "there is time";
+  clock_.Advance(absl::Milliseconds(30));
+  engine_->keeper().RunOnce();
+  EXPECT_TRUE(runner_->is_told_to_stop(Lane::kPrefill));
+  for (int i = 0; i < 3; ++i) Round();
+  EXPECT_TRUE(engine_->MemoryLimitAnswer(*call).applied);
+  EXPECT_GE(runner_->abandoned_count(), 1);
+  for (int i = 0; i < 400; ++i) {
+    clock_.Advance(absl::Milliseconds(20));
+    Round();
+  }
+  EXPECT_EQ(first->Wait().reason, FinishReason::kLength);
+  EXPECT_EQ(second->Wait().reason, FinishReason::kLength);
+  EXPECT_EQ(first->tokens(), second->tokens());
 }
 
 // The boundary of one queue puts the limit into force, but the other's window was planned under the
@@ -336,8 +422,7 @@ TEST_F(LocalEngineTest, SlackGoesBeforeAnybodyGivesWay) {
   // Room for two of 64 tokens and one of 64, and for no slack beside them.
   const int64_t workspace_bytes = engine_->core().WorkspaceBytesMax(Lane::kPrefill) +
                                   engine_->core().WorkspaceBytesMax(Lane::kDecode);
-  ASSERT_TRUE(
-      engine_->SetMemoryLimit({12 * kGranularity + workspace_bytes})->applied);
+  ASSERT_TRUE(engine_->SetMemoryLimit({12 * kGranularity + workspace_bytes})->applied);
   auto first = Submit(MakeRequest(4, 60)).second;
   auto second = Submit(MakeRequest(4, 60)).second;
   while (second->tokens().size() < 29) Round();
