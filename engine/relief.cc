@@ -97,8 +97,8 @@ bool Relief::NothingMoves() const {
   return !core_->AnyoneYields();
 }
 
-// Moving blocks together would come between the first two attempts: then the pages that the first
-// sequence's blocks lie scattered over could be had without it.
+// Nobody is spared here because moving blocks together would do: moves go with a step, and a step
+// may outlast the deadline.
 Victims Relief::Choose() const {
   // What workspaces need depends on who stays: first as if nobody but the first did, then for those
   // that this guess leaves.

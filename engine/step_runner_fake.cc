@@ -161,8 +161,9 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
     for (const SequenceRows& rows : state->batch.sequences) SpoilCells(rows);
   }
   result.started = options_.clock->Now();
+  // A step is abandoned between layers: its copies, which come first, have been made.
+  if (result.status.ok() || result.abandoned) MoveBlocks(state->batch.copies);
   if (result.status.ok()) {
-    MoveBlocks(state->batch.copies);
     // A step leaves rubbish in its workspace, as a real one does.
     std::memset(options_.workspace_base[static_cast<int>(state->batch.lane)], 0x5A,
                 WorkspaceBytes(state->batch.lane, ShapeOf(state->batch)));
