@@ -16,6 +16,7 @@
 #include "memory/kv_memory.h"
 #include "scheduler/local_policy.h"
 #include "tests/engine/recording_sink.h"
+#include "tests/engine/small_engine.h"
 
 namespace ebb::engine {
 namespace {
@@ -48,26 +49,10 @@ class LocalEngineTest : public testing::Test {
     options_.memory.ceiling_bytes = 64 * kGranularity;
     options_.memory.headroom_bytes = 0;
     options_.queue.running_sequences_max = 4;
-    memory::KvShape shape{2, 4, kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, 4)};
-    const auto geometry = memory::KvGeometry::Create(shape, kGranularity, 4);
-    memory::KvMemory::Options memory;
-    memory.ceiling_bytes = options_.memory.ceiling_bytes;
-    memory.limit_bytes = options_.memory.limit_bytes;
-    memory.idle_after = options_.memory.idle;
-    memory.workspaces = {{"workspace.prefill", 4 * kGranularity},
-                         {"workspace.decode", 4 * kGranularity}};
-    memory_ = *memory::KvMemory::Create(*geometry, memory, &vmm_);
-    FakeStepRunner::Options runner;
-    runner.kv = {
-        memory_->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, geometry->layer_block_bytes()};
-    for (int lane = 0; lane < 2; ++lane) {
-      runner.workspace_base[lane] = memory_->workspace(lane).base();
-      runner.stream[lane] = &streams_[lane];
-    }
-    runner.vmm = &vmm_;
-    runner.clock = &clock_;
-    runner.vocabulary_size = kVocabulary;
-    runner_ = std::make_unique<FakeStepRunner>(runner);
+    memory_ = *memory::KvMemory::Create(SmallGeometry(kGranularity),
+                                        SmallMemory(options_, 4 * kGranularity), &vmm_);
+    runner_ = std::make_unique<FakeStepRunner>(
+        SmallRunner(memory_.get(), streams_, &vmm_, &clock_, kVocabulary));
     policy_ =
         std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
     EngineParts parts{&clock_,

@@ -18,6 +18,7 @@
 #include "memory/kv_memory.h"
 #include "scheduler/local_policy.h"
 #include "tests/engine/recording_sink.h"
+#include "tests/engine/small_engine.h"
 
 namespace ebb::engine {
 namespace {
@@ -44,28 +45,11 @@ class ThreadedEngine {
     options_.memory.headroom_bytes = 0;
     options_.memory.idle = absl::Milliseconds(20);
 
-    memory::KvShape shape{2, 4, kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, 4)};
-    const auto geometry = memory::KvGeometry::Create(shape, kGranularity, 4);
-    memory::KvMemory::Options memory;
-    memory.ceiling_bytes = options_.memory.ceiling_bytes;
-    memory.limit_bytes = options_.memory.limit_bytes;
-    memory.idle_after = options_.memory.idle;
+    memory::KvMemory::Options memory = SmallMemory(options_, 8 * kGranularity);
     memory.shrink.after = absl::Milliseconds(1);
-    memory.workspaces = {{"workspace.prefill", 8 * kGranularity},
-                         {"workspace.decode", 8 * kGranularity}};
-    memory_ = *memory::KvMemory::Create(*geometry, memory, &vmm_);
-
-    FakeStepRunner::Options runner;
-    runner.kv = {
-        memory_->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, geometry->layer_block_bytes()};
-    for (int lane = 0; lane < 2; ++lane) {
-      runner.workspace_base[lane] = memory_->workspace(lane).base();
-      runner.stream[lane] = &streams_[lane];
-    }
-    runner.vmm = &vmm_;
-    runner.clock = &clock_;
-    runner.vocabulary_size = kVocabulary;
-    runner_ = std::make_unique<FakeStepRunner>(runner);
+    memory_ = *memory::KvMemory::Create(SmallGeometry(kGranularity), memory, &vmm_);
+    runner_ = std::make_unique<FakeStepRunner>(
+        SmallRunner(memory_.get(), streams_, &vmm_, &clock_, kVocabulary));
     policy_ =
         std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
     EngineParts parts{&clock_,

@@ -1,0 +1,52 @@
+// The parts of a small engine over fakes: blocks of 4 tokens, pages of 16, a model of two layers.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "device/vmm_fake.h"
+#include "engine/options.h"
+#include "engine/step_runner_fake.h"
+#include "kernels/paged_kv.h"
+#include "memory/kv_geometry.h"
+#include "memory/kv_memory.h"
+
+namespace ebb::engine {
+
+inline memory::KvGeometry SmallGeometry(int64_t granularity_bytes) {
+  const memory::KvShape shape{2, 4,
+                              kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, 4)};
+  return *memory::KvGeometry::Create(shape, granularity_bytes, 4);
+}
+
+// Bounds and idle time of the engine's options, and two workspaces of this size.
+inline memory::KvMemory::Options SmallMemory(const LocalEngineOptions& options,
+                                             int64_t workspace_bytes) {
+  memory::KvMemory::Options memory;
+  memory.ceiling_bytes = options.memory.ceiling_bytes;
+  memory.limit_bytes = options.memory.limit_bytes;
+  memory.idle_after = options.memory.idle;
+  memory.workspaces = {{"workspace.prefill", workspace_bytes},
+                       {"workspace.decode", workspace_bytes}};
+  return memory;
+}
+
+// A runner in this memory, of SmallGeometry, on two streams: prefill's and decode's.
+template <typename Stream>
+FakeStepRunner::Options SmallRunner(memory::KvMemory* memory, Stream (&streams)[2],
+                                    device::FakeVmm* vmm, const base::Clock* clock,
+                                    int32_t vocabulary_size) {
+  FakeStepRunner::Options runner;
+  runner.kv = {
+      memory->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, memory->geometry().layer_block_bytes()};
+  for (int lane = 0; lane < 2; ++lane) {
+    runner.workspace_base[lane] = memory->workspace(lane).base();
+    runner.stream[lane] = &streams[lane];
+  }
+  runner.vmm = vmm;
+  runner.clock = clock;
+  runner.vocabulary_size = vocabulary_size;
+  return runner;
+}
+
+}  // namespace ebb::engine
