@@ -108,14 +108,14 @@ def _last_line(text):
     return lines[-1][:200] if lines else "it said nothing"
 
 
-def whole(context, name, command, budget, seconds_max=None):
+def whole(context, name, command, budget, environment=None):
     """One program that is one case: exit status 0 is a pass."""
     outcome = Outcome()
     if budget.left() < SECONDS_MIN:
         outcome.skip(f"{name}: no time left")
         return outcome
-    seconds = min(budget.left(), seconds_max or budget.left())
-    status, text = run(context, name, command, seconds)
+    seconds = budget.left()
+    status, text = run(context, name, command, seconds, environment)
     if status == 0:
         outcome.passed += 1
     elif status is None:

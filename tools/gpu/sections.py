@@ -165,6 +165,22 @@ def bench(context, budget):
         outcome.add(runner.whole(context, name, command, budget))
     if not outcome.passed + outcome.failed + outcome.skipped:
         outcome.skip("the pack holds no bench")
+    outcome.add(_torch_bench(context, budget))
+    return outcome
+
+
+def _torch_bench(context, budget):
+    """What PyTorch makes of the same operations."""
+    outcome = Outcome()
+    if context.fake:
+        outcome.skip("bench_torch: the fake library is no device of PyTorch's")
+    elif not importlib.util.find_spec("torch"):
+        outcome.skip("bench_torch: Python has no torch")
+    else:
+        command = [sys.executable, context.python / "bench_torch.py",
+                   "--json", context.output / "bench_torch.jsonl"]
+        outcome.add(runner.whole(context, "bench_torch", command, budget,
+                                 environment=context.python_environment()))
     return outcome
 
 
