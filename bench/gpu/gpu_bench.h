@@ -90,7 +90,8 @@ class Gpu {
 };
 
 struct Ceilings {
-  double bytes_per_s = 0;       // A copy on the device, bytes read plus bytes written.
+  double bytes_per_s = 0;       // Of its memory, by clock and bus width; else of a copy.
+  double copy_bytes_per_s = 0;  // A copy on the device, bytes read plus bytes written.
   double operations_per_s = 0;  // A bf16 product of 8192 x 8192 x 8192 on random numbers.
 };
 

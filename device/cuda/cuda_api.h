@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 // Raised with every change of this file.
-#define EBB_CUDA_ABI 1u
+#define EBB_CUDA_ABI 2u
 
 typedef enum EbbCudaCode {
   EBB_CUDA_OK = 0,
@@ -54,6 +54,7 @@ typedef struct EbbCudaDeviceInfo {
   int32_t sm_count;
   int64_t l2_bytes;
   int64_t memory_bytes;
+  int64_t memory_bytes_per_s;  // Of its memory by clock and bus width; 0 where the driver has none.
 } EbbCudaDeviceInfo;
 
 // Where keys and values lie, bf16. The part of block `index` in `layer` starts at

@@ -159,6 +159,8 @@ __device__ __forceinline__ void MergeWarps(const uint8_t* shared, const EbbCudaD
 template <int kHeadDim>
 __global__ void EBB_LAUNCH_BOUNDS(kThreads, kDecodeCtasPerSm)
     SplitKernel(const DecodeParams params) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   EBB_DYNAMIC_SHARED(shared);
   using Ring = WarpRing<kHeadDim>;
   static_assert(Ring::kBytes >= static_cast<int>(sizeof(WarpResult<kHeadDim>)));
@@ -220,6 +222,8 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, kDecodeCtasPerSm)
 // One warp for a lane's head: merges its slots in order.
 template <int kHeadDim>
 __global__ void EBB_LAUNCH_BOUNDS(kThreads, 1) MergeKernel(const DecodeParams params) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   const EbbCudaDecodeAttention& op = params.op;
   const int thread_lane = static_cast<int>(threadIdx.x) % kWarpLanes;
   const int64_t item =

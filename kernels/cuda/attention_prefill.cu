@@ -89,6 +89,8 @@ __device__ __forceinline__ void CopyTile(const PagedHead<kHeadDim>& head, int32_
 
 template <int kHeadDim>
 __global__ void EBB_LAUNCH_BOUNDS(kThreads, 3) PrefillKernel(const PrefillParams params) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   EBB_DYNAMIC_SHARED(shared);
   const EbbCudaPrefillAttention& op = params.op;
   const int kv_heads = op.kv.kv_heads;

@@ -10,6 +10,8 @@ constexpr int kThreads = 256;
 
 // A block per row; a thread widens 8 elements at a time.
 __global__ void EBB_LAUNCH_BOUNDS(kThreads, 1) EmbedKernel(EbbCudaEmbed p) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   const int64_t row = blockIdx.x;
   const uint16_t* from = p.table + static_cast<int64_t>(p.ids[row]) * p.width;
   float* to = p.x + row * p.width;

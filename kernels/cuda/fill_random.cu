@@ -25,6 +25,8 @@ __device__ __forceinline__ float RandomWeight(uint64_t mixed_seed, uint64_t inde
 }
 
 __global__ void EBB_LAUNCH_BOUNDS(kThreads, 1) FillRandomKernel(EbbCudaFillRandom p) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   const int64_t begin = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kEach;
   if (begin >= p.count) return;
   const uint64_t mixed_seed = Mix64(p.seed);

@@ -21,6 +21,10 @@ constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * 32;
 constexpr int kTileOutputs = 16;
 constexpr int kChunk = 32;  // Inputs that a warp reads of a row with one load a lane.
+// Inputs of each of a block's outputs that are brought into the L2 cache while the kernel before
+// still runs: 64 KiB a block with one tile, 128 KiB with two; blocks that do not fit the device at
+// first find earlier work done and nothing to gain.
+constexpr int kAheadInputs = 2048;
 
 __device__ __forceinline__ uint4 LoadIf(bool valid, const uint16_t* from) {
   return valid ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
@@ -28,6 +32,14 @@ __device__ __forceinline__ uint4 LoadIf(bool valid, const uint16_t* from) {
 
 __device__ __forceinline__ uint4 LoadWeightIf(bool valid, const uint16_t* from) {
   return valid ? LoadOnce16(from) : make_uint4(0, 0, 0, 0);
+}
+
+// The first weights of the block's outputs, one for each of the first `count` threads. Weights are
+// constant, so this need not wait for earlier work.
+__device__ __forceinline__ void FetchAhead(const EbbCudaLinear& p, int output, int count) {
+  if (static_cast<int>(threadIdx.x) >= count || output >= p.outputs) return;
+  FetchToL2(p.weight + static_cast<int64_t>(output) * p.inputs,
+            static_cast<uint32_t>(min(kAheadInputs, p.inputs)) * 2);
 }
 
 // The 32 inputs of a chunk, as two multiplications. `low`, `high`: rows g and g + 8 of the weights.
@@ -41,11 +53,14 @@ __device__ __forceinline__ void MultiplyChunk(float (&sum)[4], const uint4& low,
 template <int kTiles, int kUnroll>
 __global__ void EBB_LAUNCH_BOUNDS(kThreads, 2) GemvKernel(EbbCudaLinear p) {
   __shared__ float partials[kWarps][kTiles * kTileOutputs][kGemvRows];
+  LetLaterWorkStart();
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int group = lane / 4;
   const int member = lane % 4;
   const int first_output = static_cast<int>(blockIdx.x) * kTiles * kTileOutputs;
+  FetchAhead(p, first_output + static_cast<int>(threadIdx.x), kTiles * kTileOutputs);
+  AwaitEarlierWork();
   const bool row_valid = group < p.rows;
   const uint16_t* x = p.x + static_cast<int64_t>(row_valid ? group : 0) * p.inputs;
   const uint16_t* weight = p.weight + static_cast<int64_t>(first_output + group) * p.inputs;

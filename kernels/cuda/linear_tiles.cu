@@ -100,6 +100,8 @@ __device__ __forceinline__ void MultiplyStage(float (&sum)[T::kRowSteps][T::kOut
 // blockIdx.x: the tile's rows (blocks that share weights run together); blockIdx.y: its outputs.
 template <typename T>
 __global__ void EBB_LAUNCH_BOUNDS(T::kThreads, 1) TileKernel(EbbCudaLinear p) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   EBB_DYNAMIC_SHARED(shared);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;

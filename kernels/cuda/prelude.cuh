@@ -77,9 +77,27 @@ int32_t LaunchKernel(void (*kernel)(Params), dim3 grid, dim3 block, size_t dynam
                      EbbCudaStream* stream, const Params& params) {
   const std::string fault = simt::LaunchFault(grid, block, dynamic_shared_bytes);
   if (!fault.empty()) return device::SetError(EBB_CUDA_INVALID_ARGUMENT, "launch: " + fault);
-  return device::FakeEnqueue(stream,
-                             [=] { simt::Run(kernel, grid, block, dynamic_shared_bytes, params); });
+  return device::FakeEnqueue(stream, [=] {
+    simt::RunGrid(grid, block, dynamic_shared_bytes, [&] {
+      kernel(params);
+      simt::CheckAwaited();
+    });
+  });
 }
+
+// ---- the kernels queued before and after
+
+// A kernel starts while the one queued before it still ends, where the device can do that
+// (programmatic dependent launch), and until it has called AwaitEarlierWork it may read only what
+// nothing that is queued writes, and write nothing. Every thread of every kernel calls it: then
+// what a kernel waits for has waited for all before it. The emulator checks that.
+inline void AwaitEarlierWork() { simt::NoteAwaited(); }
+
+// Lets the kernel queued behind start as soon as all blocks have begun.
+inline void LetLaterWorkStart() {}
+
+// Begins to bring memory into the L2 cache. REQUIRES: address and bytes are multiples of 16.
+inline void FetchToL2(const void* from, uint32_t bytes) { simt::TouchMemory(from, bytes); }
 
 #else
 
@@ -169,6 +187,28 @@ __device__ __forceinline__ void CopyAsyncWait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
+// ---- the kernels queued before and after; see the emulator's form
+
+__device__ __forceinline__ void AwaitEarlierWork() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void LetLaterWorkStart() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void FetchToL2(const void* from, uint32_t bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(from)),
+               "r"(bytes)
+               : "memory");
+#endif
+}
+
 // ---- launches
 
 // Queues the kernel on the stream. REQUIRES: device::EnterStream(stream) was OK on this thread.
@@ -186,9 +226,17 @@ int32_t LaunchKernel(void (*kernel)(Params), dim3 grid, dim3 block, size_t dynam
   }
   Params copy = params;
   void* arguments[] = {&copy};
-  return device::FromCuda(cudaLaunchKernel(function, grid, block, arguments, dynamic_shared_bytes,
-                                           device::NativeStream(stream)),
-                          "cudaLaunchKernel");
+  cudaLaunchAttribute early = {};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = dynamic_shared_bytes;
+  config.stream = device::NativeStream(stream);
+  config.attrs = &early;
+  config.numAttrs = device::StartsKernelsEarly(stream) ? 1 : 0;
+  return device::FromCuda(cudaLaunchKernelExC(&config, function, arguments), "cudaLaunchKernelExC");
 }
 
 #endif  // EBB_SIMT

@@ -38,6 +38,8 @@ __device__ __forceinline__ void StoreEight(uint16_t* to, const Eight& v, const f
 
 // A block per row.
 __global__ void EBB_LAUNCH_BOUNDS(kThreads, 1) RmsNormKernel(EbbCudaRmsNorm p) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   __shared__ float partials[kThreads / 32];
   const int64_t row = blockIdx.x;
   const float* x =

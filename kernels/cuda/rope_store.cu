@@ -49,6 +49,8 @@ __device__ __forceinline__ uint16_t* CacheRow(const EbbCudaRopeStore& p, int row
 // A warp per head; blockIdx.x is the row, blockIdx.y a group of kWarps heads, which share the
 // row's sines and cosines.
 __global__ void EBB_LAUNCH_BOUNDS(kWarps * 32, 1) RopeStoreKernel(EbbCudaRopeStore p) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   __shared__ float2 turns[kPairsMax];
   const int row = static_cast<int>(blockIdx.x);
   const int position = p.positions[row];

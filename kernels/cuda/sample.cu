@@ -291,6 +291,8 @@ __device__ int32_t ChooseToken(SampleShared* shared, const SampleRow& row,
 
 EBB_LAUNCH_BOUNDS(kSampleThreadsMax, 1)
 __global__ void SampleKernel(const EbbCudaSample params) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   EBB_DYNAMIC_SHARED(memory);
   SampleShared* shared = reinterpret_cast<SampleShared*>(memory);
   const int64_t index = static_cast<int64_t>(blockIdx.x);

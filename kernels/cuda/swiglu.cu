@@ -19,6 +19,8 @@ __device__ __forceinline__ uint32_t GatedPair(uint32_t gate, uint32_t up) {
 
 // blockIdx.x: the row; blockIdx.y: a stretch of 8 * kThreads columns.
 __global__ void EBB_LAUNCH_BOUNDS(kThreads, 1) SwiGluKernel(EbbCudaSwiGlu p) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
   const int64_t row = blockIdx.x;
   const int64_t column = (static_cast<int64_t>(blockIdx.y) * kThreads + threadIdx.x) * 8;
   if (column >= p.ffn_width) return;

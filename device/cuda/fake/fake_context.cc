@@ -35,6 +35,7 @@ int32_t DeviceInfo(int32_t device, EbbCudaDeviceInfo* info) {
   info->sm_count = options.sm_count;
   info->l2_bytes = int64_t{1} << 20;
   info->memory_bytes = options.capacity_bytes;
+  info->memory_bytes_per_s = int64_t{1} << 30;
   return EBB_CUDA_OK;
 }
 

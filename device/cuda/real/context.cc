@@ -62,6 +62,18 @@ int32_t GetDevice(int32_t index, const Driver** driver, CUdevice* device) {
   return FromDriver(**driver, (*driver)->cuDeviceGet_(device, index), "cuDeviceGet");
 }
 
+// Bytes a second, or 0: two transfers a clock on each line of the bus.
+int64_t MemoryRate(const Driver& driver, CUdevice device) {
+  int clock_khz = 0, bus_bits = 0;
+  if (driver.cuDeviceGetAttribute_(&clock_khz, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, device) !=
+          CUDA_SUCCESS ||
+      driver.cuDeviceGetAttribute_(&bus_bits, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH,
+                                   device) != CUDA_SUCCESS) {
+    return 0;
+  }
+  return int64_t{2000} * clock_khz * (bus_bits / 8);
+}
+
 int32_t DeviceInfo(int32_t index, EbbCudaDeviceInfo* info) {
   *info = {};
   const Driver* driver = nullptr;
@@ -93,15 +105,17 @@ int32_t DeviceInfo(int32_t index, EbbCudaDeviceInfo* info) {
     if (code != EBB_CUDA_OK) return code;
   }
   info->l2_bytes = l2_bytes;
+  info->memory_bytes_per_s = MemoryRate(*driver, device);
   return EBB_CUDA_OK;
 }
 
 // UNSUPPORTED when the device lacks what the library needs.
-int32_t CheckDevice(const EbbCudaContext& context) {
+int32_t CheckDevice(EbbCudaContext* context) {
   EbbCudaDeviceInfo info;
-  int32_t code = DeviceInfo(context.index, &info);
+  int32_t code = DeviceInfo(context->index, &info);
   if (code != EBB_CUDA_OK) return code;
-  const std::string which = "device " + std::to_string(context.index) + " (" + info.name + ", " +
+  context->compute_major = info.compute_major;
+  const std::string which = "device " + std::to_string(context->index) + " (" + info.name + ", " +
                             std::to_string(info.compute_major) + "." +
                             std::to_string(info.compute_minor) + ")";
   if (info.compute_major < kComputeMajorMin) {
@@ -111,9 +125,9 @@ int32_t CheckDevice(const EbbCudaContext& context) {
   }
   int supported = 0;
   code = FromDriver(
-      *context.driver,
-      context.driver->cuDeviceGetAttribute_(
-          &supported, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, context.device),
+      *context->driver,
+      context->driver->cuDeviceGetAttribute_(
+          &supported, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, context->device),
       "cuDeviceGetAttribute");
   if (code != EBB_CUDA_OK) return code;
   if (supported == 0) {
@@ -140,7 +154,7 @@ int32_t AskGranularity(EbbCudaContext* context) {
 }
 
 int32_t Prepare(EbbCudaContext* context) {
-  int32_t code = CheckDevice(*context);
+  int32_t code = CheckDevice(context);
   if (code != EBB_CUDA_OK) return code;
   const Driver& driver = *context->driver;
   code = FromDriver(driver, driver.cuDevicePrimaryCtxRetain_(&context->primary, context->device),

@@ -17,6 +17,7 @@ struct EbbCudaContext {
   const ebb::device::Driver* driver = nullptr;
   CUdevice device = 0;
   int32_t index = 0;
+  int32_t compute_major = 0;
   CUcontext primary = nullptr;
   int64_t granularity_bytes = 0;
 

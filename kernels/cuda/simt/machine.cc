@@ -57,6 +57,7 @@ struct Thread {
   Site site;
   std::deque<PendingCopy> copies;  // Oldest first.
   int open_group = 0;              // The group that new copies belong to.
+  bool awaited = false;            // Earlier work of the stream.
   Warp* warp = nullptr;
   std::unique_ptr<Fiber> fiber;
   char arrived = 0;   // To ThreadSanitizer: what the thread did before it waited, or returned,
@@ -188,6 +189,7 @@ void Machine::StartThreads(Dim3 block_index) {
     thread.place.lane = static_cast<int>(i % kWarpLanes);
     thread.state = State::kReady;
     thread.open_group = 0;
+    thread.awaited = false;
     Warp& warp = warps_[i / kWarpLanes];
     thread.warp = &warp;
     warp.lanes[thread.place.lane] = &thread;
@@ -409,6 +411,21 @@ void WaitCopies(int pending) {
     PerformCopy(self.copies.front());
     self.copies.pop_front();
   }
+}
+
+void TouchMemory(const void* from, uint32_t bytes, Site site) {
+  if (reinterpret_cast<uintptr_t>(from) % 16 != 0 || bytes % 16 != 0) {
+    Fail("memory to be fetched ahead is not aligned to 16 bytes", site);
+  }
+  const auto* const begin = static_cast<const volatile uint8_t*>(from);
+  for (uint32_t i = 0; i < bytes; i += 16) static_cast<void>(begin[i]);
+}
+
+void NoteAwaited() { TheMachine().current().awaited = true; }
+
+void CheckAwaited() {
+  if (TheMachine().current().awaited) return;
+  Fail("the kernel ended without AwaitEarlierWork", {__FILE__, __LINE__});
 }
 
 void Fail(const std::string& message, Site site) {

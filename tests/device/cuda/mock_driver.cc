@@ -73,6 +73,12 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
     case 16:  // Multiprocessors.
       *value = 132;
       return 0;
+    case 36:  // Clock of the memory, kHz,
+      *value = 2619000;
+      return 0;
+    case 37:  // and lines of its bus.
+      *value = 5120;
+      return 0;
     case 38:  // L2 cache.
       *value = 50 << 20;
       return 0;
