@@ -42,9 +42,7 @@ absl::Status PageKeeper::Shutdown() {
       base::MutexLock lock(mutex_);
       batch = pool->TakeAll();
     }
-    const std::vector<PageOutcome> outcomes = GiveBack(&batch, pool->page_bytes(), &status);
-    base::MutexLock lock(mutex_);
-    for (size_t i = 0; i < batch.size(); ++i) pool->Commit(batch[i], outcomes[i]);
+    status.Update(GiveBackAndCommit(pool, std::move(batch)));
   }
   return status;
 }
@@ -57,12 +55,9 @@ bool PageKeeper::ReleasePhase() {
       base::MutexLock lock(mutex_);
       batch = pool->TakeRelease();
     }
-    if (batch.empty()) continue;
-    progressed = true;
-    absl::Status status;
-    const std::vector<PageOutcome> outcomes = GiveBack(&batch, pool->page_bytes(), &status);
-    base::MutexLock lock(mutex_);
-    for (size_t i = 0; i < batch.size(); ++i) pool->Commit(batch[i], outcomes[i]);
+    progressed |= !batch.empty();
+    // What the device does not take back is quarantined, which planners see.
+    (void)GiveBackAndCommit(pool, std::move(batch));
   }
   return progressed;
 }
@@ -122,8 +117,13 @@ bool PageKeeper::MapBatch(PagePool* pool, absl::Time now) {
     batch = pool->TakeMap(batch_pages_[pool]);
   }
   if (batch.empty()) return false;
-  const absl::Status status = MapAll(&batch, pool->page_bytes());
+  size_t done = 0;
+  const absl::Status status = MapAll(*pool, &batch, &done);
+  std::vector<PageWork> unwanted;
+  if (status.ok()) unwanted.assign(batch.begin() + static_cast<int64_t>(done), batch.end());
+  batch.resize(batch.size() - unwanted.size());
   CommitBatch(pool, std::move(batch), status, now);
+  (void)GiveBackAndCommit(pool, std::move(unwanted));
   return true;
 }
 
@@ -136,21 +136,25 @@ absl::Status PageKeeper::CreateAll(std::vector<PageWork>* batch, int64_t bytes) 
   return absl::OkStatus();
 }
 
-absl::Status PageKeeper::MapAll(std::vector<PageWork>* batch, int64_t bytes) {
+// Access is opened page by page: on a host this is where the time goes, so that a lowered limit
+// need not wait for the rest, and a driver's call for a run of pages costs as much as one for each.
+absl::Status PageKeeper::MapAll(const PagePool& pool, std::vector<PageWork>* batch, size_t* done) {
   const device::VmmEdits edits(vmm_);
-  for (PageWork& work : *batch) {
-    RETURN_IF_ERROR(vmm_->Map(work.address, bytes, work.handle));
+  for (*done = 0; *done < batch->size(); ++*done) {
+    if (*done > 0 && IsUnwanted(pool)) return absl::OkStatus();
+    PageWork& work = (*batch)[*done];
+    RETURN_IF_ERROR(vmm_->Map(work.address, pool.page_bytes(), work.handle));
     work.mapped = true;
-  }
-  // One call for each run of neighbours: the driver's cost is per call, not per byte.
-  for (size_t first = 0; first < batch->size();) {
-    size_t end = first + 1;
-    while (end < batch->size() && (*batch)[end].page == (*batch)[end - 1].page + 1) ++end;
-    const int64_t run_bytes = static_cast<int64_t>(end - first) * bytes;
-    RETURN_IF_ERROR(vmm_->SetAccess((*batch)[first].address, run_bytes));
-    first = end;
+    RETURN_IF_ERROR(vmm_->SetAccess(work.address, pool.page_bytes()));
   }
   return absl::OkStatus();
+}
+
+// Whether more of the pool is of no use: the limit has fallen meanwhile. Workspaces grow all the
+// same, for no step runs without one.
+bool PageKeeper::IsUnwanted(const PagePool& pool) {
+  base::MutexLock lock(mutex_);
+  return &pool == &memory_->pages() && memory_->over_limit();
 }
 
 std::vector<PageOutcome> PageKeeper::GiveBack(std::vector<PageWork>* batch, int64_t bytes,
@@ -179,6 +183,14 @@ std::vector<PageOutcome> PageKeeper::GiveBack(std::vector<PageWork>* batch, int6
     if (work.handle != 0) outcomes[i] = PageOutcome::kStuck;
   }
   return outcomes;
+}
+
+absl::Status PageKeeper::GiveBackAndCommit(PagePool* pool, std::vector<PageWork> batch) {
+  absl::Status status;
+  const std::vector<PageOutcome> outcomes = GiveBack(&batch, pool->page_bytes(), &status);
+  base::MutexLock lock(mutex_);
+  for (size_t i = 0; i < batch.size(); ++i) pool->Commit(batch[i], outcomes[i]);
+  return status;
 }
 
 void PageKeeper::CommitBatch(PagePool* pool, std::vector<PageWork> batch,

@@ -3,11 +3,12 @@
 //   RunOnce:   lock: Tend, take        no lock: device calls           lock: commit
 //     release  draining, surplus   -->  Unmap, Release             -->  reserved | quarantined
 //     prepare  reserved            -->  FreeBytes, Create          -->  prepared | reserved
-//     map      prepared            -->  Map .., one SetAccess/run  -->  mapped   | reserved
+//     map      prepared            -->  Map, SetAccess of each     -->  mapped   | reserved
 //
 // A batch is all or nothing: when a call fails, what the batch had done is undone and its pages are
 // reserved again: a miss, which planners see and the log shows, and half as many pages next time.
-// A page that cannot be undone is quarantined.
+// A page that cannot be undone is quarantined. When the limit falls while a batch is being mapped,
+// what is not mapped yet is given back.
 #pragma once
 
 #include <cstdint>
@@ -52,10 +53,14 @@ class PageKeeper {
   bool MapBatch(PagePool* pool, absl::Time now);
   // Device calls; no lock is held. They keep `handle` and `mapped` of each page up to date.
   absl::Status CreateAll(std::vector<PageWork>* batch, int64_t bytes);
-  absl::Status MapAll(std::vector<PageWork>* batch, int64_t bytes);
+  // `done`: so many of them are mapped; fewer than all, and OK, when the rest became unwanted.
+  absl::Status MapAll(const PagePool& pool, std::vector<PageWork>* batch, size_t* done);
+  bool IsUnwanted(const PagePool& pool);
   // Unmaps and releases what each page has: kUndone, or kStuck with `status` set.
   std::vector<PageOutcome> GiveBack(std::vector<PageWork>* batch, int64_t bytes,
                                     absl::Status* status);
+  // The same, and hands the batch back.
+  absl::Status GiveBackAndCommit(PagePool* pool, std::vector<PageWork> batch);
   // Hands a batch back after `status`: kDone for all, or everything given back and a miss noted.
   void CommitBatch(PagePool* pool, std::vector<PageWork> batch, const absl::Status& status,
                    absl::Time now);
