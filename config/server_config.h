@@ -53,6 +53,7 @@ struct CudaConfig {
   PageEdits page_edits = PageEdits::kJointBoundary;
   int32_t prefill_sm_percent = 88;
   bool batch_invariant = false;
+  bool hopper = false;
 };
 
 struct KvConfig {

@@ -103,6 +103,10 @@ const Setting kSettings[] = {
      "A row's bits do not depend on the batch, its place in it or the chunks of its prompt; "
      "slower.",
      EBB_MEMBER(bool, cuda.batch_invariant)},
+    {"cuda.hopper",
+     "On devices of compute capability 9.0, use what only they have: kernels that start while the "
+     "one before ends. Off until a device has shown it: `tools/gpu_check` measures both.",
+     EBB_MEMBER(bool, cuda.hopper)},
 
     {"kv.dtype",
      "The type of stored keys and values. `auto` is f16 on the CPU and bf16 on a CUDA device, "

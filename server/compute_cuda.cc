@@ -96,6 +96,7 @@ absl::StatusOr<std::unique_ptr<Compute>> OpenCudaCompute(const config::ServerCon
   RETURN_IF_ERROR(CheckSettings(config));
   ASSIGN_OR_RETURN(std::unique_ptr<device::CudaDevice> device,
                    device::CudaDevice::Open(library.get(), config.device.index));
+  if (config.cuda.hopper) device->UseHopper();
   ASSIGN_OR_RETURN(std::unique_ptr<device::CudaVmm> vmm, device::CudaVmm::Create(device.get()));
   const EbbCudaDeviceInfo& info = device->info();
   log->Write("device", {{"kind", "cuda"},

@@ -28,6 +28,7 @@ double Quantile(const std::vector<double>& sorted, double share) {
          "  --device N       the device's number (0)\n"
          "  --json FILE      write the figures there too, one JSON object a line\n"
          "  --only NAME      only measurements whose name contains NAME\n"
+         "  --hopper         use what compute capability 9.0 alone has, as cuda.hopper does\n"
          "  --smoke          tiny shapes and one round: shows that it works, measures nothing\n";
   std::exit(status);
 }
@@ -39,8 +40,8 @@ GpuOptions ParseGpuOptions(int argc, char** argv, absl::string_view what) {
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
     if (flag == "--help") Usage(what, 0);
-    if (flag == "--smoke") {
-      options.smoke = true;
+    if (flag == "--smoke" || flag == "--hopper") {
+      (flag == "--smoke" ? options.smoke : options.hopper) = true;
       continue;
     }
     if (i + 1 == argc) {
@@ -75,6 +76,7 @@ Gpu::Gpu(const GpuOptions& options) : smoke_(options.smoke) {
   library_ = ValueOrDie(device::CudaLibrary::Load(options.library));
   OrDie(library_->Find().status());
   device_ = ValueOrDie(device::CudaDevice::Open(library_.get(), options.device));
+  if (options.hopper) device_->UseHopper();
   stream_ = ValueOrDie(device::CudaStream::Create(device_.get(), {}));
   scratch_ = Alloc(std::max<int64_t>(256, api().linear_scratch_bytes(device_->context())));
 }

@@ -34,6 +34,7 @@ struct GpuOptions {
   std::string json;     // A file for the figures, a JSON object a line; empty: none.
   std::string only;     // Only measurements whose name contains this.
   int32_t device = 0;
+  bool hopper = false;  // What compute capability 9.0 alone has is used.
   bool smoke = false;  // Tiny shapes and one round, to see that it works: on the fake.
 };
 

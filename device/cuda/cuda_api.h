@@ -275,6 +275,9 @@ typedef struct EbbCudaApi {
   // Makes the device ready: loads every kernel, so that nothing loads in a capture or beside work.
   int32_t (*open)(int32_t device, EbbCudaContext** context);
   void (*close)(EbbCudaContext* context);
+  // Whether kernels queued from now on use what compute capability 9.0 alone has; off at first.
+  // Without effect on other devices.
+  void (*use_hopper)(EbbCudaContext* context, int32_t on);
 
   // ---- memory
   int32_t (*memory_info)(EbbCudaContext* context, int64_t* free_bytes, int64_t* total_bytes);

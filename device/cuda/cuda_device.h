@@ -72,6 +72,9 @@ class CudaDevice {
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
 
+  // What is queued from now on uses what compute capability 9.0 alone has; without effect elsewhere.
+  void UseHopper() const { api_->use_hopper(context_, 1); }
+
   const EbbCudaApi& api() const { return *api_; }
   EbbCudaContext* context() const { return context_; }
   const EbbCudaDeviceInfo& info() const { return info_; }

@@ -18,6 +18,10 @@ namespace ebb::device {
 // the table that takes a stream begins with it; what it calls in turn need not.
 int32_t EnterStream(EbbCudaStream* stream);
 
+// Whether kernels may use what compute capability 9.0 alone has: the device has it, and the table's
+// use_hopper asked for it.
+bool UsesHopper(const EbbCudaStream* stream);
+
 #ifdef EBB_SIMT
 
 // Queues work behind what the stream has; while the stream is capturing, records it instead. The
@@ -29,8 +33,6 @@ int32_t FakeEnqueue(EbbCudaStream* stream, std::function<void()> work);
 // REQUIRES: EnterStream(stream) was OK on this thread.
 cudaStream_t NativeStream(EbbCudaStream* stream);
 
-// Whether the device can start a kernel while the one queued before it still ends.
-bool StartsKernelsEarly(const EbbCudaStream* stream);
 
 // The code for a runtime call's answer, and its text: "cudaLaunchKernelExC: ...". An error after
 // which the device does not work again is kept for the context that this thread has entered.

@@ -235,7 +235,7 @@ int32_t LaunchKernel(void (*kernel)(Params), dim3 grid, dim3 block, size_t dynam
   config.dynamicSmemBytes = dynamic_shared_bytes;
   config.stream = device::NativeStream(stream);
   config.attrs = &early;
-  config.numAttrs = device::StartsKernelsEarly(stream) ? 1 : 0;
+  config.numAttrs = device::UsesHopper(stream) ? 1 : 0;
   return device::FromCuda(cudaLaunchKernelExC(&config, function, arguments), "cudaLaunchKernelExC");
 }
 

@@ -1,6 +1,6 @@
 """The real server on the device, spoken to over gRPC by the packed client: answers, churn, a limit
-lowered under load, memory given back, a clean end; and with cuda.batch_invariant the same tokens in
-any company.
+lowered under load, memory given back, a clean end; the same again with kernels that start early and
+pages edited beside them; and with cuda.batch_invariant the same tokens in any company.
 
     python3 check_server.py --library libebb_cuda.so --pack gpu_pack --output DIR [--small]
 
@@ -116,7 +116,8 @@ def all_answered(report):
 def churn(server, seconds):
     def check(_):
         report = server.ebb(*load_arguments(server, seconds))
-        (server.options.output / "server_churn.json").write_text(json.dumps(report), encoding="utf-8")
+        name = f"{server.name.replace(' ', '_')}_churn.json"
+        (server.options.output / name).write_text(json.dumps(report), encoding="utf-8")
         all_answered(report)
         held = report["memory"]["held_bytes"]
         assert 0 < held["max"] <= server.limit_bytes(), f"held {held}"
@@ -186,15 +187,18 @@ def main():
     options = parser.parse_args()
     server = Server(options, "server")
     invariant = Server(options, "invariant server", "cuda.batch_invariant=true")
-    seconds = 4 if options.small else max(5, min(12, options.seconds / 5))
+    eager = Server(options, "eager server", "cuda.hopper=true", "cuda.page_edits=any_time")
+    seconds = 4 if options.small else max(5, min(12, options.seconds / 7))
     try:
         return cases.run([
             starts(server), answers_alike(server), churn(server, seconds),
             limit_under_load(server, seconds), idle(server), stops(server),
             starts(invariant), same_in_company(invariant, seconds), stops(invariant),
+            starts(eager), answers_alike(eager), churn(eager, seconds),
+            limit_under_load(eager, seconds), idle(eager), stops(eager),
         ], options)
     finally:
-        for started in (server, invariant):
+        for started in (server, invariant, eager):
             if started.process is not None and started.process.poll() is None:
                 started.process.kill()
 

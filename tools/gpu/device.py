@@ -3,6 +3,7 @@
 On a GPU the tensors lie on it; with the fake library device memory is host memory, so they lie
 there. Everything else is the same."""
 import ctypes
+import os
 
 import torch
 
@@ -45,6 +46,7 @@ class Device:
         self.name = "cpu" if self.fake else "cuda"
         self.context = ctypes.c_void_p()
         self.api.check(self.api.open(0, ctypes.byref(self.context)))
+        self.api.use_hopper(self.context, int("EBB_CUDA_HOPPER" in os.environ))
         self.stream = ctypes.c_void_p()
         self.api.check(self.api.stream_create(self.context, 0, ctypes.byref(self.stream)))
         self.scratch_bytes = self.api.linear_scratch_bytes(self.context)

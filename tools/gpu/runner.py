@@ -27,6 +27,13 @@ class Context:
         self.output = output
         self.fake = fake
         self.python = pathlib.Path(__file__).resolve().parent
+        self.variables = {}  # Further ones of the environment.
+
+    def with_hopper(self):
+        """The same, but that tests use what compute capability 9.0 alone has."""
+        other = Context(self.pack, self.library, self.output, self.fake)
+        other.variables = {"EBB_CUDA_HOPPER": "1"}
+        return other
 
     def binary(self, name):
         """The packed program's path, or None where the pack has none."""
@@ -41,7 +48,7 @@ class Context:
             paths.append(environment["LD_LIBRARY_PATH"])
         environment["LD_LIBRARY_PATH"] = ":".join(paths)
         environment["EBB_CUDA_LIBRARY"] = str(self.library)
-        return environment
+        return environment | self.variables
 
     def python_environment(self):
         """Of Python with PyTorch, which has libraries of its own: the pack's would get in their way.
@@ -50,7 +57,7 @@ class Context:
             return self.environment()
         environment = dict(os.environ)
         environment["EBB_LIBRARY_PATH"] = ":".join(cublas_directories())
-        return environment
+        return environment | self.variables
 
 
 def tool(name):

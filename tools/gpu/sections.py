@@ -59,22 +59,22 @@ def describe_device(library):
               f"memory {device.memory_bytes >> 20} MiB")
 
 
-def _gtests(context, section, budget):
+def _gtests(context, section, budget, suffix=""):
     outcome = Outcome()
     for name in programs(context, section):
-        outcome.add(runner.gtest(context, name, context.binary(name), budget))
+        outcome.add(runner.gtest(context, name + suffix, context.binary(name), budget))
     if not outcome.passed + outcome.failed + outcome.skipped:
         outcome.skip("the pack holds no program of this section")
     return outcome
 
 
-def _python(context, script, budget, *arguments):
+def _python(context, script, budget, *arguments, suffix=""):
     outcome = Outcome()
     if not importlib.util.find_spec("torch"):
         outcome.skip(f"{script}: Python has no torch")
         return outcome
     command = [sys.executable, context.python / f"{script}.py", "--library", context.library]
-    return runner.lines(context, script, [*command, *arguments], budget)
+    return runner.lines(context, script + suffix, [*command, *arguments], budget)
 
 
 def probe(context, budget):
@@ -155,14 +155,31 @@ def sanitizer(context, budget):
     return outcome
 
 
-def bench(context, budget):
+def hopper(context, budget):
+    """The kernels again, with what compute capability 9.0 alone has (cuda.hopper)."""
+    context = context.with_hopper()
+    outcome = _gtests(context, "kernels", budget, "_hopper")
+    outcome.add(_python(context, "check_graphs", runner.Budget(budget.left() / 2),
+                        suffix="_hopper"))
+    outcome.add(_python(context, "check_ops", budget, *(["--small"] if context.fake else []),
+                        suffix="_hopper"))
+    return outcome
+
+
+def _benches(context, budget, suffix, *flags):
     outcome = Outcome()
     for name in programs(context, "bench"):
         command = [context.binary(name), "--library", context.library,
-                   "--json", context.output / f"{name}.jsonl"]
+                   "--json", context.output / f"{name}{suffix}.jsonl", *flags]
         if context.fake:
             command.append("--smoke")
-        outcome.add(runner.whole(context, name, command, budget))
+        outcome.add(runner.whole(context, name + suffix, command, budget))
+    return outcome
+
+
+def bench(context, budget):
+    outcome = _benches(context, budget, "")
+    outcome.add(_benches(context, budget, "_hopper", "--hopper"))
     if not outcome.passed + outcome.failed + outcome.skipped:
         outcome.skip("the pack holds no bench")
     outcome.add(_torch_bench(context, budget))
@@ -193,9 +210,10 @@ SECTIONS = {
     "models": (models, 90),
     "pool": (pool, 30),
     "graphs": (graphs, 30),
-    "server": (server, 60),
+    "hopper": (hopper, 60),
+    "server": (server, 80),
     "sanitizer": (sanitizer, 80),
-    "bench": (bench, 65),
+    "bench": (bench, 75),
 }
 
 

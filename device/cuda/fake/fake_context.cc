@@ -54,6 +54,8 @@ int32_t Open(int32_t device, EbbCudaContext** context) {
 
 void Close(EbbCudaContext* context) { delete context; }
 
+void UseHopper(EbbCudaContext* context, int32_t on) { context->use_hopper = on != 0; }
+
 int32_t MemoryInfo(EbbCudaContext* context, int64_t* free_bytes, int64_t* total_bytes) {
   return context->fake.MemoryInfo(free_bytes, total_bytes);
 }
@@ -128,6 +130,7 @@ void SetFakeContextEntries(EbbCudaApi* api) {
   api->device_info = DeviceInfo;
   api->open = Open;
   api->close = Close;
+  api->use_hopper = UseHopper;
   api->memory_info = MemoryInfo;
   api->alloc = Alloc;
   api->free = Free;

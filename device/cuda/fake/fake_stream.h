@@ -1,6 +1,7 @@
 // The fake device's streams, events and graphs, as its own files see them.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -15,6 +16,7 @@ struct EbbCudaContext {
   EbbCudaContext(const ebb::device::FakeCudaOptions& options, int32_t index)
       : fake(options, index) {}
   ebb::device::FakeCuda fake;
+  std::atomic<bool> use_hopper = false;
   // Held while a stream goes, and while somebody waits for all of them.
   ebb::base::Mutex streams_mutex;
 };

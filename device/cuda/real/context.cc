@@ -114,7 +114,7 @@ int32_t CheckDevice(EbbCudaContext* context) {
   EbbCudaDeviceInfo info;
   int32_t code = DeviceInfo(context->index, &info);
   if (code != EBB_CUDA_OK) return code;
-  context->compute_major = info.compute_major;
+  context->is_hopper = info.compute_major == 9 && info.compute_minor == 0;
   const std::string which = "device " + std::to_string(context->index) + " (" + info.name + ", " +
                             std::to_string(info.compute_major) + "." +
                             std::to_string(info.compute_minor) + ")";
@@ -182,6 +182,10 @@ void Close(EbbCudaContext* context) {
   LeaveContext();
   context->driver->cuDevicePrimaryCtxRelease_(context->device);
   delete context;
+}
+
+void UseHopper(EbbCudaContext* context, int32_t on) {
+  context->use_hopper.store(on != 0, std::memory_order_relaxed);
 }
 
 int32_t MemoryInfo(EbbCudaContext* context, int64_t* free_bytes, int64_t* total_bytes) {
@@ -259,6 +263,7 @@ void SetContextEntries(EbbCudaApi* api) {
   api->device_info = DeviceInfo;
   api->open = Open;
   api->close = Close;
+  api->use_hopper = UseHopper;
   api->memory_info = MemoryInfo;
   api->alloc = Alloc;
   api->free = Free;

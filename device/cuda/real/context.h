@@ -17,7 +17,8 @@ struct EbbCudaContext {
   const ebb::device::Driver* driver = nullptr;
   CUdevice device = 0;
   int32_t index = 0;
-  int32_t compute_major = 0;
+  bool is_hopper = false;
+  std::atomic<bool> use_hopper = false;
   CUcontext primary = nullptr;
   int64_t granularity_bytes = 0;
 

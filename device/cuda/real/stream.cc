@@ -27,8 +27,9 @@ int32_t EnterStream(EbbCudaStream* stream) { return EnterContext(stream->context
 
 cudaStream_t NativeStream(EbbCudaStream* stream) { return stream->stream; }
 
-// Programmatic dependent launch came with Hopper.
-bool StartsKernelsEarly(const EbbCudaStream* stream) { return stream->context->compute_major >= 9; }
+bool UsesHopper(const EbbCudaStream* stream) {
+  return stream->context->is_hopper && stream->context->use_hopper.load(std::memory_order_relaxed);
+}
 
 namespace {
 

@@ -49,6 +49,7 @@ class CudaRig {
   CudaRig() : library_(Load()) {
     simt::CheckRaces();  // Of the fake's kernels, under ThreadSanitizer.
     CheckOk(api().open(0, &context_));
+    api().use_hopper(context_, std::getenv("EBB_CUDA_HOPPER") != nullptr);
     CheckOk(api().stream_create(context_, 0, &stream_));
   }
   ~CudaRig() {
