@@ -72,11 +72,16 @@ class SampleTest : public OpFixture {
     DeviceArray<EbbCudaSampling> device_sampling = Upload(sampling);
     DeviceArray<int32_t> device_banned = Upload(banned);
     DeviceArray<EbbCudaSampled> out = Upload(poison);
+    const int64_t scratch_bytes =
+        api()->sample_scratch_bytes(static_cast<int32_t>(rows.size()), vocabulary);
+    const DeviceArray<uint8_t> scratch = Poisoned<uint8_t>(static_cast<size_t>(scratch_bytes));
     EbbCudaSample op = {};
     op.logits = device_logits.data() + shift;
     op.sampling = device_sampling.data();
     op.banned = device_banned.data();
     op.out = out.data();
+    op.scratch = scratch.data();
+    op.scratch_bytes = scratch_bytes;
     op.rows = static_cast<int32_t>(rows.size());
     op.vocabulary = vocabulary;
     Expect(api()->sample(stream(), &op));
@@ -515,7 +520,9 @@ TEST_F(SampleTest, TellsWhatIsWrongWithTheArguments) {
   float logit = 0;
   EbbCudaSampling sampling = {};
   EbbCudaSampled out = {};
-  const EbbCudaSample good = {&logit, &sampling, nullptr, &out, 1, 1};
+  const int64_t bytes = api()->sample_scratch_bytes(1, 1);
+  const DeviceArray<uint8_t> scratch(static_cast<size_t>(bytes));
+  const EbbCudaSample good = {&logit, &sampling, nullptr, &out, scratch.data(), bytes, 1, 1};
   EbbCudaSample op = good;
   op.rows = 0;
   EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_OK);
@@ -534,7 +541,19 @@ TEST_F(SampleTest, TellsWhatIsWrongWithTheArguments) {
   op = good;
   op.out = nullptr;
   EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_INVALID_ARGUMENT);
+  op = good;
+  op.scratch = nullptr;
+  EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_INVALID_ARGUMENT);
+  op = good;
+  op.scratch += 8;
+  EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_INVALID_ARGUMENT);
+  op = good;
+  --op.scratch_bytes;
+  EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(api()->error_text()).find("scratch"), std::string::npos);
   EXPECT_EQ(api()->sample(stream(), nullptr), EBB_CUDA_INVALID_ARGUMENT);
+  EXPECT_EQ(api()->sample_scratch_bytes(0, 1000), 0);
+  EXPECT_EQ(api()->sample_scratch_bytes(1000, 1000), api()->sample_scratch_bytes(64, 1000));
 }
 
 }  // namespace
