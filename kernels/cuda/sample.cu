@@ -2,17 +2,20 @@
 //
 //   scan     splits x rows   the most likely token, NaN?, where the rest lies
 //   weigh    splits x rows   the masses of the raw distribution, of segments; or the row's bins
-//   cut      splits x rows   top_k and top_p: segments of what surely stays, a list of the undecided
-//   choose   rows            the exact cut, the draw, log-probabilities
+//   cut      splits x rows   top_k and top_p: segments of what surely stays, a list of the
+//   undecided choose   rows            the exact cut, the draw, log-probabilities
 //
 // The semantics are model/sampler.h's. Blocks of a row hand over through scratch memory between
 // kernels, never within one: a kernel writes there what only later kernels read, or adds to it.
 //
-// Floor: scan reads the logits from memory, once (4 bytes a token); weigh and cut read them from the
-// L2 cache, where 64 rows of 128k tokens just fit. A weight takes about 20 double-precision
-// operations, at 64 per clock and multiprocessor: for 64 rows of 128k tokens on an H100's 132, 11 us
-// for each kernel in which most tokens have mass (weigh; cut when most stay). For few rows the time
-// is that of four dependent launches: each waits for a load or two and a few barriers, 2 to 5 us.
+// Floor: scan reads the logits from memory, once: 4 bytes a token, 11 us for 64 rows of 128k tokens
+// at an H100's 3 TB/s. Weigh and cut read them from the L2 cache, where that many just fit, and are
+// bound by instructions: a weight takes 17 in double precision, of which a multiprocessor does 64
+// per clock (9 us for those tokens on 132 of them), among 37 in all, of which it issues 128 per
+// clock (10 us); with the additions to bins about 65 (18 us). Cut weighs only where a warp has
+// tokens that stay. For few rows the time is that of four launches, each a chain of loads and
+// barriers: 1 to 2 us where a row does not need a kernel, 3 to 5 us where it does, 8 us for choose
+// after a cut.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +26,7 @@
 #include "kernels/cuda/prelude.cuh"
 #include "kernels/cuda/sample_bins.cuh"
 #include "kernels/cuda/sample_block.cuh"
+#include "kernels/cuda/sample_choose.cuh"
 #include "kernels/cuda/sample_row.cuh"
 #include "kernels/cuda/sample_select.cuh"
 
@@ -37,8 +41,6 @@ constexpr int32_t kSplitBlocks = 1024;
 constexpr int kSplitBlocksPerSm = 8;
 constexpr float kFloatInfinity = __builtin_huge_valf();
 
-__device__ int32_t Thread() { return static_cast<int32_t>(threadIdx.x); }
-
 __device__ int32_t RowStatus(const SampleWants& wants, const SampleBest& best) {
   const uint32_t raw = KeyOfRank(best.raw);
   if (raw == kKeyOfNan) return EBB_CUDA_ROW_NAN;
@@ -46,13 +48,6 @@ __device__ int32_t RowStatus(const SampleWants& wants, const SampleBest& best) {
   if (raw == kKeyOfMinusInfinity) return EBB_CUDA_ROW_EMPTY;
   if (wants.token && KeyOfRank(best.allowed) == kKeyOfMinusInfinity) return EBB_CUDA_ROW_EMPTY;
   return EBB_CUDA_ROW_OK;
-}
-
-__device__ Softmax RawSoftmax(const SampleBest& best) { return {LogitOfRank(best.raw), 1.0, 0.0}; }
-
-__device__ Softmax AllowedSoftmax(const SampleBest& best, const EbbCudaSampling& sampling) {
-  return {LogitOfRank(best.allowed), 1.0 / static_cast<double>(sampling.temperature),
-          static_cast<double>(sampling.min_p)};
 }
 
 // Merged over the block's warps.
@@ -96,6 +91,7 @@ __device__ void ClearSums(const SampleParams& params, const SamplePlace& place) 
   if (split == 0 && Thread() == 0) {
     place.scratch->cut_count = 0;
     place.scratch->top_count = 0;
+    place.scratch->mass_past_bins = 0;
   }
   if (!place.wants.cut()) return;
   for (int32_t bin = split * kSplitThreads + Thread(); bin < kBins;
@@ -154,9 +150,9 @@ __global__ void ScanKernel(const SampleParams params) {
       place.scratch->group_keys[split][Thread() / kGroupLanes] = KeyOf(group);
     }
   }
-  const SampleBest best = BlockBest(reinterpret_cast<SampleBest*>(memory),
-                                    {RankOf(nan ? kKeyOfNan : KeyOf(raw), raw_id),
-                                     RankOf(KeyOf(allowed), allowed_id), lowest});
+  const SampleBest best = BlockBest(
+      reinterpret_cast<SampleBest*>(memory),
+      {RankOf(nan ? kKeyOfNan : KeyOf(raw), raw_id), RankOf(KeyOf(allowed), allowed_id), lowest});
   if (Thread() == 0) place.scratch->bests[split] = best;
 }
 
@@ -202,25 +198,36 @@ __device__ void WeighSegments(const SamplePlace& place, const SplitSegments& seg
   }
 }
 
-__device__ void FillBins(SampleHistogram* histogram, const SamplePlace& place,
+__device__ void FillBins(WeighShared* shared, const SamplePlace& place,
                          const SplitSegments& segments, const SampleBins& bins,
                          const Softmax& softmax) {
+  SampleHistogram* const histogram = &shared->histogram;
   histogram->Clear();
   __syncthreads();
+  const MassSums sums = histogram->masses();
+  const bool counts = place.wants.top_k > 0;
+  const bool weighs = place.wants.top_p;
+  Mass past_bins = 0;
   for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
     const SampleSegment segment(place.row, s);
+    Mass masses[kSegmentLoads] = {};
+    if (weighs) {
+#pragma unroll
+      for (int i = 0; i < kSegmentLoads; ++i) masses[i] = softmax.MassOf(segment.allowed(i));
+    }
+    bool crowded = true;
 #pragma unroll
     for (int i = 0; i < kSegmentLoads; ++i) {
       const int bin = bins.BinOf(segment.allowed(i));
-      Mass mass = 0;
-      if (place.wants.top_p && bin >= 0) mass = softmax.MassOf(segment.allowed(i));
-      WarpAdd(bin, mass, [&](int common, Mass sum, int tokens) {
-        atomicAdd(&histogram->counts[common], static_cast<uint32_t>(tokens));
-        if (sum != 0) histogram->masses[common].Add(sum);
+      if (bin < 0) past_bins += masses[i];
+      WarpAdd(bin, masses[i], &crowded, [&](int common, Mass sum, int tokens) {
+        if (counts) atomicAdd(&histogram->counts[common], static_cast<uint32_t>(tokens));
+        if (weighs) sums.Add(common, sum);
       });
     }
   }
-  __syncthreads();
+  past_bins = BlockSum(&shared->exchange, past_bins);
+  if (Thread() == 0 && past_bins != 0) atomicAdd(&place.scratch->mass_past_bins, past_bins);
   histogram->AddTo(place.scratch);
 }
 
@@ -262,8 +269,8 @@ __global__ void WeighKernel(const SampleParams params) {
 
   const SplitSegments segments(params);
   if (wants.cut()) {
-    const SampleBins bins(best, place.sampling.temperature);
-    FillBins(&shared->histogram, place, segments, bins, AllowedSoftmax(best, place.sampling));
+    FillBins(shared, place, segments, SampleBins(best, place),
+             AllowedSoftmax(best, place.sampling));
   } else if (wants.drawn) {
     WeighSegments(place, segments, AllowedSoftmax(best, place.sampling));
   }
@@ -276,24 +283,34 @@ __global__ void WeighKernel(const SampleParams params) {
 
 // ---- cut
 
-// The masses of the split's segments, of the tokens that surely stay; and the list of the undecided.
+// The masses of the split's segments, of the tokens that surely stay; and the list of the
+// undecided.
 __device__ void CutSegments(const SamplePlace& place, const SplitSegments& segments,
                             const SampleCutPlan& plan) {
   SampleScratch* const scratch = place.scratch;
-  const SampleBins bins(scratch->best, place.sampling.temperature);
+  const SampleBins bins(scratch->best, place);
   const Softmax softmax = AllowedSoftmax(scratch->best, place.sampling);
   for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
     const SampleSegment segment(place.row, s);
-    Mass sum = 0;
+    int places[kSegmentLoads];
+    bool any_sure = false;
 #pragma unroll
     for (int i = 0; i < kSegmentLoads; ++i) {
       const float logit = segment.allowed(i);
-      const int bin = bins.BinOf(logit);
-      if (bin >= 0 && bin < plan.sure) sum += softmax.KeptMassOf(logit);
+      places[i] = bins.BinOf(logit);
+      any_sure |= places[i] >= 0 && places[i] < plan.sure;
       WarpAppend(scratch->cut_list, kCutPlaces, &scratch->cut_count,
-                 RankOf(KeyOf(logit), segment.id(i)), plan.Undecided(bin));
+                 RankOf(KeyOf(logit), segment.id(i)), plan.Undecided(places[i]));
     }
-    sum = WarpSum(sum);
+    Mass sum = 0;
+    if (__any_sync(kWholeWarp, any_sure ? 1 : 0) != 0) {
+#pragma unroll
+      for (int i = 0; i < kSegmentLoads; ++i) {
+        const Mass mass = softmax.KeptMassOf(segment.allowed(i));
+        if (places[i] >= 0 && places[i] < plan.sure) sum += mass;
+      }
+      sum = WarpSum(sum);
+    }
     if (LaneOfThread() == 0) place.segment_masses[s] = sum;
   }
 }
@@ -332,96 +349,6 @@ __global__ void CutKernel(const SampleParams params) {
 
 // ---- choose
 
-// The list of the scratch memory, in shared memory, as far as it fits.
-__device__ void LoadList(ChooseShared* shared, const Mass* list, int32_t count) {
-  for (int32_t i = Thread(); i < count; i += kChooseThreads) shared->list[i] = list[i];
-  __syncthreads();
-}
-
-// Decides which of the undecided tokens stay, adds them to the segments, and gives the cut.
-template <typename Undecided>
-__device__ Mass CutAndAdd(ChooseShared* shared, const SamplePlace& place, const SampleBins& bins,
-                          const Softmax& softmax, const Undecided& undecided) {
-  const Mass cut = FindCut(shared, place.scratch->plan, place.wants, place.sampling.top_p, bins,
-                           softmax, undecided);
-  undecided([&](Mass rank, bool wanted) {
-    const bool stays = wanted && rank >= cut;
-    WarpAdd(stays ? IdOfRank(rank) / kSegmentTokens : -1,
-            stays ? softmax.KeptMassOf(LogitOfRank(rank)) : 0,
-            [&](int segment, Mass sum, int) { shared->segments()[segment].Add(sum); });
-  });
-  __syncthreads();
-  return cut;
-}
-
-__device__ Mass CutRow(ChooseShared* shared, const SampleParams& params, const SamplePlace& place,
-                       const Softmax& softmax) {
-  const SampleScratch* const scratch = place.scratch;
-  const SampleBins bins(scratch->best, place.sampling.temperature);
-  if (scratch->cut_count <= kCutPlaces) {
-    LoadList(shared, scratch->cut_list, scratch->cut_count);
-    const ListedTokens listed = {shared, scratch->cut_count};
-    return CutAndAdd(shared, place, bins, softmax,
-                     [&](const auto& visit) { listed.ForEach(visit); });
-  }
-  const SampleCutPlan& plan = scratch->plan;
-  const RowTokens tokens = {place.row, params.segments};
-  return CutAndAdd(shared, place, bins, softmax, [&](const auto& visit) {
-    tokens.ForEach([&](int32_t id, float, float allowed) {
-      visit(RankOf(KeyOf(allowed), id), plan.Undecided(bins.BinOf(allowed)));
-    });
-  });
-}
-
-__device__ int32_t Draw(ChooseShared* shared, const SampleParams& params,
-                        const SamplePlace& place) {
-  for (int32_t s = Thread(); s < params.segments; s += kChooseThreads) {
-    shared->segments()[s].Set(place.segment_masses[s]);
-  }
-  __syncthreads();
-  const Softmax softmax = AllowedSoftmax(place.scratch->best, place.sampling);
-  const Mass cut = place.wants.cut() ? CutRow(shared, params, place, softmax) : 0;
-  return DrawInOrder(shared, place.row, params.segments, place.sampling.unit,
-                     [&](int32_t id, float logit) {
-                       if (RankOf(KeyOf(logit), id) < cut) return Mass{0};
-                       return softmax.KeptMassOf(logit);
-                     });
-}
-
-// The most likely tokens of the raw logits.
-__device__ void WriteTop(ChooseShared* shared, const SampleParams& params, const SamplePlace& place,
-                         double log_total, EbbCudaSampled* out) {
-  const SampleScratch* const scratch = place.scratch;
-  const int32_t count = place.wants.top_count;
-  __syncthreads();  // The list has served.
-  int32_t listed = scratch->top_count;
-  if (listed <= kTopPlaces) {
-    LoadList(shared, scratch->top_list, listed);
-  } else {
-    // Of more than a thousand nearly equal logits, exactly those that are wanted.
-    const RowTokens tokens = {place.row, params.segments};
-    const Mass cut = FindRank(shared, static_cast<Mass>(count), [&](const auto& visit) {
-      tokens.ForEach([&](int32_t id, float logit, float) {
-        const uint32_t key = KeyOf(logit);
-        visit(RankOf(key, id), key >= scratch->top_bound && id < place.row.vocabulary ? 1 : 0);
-      });
-    });
-    if (Thread() == 0) shared->list_count = 0;
-    __syncthreads();
-    tokens.ForEach([&](int32_t id, float logit, float) {
-      const Mass rank = RankOf(KeyOf(logit), id);
-      if (rank < cut) return;
-      if (id < place.row.vocabulary) shared->list[atomicAdd(&shared->list_count, 1)] = rank;
-    });
-    __syncthreads();
-    listed = count;
-  }
-  WriteLargest(shared, listed, count, [&](int32_t at, Mass rank) {
-    out->top_ids[at] = IdOfRank(rank);
-    out->top_logprobs[at] = static_cast<float>(LogitOfRank(rank) - log_total);
-  });
-}
-
 EBB_LAUNCH_BOUNDS(kChooseThreads, 1)
 __global__ void ChooseKernel(const SampleParams params) {
   EBB_DYNAMIC_SHARED(memory);
@@ -442,7 +369,7 @@ __global__ void ChooseKernel(const SampleParams params) {
 
   int32_t token = -1;
   if (wants.token) {
-    token = wants.drawn ? Draw(shared, params, place) : IdOfRank(scratch->best.allowed);
+    token = wants.drawn ? DrawToken(shared, params, place) : IdOfRank(scratch->best.allowed);
     if (Thread() == 0) out->token_id = token;
   }
   if (!wants.logprobs()) return;
@@ -453,8 +380,7 @@ __global__ void ChooseKernel(const SampleParams params) {
     const float* const logits = place.row.logits;
     if (wants.token_logprob) out->logprob = static_cast<float>(logits[token] - log_total);
     if (wants.target_logprob) {
-      out->target_logprob =
-          static_cast<float>(logits[place.sampling.target_id] - log_total);
+      out->target_logprob = static_cast<float>(logits[place.sampling.target_id] - log_total);
     }
     out->top_count = wants.top_count;
   }
@@ -463,7 +389,9 @@ __global__ void ChooseKernel(const SampleParams params) {
 
 // ---- host
 
-int32_t SegmentsOf(int32_t vocabulary) { return (vocabulary + kSegmentTokens - 1) / kSegmentTokens; }
+int32_t SegmentsOf(int32_t vocabulary) {
+  return (vocabulary + kSegmentTokens - 1) / kSegmentTokens;
+}
 
 int64_t RowBytes(int32_t vocabulary) {
   constexpr int64_t kAlignment = 256;
@@ -488,15 +416,15 @@ int32_t LaunchRows(EbbCudaStream* stream, const EbbCudaSample& op) {
 
   const dim3 grid(static_cast<unsigned>(params.splits), static_cast<unsigned>(op.rows));
   const dim3 block(kSplitThreads);
-  int32_t code = LaunchKernel(ScanKernel, grid, block, kSplitWarps * sizeof(SampleBest), stream,
-                              params);
+  int32_t code =
+      LaunchKernel(ScanKernel, grid, block, kSplitWarps * sizeof(SampleBest), stream, params);
   if (code != EBB_CUDA_OK) return code;
   code = LaunchKernel(WeighKernel, grid, block, sizeof(WeighShared), stream, params);
   if (code != EBB_CUDA_OK) return code;
   code = LaunchKernel(CutKernel, grid, block, sizeof(SampleCutFinder::Shared), stream, params);
   if (code != EBB_CUDA_OK) return code;
   const size_t choose_bytes =
-      sizeof(ChooseShared) + static_cast<size_t>(params.segments) * sizeof(MassSum);
+      sizeof(ChooseShared) + static_cast<size_t>(params.segments) * sizeof(Mass);
   return LaunchKernel(ChooseKernel, dim3(static_cast<unsigned>(op.rows)), dim3(kChooseThreads),
                       choose_bytes, stream, params);
 }

@@ -4,10 +4,10 @@
 //          [..][....][....][....][....][....][...          counts and masses, of the whole row
 //          |-- sure: stay --|undecided|-- sure: go --|
 //
-// The bins are of equal width and reach as far as logits, or masses above 0, do. The cut of top_k
-// or top_p falls in one bin, and only its tokens are then compared one by one: a few, but where
-// thousands of logits are (nearly) equal. With both filters on, what top_p takes a share of depends
-// on the tokens that top_k keeps of its bin; so the bin of its cut is known as a narrow range.
+// The bins are of equal width and reach as far as the cut may be. It falls in one of them, and only
+// the tokens of that one are then compared one by one: a few, but where thousands of logits are
+// (nearly) equal. With both filters on, what top_p takes a share of depends on the tokens that
+// top_k keeps of its bin; so the bin of top_p's cut is then known as a narrow range.
 #pragma once
 
 #include <cstdint>
@@ -23,40 +23,49 @@ struct SampleBins {
   float half_span;
   float scale;
 
-  __device__ SampleBins(const SampleBest& best, float temperature) {
+  __device__ SampleBins(const SampleBest& best, const SamplePlace& place) {
+    const EbbCudaSampling& sampling = place.sampling;
+    // exp(-reach) * kMassOfOne is less than 1: further down no token has any mass.
+    float reach = 31.0f;
+    if (place.wants.top_k == 0) {
+      // Tokens of at most (1 - top_p) / vocabulary of the best one's weight together weigh less
+      // than what top_p drops. A hundredth of a nat for all that is rounded, in floats or up.
+      const float tail = logf(static_cast<float>(place.row.vocabulary) / (1.0f - sampling.top_p));
+      reach = fminf(reach, tail + 0.01f);
+    }
     half_max = 0.5f * LogitOfRank(best.allowed);
-    // 32 temperatures below the largest logit no token has any mass.
-    half_span = fmaxf(fminf(16.0f * temperature, fmaf(best.lowest, -0.5f, half_max)), 1e-30f);
+    const float lowest = fmaf(best.lowest, -0.5f, half_max);
+    half_span = fmaxf(fminf(0.5f * reach * sampling.temperature, lowest), 1e-30f);
     scale = static_cast<float>(kBins - 1) / half_span;
   }
 
-  // -1: the logit has no mass.
-  __device__ int BinOf(float logit) const {
+  // -1: past the bins.
+  __device__ __forceinline__ int BinOf(float logit) const {
     const float half_distance = fmaf(logit, -0.5f, half_max);
     if (!(half_distance <= half_span)) return -1;
     // The sum's last bits are the rounded product, at most kBins - 1.
-    const float rounded = fmaf(half_distance, scale, 8388608.0f);
+    const float rounded = fmaf(half_distance, scale, 0x1p23f);
     return static_cast<int>(__float_as_uint(rounded) & 0x7FFFFFu);
   }
 };
 
 // A block's part of a row's bins.
 struct SampleHistogram {
-  MassSum masses[kBins];
+  uint32_t mass_words[2 * kBins];
   uint32_t counts[kBins];
 
+  __device__ MassSums masses() { return {mass_words, kBins}; }
   __device__ void Clear() {
-    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSplitThreads) {
-      masses[bin] = {0, 0};
+    for (int bin = Thread(); bin < kBins; bin += kSplitThreads) {
+      masses().Set(bin, 0);
       counts[bin] = 0;
     }
   }
-  __device__ void AddTo(SampleScratch* scratch) const {
-    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSplitThreads) {
-      if (counts[bin] == 0) continue;
-      atomicAdd(&scratch->bin_counts[bin], counts[bin]);
-      const Mass mass = masses[bin].value();
+  __device__ void AddTo(SampleScratch* scratch) {
+    for (int bin = Thread(); bin < kBins; bin += kSplitThreads) {
+      const Mass mass = masses().at(bin);
       if (mass != 0) atomicAdd(&scratch->bin_masses[bin], mass);
+      if (counts[bin] != 0) atomicAdd(&scratch->bin_counts[bin], counts[bin]);
     }
   }
 };
@@ -70,8 +79,9 @@ class SampleCutFinder {
     Mass mass_of_k_bin;
   };
 
-  __device__ SampleCutFinder(Shared* shared, const SampleScratch* scratch) : shared_(shared) {
-    first_ = static_cast<int>(threadIdx.x) * kOwn;
+  __device__ SampleCutFinder(Shared* shared, const SampleScratch* scratch)
+      : shared_(shared), mass_past_bins_(scratch->mass_past_bins) {
+    first_ = Thread() * kOwn;
     Mass own_mass = 0;
     Mass own_count = 0;
 #pragma unroll
@@ -88,7 +98,7 @@ class SampleCutFinder {
   __device__ SampleCutPlan Find(const SampleWants& wants, float top_p) {
     SampleCutPlan* const plan = &shared_->plan;
     if (threadIdx.x == 0) {
-      *plan = {mass_.total, 0, kBins, 0, kBins, -1, kBins};
+      *plan = {mass_.total + mass_past_bins_, 0, kBins, 0, kBins, -1, kBins};
       shared_->mass_of_k_bin = 0;
     }
     __syncthreads();
@@ -139,6 +149,7 @@ class SampleCutFinder {
   }
 
   Shared* const shared_;
+  const Mass mass_past_bins_;
   int first_;
   Mass masses_[kOwn];
   uint32_t counts_[kOwn];

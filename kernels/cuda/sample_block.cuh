@@ -1,6 +1,6 @@
 // What the sampling kernels are made of: keys, masses, and what warps and blocks do together.
 //
-// Every sum is over integers: a token's weight is a fixed-point number, exp(..) * 2^43 of at most
+// Every sum is over integers: a token's weight is a fixed-point number, exp(..) * 2^43, of at most
 // 2^20 tokens, so that no sum overflows and none depends on the order in which threads add. A row's
 // answer is therefore the same bits in every run, whatever the number of blocks or other rows.
 #pragma once
@@ -17,7 +17,8 @@ using Mass = unsigned long long;
 constexpr int kWarpLanes = 32;
 constexpr unsigned kWholeWarp = 0xFFFFFFFFu;
 constexpr int kWarpsMax = 32;
-constexpr double kMassOfOne = 8796093022208.0;  // 2^43: the weight of the most likely token.
+constexpr int kMassBits = 43;
+constexpr double kMassOfOne = 0x1p43;  // The weight of the most likely token.
 
 // Keys are logits as integers of the same order; -0 has the key of 0.
 constexpr uint32_t kKeyOfMinusInfinity = 0x007FFFFFu;
@@ -49,25 +50,50 @@ __device__ inline int32_t IdOfRank(Mass rank) {
   return static_cast<int32_t>(0xFFFFFFFFu - static_cast<uint32_t>(rank));
 }
 
-// exp((logit - max) / temperature), in double as model/sampler.cc has it.
+// 2^x * kMassOfOne for x in [-kExponentMax, 0], to 2^-50 of itself, and exactly for 0. Without a
+// branch, so that several are under way in a thread.
+constexpr double kExponentMax = 45.0;
+__device__ __forceinline__ double ScaledExp2(double x) {
+  // 2^f - 1 = f * (c[0] + c[1] f + ..) for f in [-0.5, 0.5], interpolated at Chebyshev's points.
+  constexpr double c[] = {0x1.62e42fefa39f7p-1,  0x1.ebfbdff82c590p-3,  0x1.c6b08d7044119p-5,
+                          0x1.3b2ab6fba385fp-7,  0x1.5d87fe908f88ap-10, 0x1.4309130378460p-13,
+                          0x1.ffcb76789860fp-17, 0x1.62bfe46117445p-20, 0x1.b6571de2f2351p-24,
+                          0x1.e5e9f548e5725p-28};
+  constexpr double kToInteger = 0x1.8p52;  // The sum's last bits are x, rounded to an integer.
+  const double rounded = x + kToInteger;
+  const double fraction = x - (rounded - kToInteger);
+  double power = c[9];
+#pragma unroll
+  for (int i = 8; i >= 0; --i) power = fma(power, fraction, c[i]);
+  power = fma(power, fraction, 1.0);
+  const uint64_t exponent = static_cast<uint64_t>(__double_as_longlong(rounded)) + kMassBits;
+  const uint64_t bits = static_cast<uint64_t>(__double_as_longlong(power)) + (exponent << 52);
+  return __longlong_as_double(static_cast<long long>(bits));
+}
+
+// exp((logit - max) / temperature) in fixed point.
 struct Softmax {
   double max;
-  double inverse_temperature;
-  double min_weight;  // min_p
+  double scale;     // log2(e) / temperature
+  double min_mass;  // Of min_p.
 
-  __device__ double WeightOf(float logit) const {
-    const double x = (static_cast<double>(logit) - max) * inverse_temperature;
-    return x < -31.0 ? 0.0 : exp(x);  // exp(-31) is less than half of the smallest mass.
-  }
-  __device__ Mass MassOf(float logit) const { return ToMass(WeightOf(logit)); }
+  __device__ Softmax(float max, double temperature, float min_p)
+      : max(max), scale(kLog2E / temperature), min_mass(min_p * kMassOfOne) {}
+
+  __device__ __forceinline__ Mass MassOf(float logit) const { return FloorToInteger(Of(logit)); }
   // None for what min_p drops.
-  __device__ Mass KeptMassOf(float logit) const {
-    const double weight = WeightOf(logit);
-    return weight < min_weight ? 0 : ToMass(weight);
+  __device__ __forceinline__ Mass KeptMassOf(float logit) const {
+    const double mass = Of(logit);
+    return mass < min_mass ? 0 : FloorToInteger(mass);
   }
 
  private:
-  __device__ static Mass ToMass(double weight) { return FloorOfProduct(weight, kMassOfOne); }
+  static constexpr double kLog2E = 1.4426950408889634;
+
+  __device__ __forceinline__ double Of(float logit) const {
+    const double x = (static_cast<double>(logit) - max) * scale;
+    return ScaledExp2(fmax(x, -kExponentMax));  // 2^-45 is less than the smallest mass.
+  }
 };
 
 // The mass that reaches `share` of `total`.
@@ -77,28 +103,34 @@ __device__ inline Mass ShareOf(float share, Mass total) {
   return mass < 1 ? 1 : min(mass, total);
 }
 
-// A mass to which threads add in shared memory. It is in two words because the device adds to words
-// there at once, but to longer numbers by trying until no other thread comes between.
-struct MassSum {
-  uint32_t low;
-  uint32_t high;
+// Masses to which threads add in shared memory. They are in two words because the device adds to
+// words there at once, but to longer numbers by trying until no other thread comes between.
+class MassSums {
+ public:
+  // Over 2 * count words of shared memory.
+  __device__ MassSums(uint32_t* words, int32_t count) : low_(words), high_(words + count) {}
 
-  __device__ Mass value() const { return static_cast<Mass>(high) << 32 | low; }
-  __device__ void Set(Mass mass) {
-    low = static_cast<uint32_t>(mass);
-    high = static_cast<uint32_t>(mass >> 32);
+  __device__ Mass at(int i) const { return static_cast<Mass>(high_[i]) << 32 | low_[i]; }
+  __device__ void Set(int i, Mass mass) const {
+    low_[i] = static_cast<uint32_t>(mass);
+    high_[i] = static_cast<uint32_t>(mass >> 32);
   }
   // Beside other threads that add.
-  __device__ void Add(Mass mass) {
+  __device__ __forceinline__ void Add(int i, Mass mass) const {
     const uint32_t add = static_cast<uint32_t>(mass);
-    const uint32_t sum = atomicAdd(&low, add) + add;
+    const uint32_t sum = atomicAdd(&low_[i], add) + add;
     const uint32_t carried = static_cast<uint32_t>(mass >> 32) + (sum < add ? 1 : 0);
-    if (carried != 0) atomicAdd(&high, carried);
+    if (carried != 0) atomicAdd(&high_[i], carried);
   }
+
+ private:
+  uint32_t* low_;
+  uint32_t* high_;
 };
 
 // ---- one warp
 
+__device__ inline int32_t Thread() { return static_cast<int32_t>(threadIdx.x); }
 __device__ inline int LaneOfThread() { return static_cast<int>(threadIdx.x) % kWarpLanes; }
 __device__ inline int WarpOfThread() { return static_cast<int>(threadIdx.x) / kWarpLanes; }
 __device__ inline int WarpsOfBlock() { return static_cast<int>(blockDim.x) / kWarpLanes; }
@@ -136,19 +168,22 @@ __device__ inline float WarpMin(float value) {
 }
 
 // Calls add(bin, mass, tokens) so that each lane's mass, of one token, comes to its bin; lanes with
-// a negative bin add nothing. Where many lanes have the same bin they add together.
+// a negative bin add nothing. Where many lanes have the same bin they add together: a crowd is
+// looked for as long as *crowded is set, which then says whether there was one.
 template <typename AddToBin>
-__device__ inline void WarpAdd(int bin, Mass mass, const AddToBin& add) {
+__device__ __forceinline__ void WarpAdd(int bin, Mass mass, bool* crowded, const AddToBin& add) {
   constexpr int kCrowd = 8;
-  const unsigned adding = __ballot_sync(kWholeWarp, bin >= 0 ? 1 : 0);
-  if (adding == 0) return;
-  const int common = __shfl_sync(kWholeWarp, bin, __ffs(static_cast<int>(adding)) - 1);
-  const unsigned same = __ballot_sync(kWholeWarp, bin == common ? 1 : 0);
-  const int crowd = __popc(same);
-  if (crowd >= kCrowd) {
-    const Mass sum = WarpSum(bin == common ? mass : 0);
-    if (LaneOfThread() == 0) add(common, sum, crowd);
-    if (bin == common) return;
+  if (*crowded) {
+    const unsigned adding = __ballot_sync(kWholeWarp, bin >= 0 ? 1 : 0);
+    if (adding == 0) return;
+    const int common = __shfl_sync(kWholeWarp, bin, __ffs(static_cast<int>(adding)) - 1);
+    const int crowd = __popc(__ballot_sync(kWholeWarp, bin == common ? 1 : 0));
+    *crowded = crowd >= kCrowd;
+    if (*crowded) {
+      const Mass sum = WarpSum(bin == common ? mass : 0);
+      if (LaneOfThread() == 0) add(common, sum, crowd);
+      if (bin == common) return;
+    }
   }
   if (bin >= 0) add(bin, mass, 1);
 }

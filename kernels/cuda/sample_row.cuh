@@ -63,6 +63,7 @@ struct SampleScratch {
   uint32_t top_bound;           // A raw key that at least top_count tokens reach, and few more.
   Mass raw_masses[kSplitsMax];  // Of the raw distribution.
   Mass bin_masses[kBins];
+  Mass mass_past_bins;
   uint32_t bin_counts[kBins];
   // Of the cut.
   SampleCutPlan plan;
@@ -97,8 +98,8 @@ struct SampleWants {
         target_logprob(sampling.target_id >= 0 && sampling.target_id < vocabulary),
         top_p(drawn && sampling.top_p < 1),
         top_k(drawn && sampling.top_k > 0 && sampling.top_k < vocabulary ? sampling.top_k : 0) {
-    top_count = max(token_logprob ? sampling.top_count : 0,
-                    target_logprob ? sampling.target_top_count : 0);
+    top_count =
+        max(token_logprob ? sampling.top_count : 0, target_logprob ? sampling.target_top_count : 0);
     top_count = min(top_count, min(EBB_CUDA_TOP_MAX, vocabulary));
   }
 
@@ -135,6 +136,14 @@ struct SamplePlace {
   }
 };
 
+__device__ inline Softmax RawSoftmax(const SampleBest& best) {
+  return Softmax(LogitOfRank(best.raw), 1.0, 0);
+}
+
+__device__ inline Softmax AllowedSoftmax(const SampleBest& best, const EbbCudaSampling& sampling) {
+  return Softmax(LogitOfRank(best.allowed), sampling.temperature, sampling.min_p);
+}
+
 // A warp's view of 256 adjacent tokens: each lane has every 32nd of them.
 struct SampleSegment {
   float logits[kSegmentLoads];  // -infinity past the row's end.
@@ -143,9 +152,11 @@ struct SampleSegment {
 
   __device__ __forceinline__ SampleSegment(const SampleRow& row, int32_t segment)
       : first_id(segment * kSegmentTokens + LaneOfThread()), banned(0) {
+    const float* const from = row.logits + first_id;
+    const int32_t left = row.vocabulary - first_id;
 #pragma unroll
     for (int i = 0; i < kSegmentLoads; ++i) {
-      logits[i] = id(i) < row.vocabulary ? row.logits[id(i)] : MinusInfinity();
+      logits[i] = i * kWarpLanes < left ? from[i * kWarpLanes] : MinusInfinity();
     }
     if (row.banned_words == nullptr) return;
     static_assert(kWarpLanes == 32);  // The tokens of one load share a word.

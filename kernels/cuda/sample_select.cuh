@@ -1,5 +1,5 @@
-// Choosing among a row's tokens, one block for a row: which of the undecided ones stay, the token at
-// which the mass summed in the order of ids passes a number, and the most likely ones.
+// Choosing among a row's tokens, one block for a row: which of the undecided ones stay, the token
+// at which the mass summed in the order of ids passes a number, and the most likely ones.
 //
 // The undecided tokens are in a list, where it has a place for each of them; else the row is read
 // again and again. What is found is the same. All functions are for the whole block together.
@@ -18,14 +18,17 @@ static_assert(kChooseThreads >= kDigits && kChooseThreads >= kSegmentTokens);
 // A block's shared memory; the masses of all segments follow it.
 struct ChooseShared {
   Mass list[kCutPlaces];  // Ranks.
-  MassSum digits[kDigits];
+  uint32_t digit_words[2 * kDigits];
   BlockExchange exchange;
   // Found by one thread for all.
   Mass found_needed;
   int32_t found_at;
   int32_t list_count;
 
-  __device__ MassSum* segments() { return reinterpret_cast<MassSum*>(this + 1); }
+  __device__ MassSums digits() { return {digit_words, kDigits}; }
+  __device__ MassSums segments(int32_t count) {
+    return {reinterpret_cast<uint32_t*>(this + 1), count};
+  }
 };
 
 // Tokens in the shared list. Calls visit(rank, true) once for each of them, and visit(0, false)
@@ -37,13 +40,13 @@ struct ListedTokens {
   template <typename Visit>
   __device__ void ForEach(const Visit& visit) const {
     for (int32_t begin = 0; begin < count; begin += kChooseThreads) {
-      const int32_t i = begin + static_cast<int32_t>(threadIdx.x);
+      const int32_t i = begin + Thread();
       visit(i < count ? shared->list[i] : 0, i < count);
     }
   }
 };
 
-// Tokens of a row; takes(rank, bin) says which.
+// All tokens of a row.
 struct RowTokens {
   SampleRow row;
   int32_t segments;
@@ -67,7 +70,7 @@ struct RowTokens {
 // REQUIRES: 1 <= target <= the mass of all tokens.
 template <typename ForEach>
 __device__ inline Mass FindRank(ChooseShared* shared, Mass target, const ForEach& for_each) {
-  const int thread = static_cast<int>(threadIdx.x);
+  const int thread = Thread();
   Mass found = 0;
   Mass known_bits = 0;
   for (int shift = 56; shift >= 0; shift -= 8) {
@@ -77,17 +80,18 @@ __device__ inline Mass FindRank(ChooseShared* shared, Mass target, const ForEach
       known_bits |= digit_bits;
       continue;
     }
-    if (thread < kDigits) shared->digits[thread] = {0, 0};
+    if (thread < kDigits) shared->digits().Set(thread, 0);
     __syncthreads();
+    bool crowded = true;
     for_each([&](Mass rank, Mass mass) {
       const bool counts = mass != 0 && (rank & known_bits) == found;
-      WarpAdd(counts ? static_cast<int>(rank >> shift & (kDigits - 1)) : -1, mass,
-              [&](int digit, Mass sum, int) { shared->digits[digit].Add(sum); });
+      WarpAdd(counts ? static_cast<int>(rank >> shift & (kDigits - 1)) : -1, mass, &crowded,
+              [&](int digit, Mass sum, int) { shared->digits().Add(digit, sum); });
     });
     __syncthreads();
     // The largest digit in thread 0.
     const int digit = kDigits - 1 - thread;
-    const Mass own = thread < kDigits ? shared->digits[digit].value() : 0;
+    const Mass own = thread < kDigits ? shared->digits().at(digit) : 0;
     const Mass before = BlockScan(&shared->exchange, own).before;
     if (before < target && target <= before + own) {
       shared->found_at = digit;
@@ -140,20 +144,20 @@ template <typename MassOfToken>
 __device__ inline int32_t DrawInOrder(ChooseShared* shared, const SampleRow& row,
                                       int32_t segment_count, double unit,
                                       const MassOfToken& mass_of) {
-  const int32_t thread = static_cast<int32_t>(threadIdx.x);
-  const MassSum* const segments = shared->segments();
+  const int32_t thread = Thread();
+  const MassSums segments = shared->segments(segment_count);
   const int32_t each = (segment_count + kChooseThreads - 1) / kChooseThreads;
   const int32_t first = min(thread * each, segment_count);
   const int32_t last = min(first + each, segment_count);
   Mass own = 0;
-  for (int32_t s = first; s < last; ++s) own += segments[s].value();
+  for (int32_t s = first; s < last; ++s) own += segments.at(s);
   const Scanned scanned = BlockScan(&shared->exchange, own);
-  const Mass target = min(static_cast<Mass>(unit * static_cast<double>(scanned.total)),
-                          scanned.total - 1);
+  const Mass target =
+      min(static_cast<Mass>(unit * static_cast<double>(scanned.total)), scanned.total - 1);
   if (scanned.before <= target && target < scanned.before + own) {
     Mass before = scanned.before;
     int32_t s = first;
-    while (before + segments[s].value() <= target) before += segments[s++].value();
+    while (before + segments.at(s) <= target) before += segments.at(s++);
     shared->found_at = s;
     shared->found_needed = target - before;
   }
@@ -176,7 +180,7 @@ __device__ inline int32_t DrawInOrder(ChooseShared* shared, const SampleRow& row
 template <typename Write>
 __device__ inline void WriteLargest(const ChooseShared* shared, int32_t list_count, int32_t count,
                                     const Write& write) {
-  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < list_count; i += kChooseThreads) {
+  for (int32_t i = Thread(); i < list_count; i += kChooseThreads) {
     const Mass own = shared->list[i];
     int32_t place = 0;
     for (int32_t j = 0; j < list_count && place < count; ++j) {
