@@ -117,6 +117,9 @@ CudaStepLayout CudaStepPlanner::LayOutSizes(CudaStepSizes sizes) const {
   layout.lists = places.Take<int32_t>(sizes.list_entries);
   layout.staging_bytes = places.end();
   layout.sampled = places.Take<EbbCudaSampled>(sizes.logits_rows);
+  layout.sample_scratch_bytes =
+      model_->device()->api().sample_scratch_bytes(sizes.logits_rows, config().vocab);
+  layout.sample_scratch = places.Take<uint8_t>(layout.sample_scratch_bytes);
   layout.pass = places.end();
   layout.total_bytes =
       layout.pass + model_->WorkspaceBytes(

@@ -1,7 +1,8 @@
 // CudaStepLayout: where everything of a step lies in its lane's workspace.
 //
 //   workspace                                                        (256-byte aligned parts)
-//   [ ids | positions | .. | sampling | lists ][ sampled ][ the model's pass ............ ]
+//   [ ids | positions | .. | sampling | lists ][ sampled | sample_scratch ][ the model's pass
+//   ............ ]
 //     staging: one copy from pinned memory       back       activations, logits, scratch
 //
 // Decode steps are padded to a bucket of rows, and everything here follows from the bucket: a graph
@@ -57,7 +58,9 @@ struct CudaStepLayout {
   int64_t lists = 0;            // int32 [list_entries]
   int64_t staging_bytes = 0;    // All of the above.
   int64_t sampled = 0;          // EbbCudaSampled [logits_rows]
-  int64_t pass = 0;             // The model's workspace.
+  int64_t sample_scratch = 0;   // Of the choice of tokens.
+  int64_t sample_scratch_bytes = 0;
+  int64_t pass = 0;  // The model's workspace.
   int64_t total_bytes = 0;
 };
 

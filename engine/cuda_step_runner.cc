@@ -187,6 +187,8 @@ absl::Status CudaStepRunner::QueuePass(Lane lane, const CudaStepLayout& layout, 
   sample.sampling = reinterpret_cast<const EbbCudaSampling*>(base + layout.sampling);
   sample.banned = ints(layout.lists);
   sample.out = reinterpret_cast<EbbCudaSampled*>(base + layout.sampled);
+  sample.scratch = base + layout.sample_scratch;
+  sample.scratch_bytes = layout.sample_scratch_bytes;
   sample.rows = layout.sizes.logits_rows;
   sample.vocabulary = planner_.config().vocab;
   return Check(device_->api().sample(pass.stream, &sample), "sample");

@@ -255,35 +255,56 @@ class KernelBench {
     }
   }
 
+  // The whole logits of a row are read once at least; all rows want the same.
   void Sample(int32_t rows) {
-    for (const bool greedy : {true, false}) {
-      const std::string name = absl::StrCat("sample rows=", rows, greedy ? " greedy" : " top_p");
-      if (!report_->Wants(name)) continue;
-      const int64_t bytes = int64_t{4} * rows * shape_.vocab;
-      const int32_t copies = std::min(CopiesOf(bytes), 16);
-      const CudaBuffer logits = gpu_->Random(bytes * copies, 8);
-      EbbCudaSampling one = {};
-      one.unit = 0.37;
-      one.temperature = greedy ? 0.0f : 0.8f;
-      one.top_p = greedy ? 1.0f : 0.9f;
-      one.top_count = -1;
-      one.target_id = -1;
-      one.sample = 1;
-      const CudaBuffer sampling =
-          gpu_->Upload(std::vector<EbbCudaSampling>(static_cast<size_t>(rows), one));
-      const CudaBuffer banned = gpu_->Upload(std::vector<int32_t>{0});
-      const CudaBuffer out = gpu_->Alloc(static_cast<int64_t>(sizeof(EbbCudaSampled)) * rows);
-      Add(name, copies, static_cast<double>(bytes), 0, [&](int32_t copy) {
-        EbbCudaSample op = {};
-        op.logits = logits.As<float>() + int64_t{copy} * rows * shape_.vocab;
-        op.sampling = sampling.As<EbbCudaSampling>();
-        op.banned = banned.As<int32_t>();
-        op.out = out.As<EbbCudaSampled>();
-        op.rows = rows;
-        op.vocabulary = shape_.vocab;
-        gpu_->Check(gpu_->api().sample(gpu_->stream(), &op));
-      });
+    EbbCudaSampling greedy = {};
+    greedy.unit = 0.37;
+    greedy.top_p = 1;
+    greedy.top_count = -1;
+    greedy.target_id = -1;
+    greedy.sample = 1;
+    EbbCudaSampling drawn = greedy;
+    drawn.temperature = 0.8f;
+    EbbCudaSampling top_p = drawn;
+    top_p.top_p = 0.9f;
+    EbbCudaSampling top_k = drawn;
+    top_k.top_k = 40;
+    EbbCudaSampling both = top_p;
+    both.top_k = 40;
+    EbbCudaSampling logprobs = greedy;
+    logprobs.top_count = 20;
+    const struct {
+      const char* name;
+      EbbCudaSampling sampling;
+    } cases[] = {{"greedy", greedy}, {"temperature", drawn},    {"top_p", top_p},
+                 {"top_k", top_k},   {"top_k and top_p", both}, {"logprobs", logprobs}};
+    for (const auto& [name, sampling] : cases) {
+      SampleRows(absl::StrCat("sample rows=", rows, " ", name), rows, sampling);
     }
+  }
+
+  void SampleRows(const std::string& name, int32_t rows, const EbbCudaSampling& one) {
+    if (!report_->Wants(name)) return;
+    const int64_t bytes = int64_t{4} * rows * shape_.vocab;
+    const int32_t copies = std::min(CopiesOf(bytes), 16);
+    const CudaBuffer logits = gpu_->Random(bytes * copies, 8);
+    const CudaBuffer sampling =
+        gpu_->Upload(std::vector<EbbCudaSampling>(static_cast<size_t>(rows), one));
+    const CudaBuffer banned = gpu_->Upload(std::vector<int32_t>{0});
+    const CudaBuffer out = gpu_->Alloc(static_cast<int64_t>(sizeof(EbbCudaSampled)) * rows);
+    const CudaBuffer scratch = gpu_->Alloc(gpu_->api().sample_scratch_bytes(rows, shape_.vocab));
+    Add(name, copies, static_cast<double>(bytes), 0, [&](int32_t copy) {
+      EbbCudaSample op = {};
+      op.logits = logits.As<float>() + int64_t{copy} * rows * shape_.vocab;
+      op.sampling = sampling.As<EbbCudaSampling>();
+      op.banned = banned.As<int32_t>();
+      op.out = out.As<EbbCudaSampled>();
+      op.scratch = scratch.data();
+      op.scratch_bytes = scratch.bytes();
+      op.rows = rows;
+      op.vocabulary = shape_.vocab;
+      gpu_->Check(gpu_->api().sample(gpu_->stream(), &op));
+    });
   }
 
   void DecodeAttention(int32_t sequences, KvLayout layout, const char* layout_name) {

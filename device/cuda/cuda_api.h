@@ -247,6 +247,8 @@ typedef struct EbbCudaSample {
   const EbbCudaSampling* sampling;  // [rows], in device memory
   const int32_t* banned;            // Token ids; those outside the vocabulary have no effect.
   EbbCudaSampled* out;              // [rows], in device memory
+  uint8_t* scratch;                 // Of this stream. Aligned to 16.
+  int64_t scratch_bytes;            // At least sample_scratch_bytes(rows, vocabulary).
   int32_t rows;
   int32_t vocabulary;
 } EbbCudaSample;
@@ -330,6 +332,8 @@ typedef struct EbbCudaApi {
   int32_t (*decode_attention)(EbbCudaStream* stream, const EbbCudaDecodeAttention* op);
   int32_t (*swiglu)(EbbCudaStream* stream, const EbbCudaSwiGlu* op);
   int32_t (*sample)(EbbCudaStream* stream, const EbbCudaSample* op);
+  // Bytes of EbbCudaSample::scratch that are needed; they grow with both, up to 64 rows.
+  int64_t (*sample_scratch_bytes)(int32_t rows, int32_t vocabulary);
   int32_t (*fill_random)(EbbCudaStream* stream, const EbbCudaFillRandom* op);
 } EbbCudaApi;
 

@@ -24,6 +24,9 @@ int32_t LaunchSwiGlu(EbbCudaStream* stream, const EbbCudaSwiGlu* op);
 int32_t LaunchSample(EbbCudaStream* stream, const EbbCudaSample* op);
 int32_t LaunchFillRandom(EbbCudaStream* stream, const EbbCudaFillRandom* op);
 
+// Bytes of EbbCudaSample::scratch that are needed; 0 for a shape that is not served.
+int64_t SampleScratchBytes(int32_t rows, int32_t vocabulary);
+
 // Bytes of EbbCudaLinear::scratch worth giving on this device.
 int64_t LinearScratchBytes(EbbCudaContext* context);
 

@@ -63,6 +63,9 @@ inline uint16_t ToBf16(float x) {
 // 2^x.
 inline float Exp2(float x) { return exp2f(x); }
 
+// floor(x) for x in [0, 2^52).
+inline uint64_t FloorToInteger(double x) { return static_cast<uint64_t>(x); }
+
 inline uint32_t PackBf16(float low, float high) {
   return ToBf16(low) | static_cast<uint32_t>(ToBf16(high)) << 16;
 }
@@ -118,6 +121,13 @@ __device__ __forceinline__ float Exp2(float x) {
   float power;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
   return power;
+}
+
+// floor(x) for x in [0, 2^52): the last bits of a sum whose unit in the last place is 1, which is
+// faster than a conversion.
+__device__ __forceinline__ uint64_t FloorToInteger(double x) {
+  constexpr uint64_t kFraction = (uint64_t{1} << 52) - 1;
+  return static_cast<uint64_t>(__double_as_longlong(__dadd_rd(x, 0x1p52))) & kFraction;
 }
 
 __device__ __forceinline__ uint32_t SharedAddress(const void* p) {

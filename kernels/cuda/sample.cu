@@ -1,12 +1,22 @@
-// Logits to sampled tokens: one block for a row, shared memory only.
+// Logits to sampled tokens: four kernels, of which a row takes those that it needs.
 //
-//   logits --> best, NaN? --> masses --> top_k cut --> top_p cut --> walk in id order --> token
-//                 |             |                                                           |
-//                 +- greedy ----|-----------------------------------------------------------+
-//                               +--> log-probabilities, of the raw logits
+//   scan     splits x rows   the most likely token, NaN?, where the rest lies
+//   weigh    splits x rows   the masses of the raw distribution, of segments; or the row's bins
+//   cut      splits x rows   top_k and top_p: segments of what surely stays, a list of the
+//   undecided choose   rows            the exact cut, the draw, log-probabilities
 //
-// The semantics are model/sampler.h's. A greedy row without log-probabilities reads its logits
-// once; each further arrow costs one more reading, mostly out of the L2 cache.
+// The semantics are model/sampler.h's. Blocks of a row hand over through scratch memory between
+// kernels, never within one: a kernel writes there what only later kernels read, or adds to it.
+//
+// Floor: scan reads the logits from memory, once: 4 bytes a token, 11 us for 64 rows of 128k tokens
+// at an H100's 3 TB/s. Weigh and cut read them from the L2 cache, where that many just fit, and are
+// bound by instructions: a weight takes 17 in double precision, of which a multiprocessor does 64
+// per clock (9 us for those tokens on 132 of them), among 37 in all, of which it issues 128 per
+// clock (10 us); with the additions to bins about 65 (18 us). Cut weighs only where a warp has
+// tokens that stay. For few rows the time is that of four launches, each a chain of loads and
+// barriers: 1 to 2 us where a row does not need a kernel, 3 to 5 us where it does, 8 us for choose
+// after a cut.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,92 +24,24 @@
 #include "device/cuda/cuda_error.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/prelude.cuh"
+#include "kernels/cuda/sample_bins.cuh"
 #include "kernels/cuda/sample_block.cuh"
+#include "kernels/cuda/sample_choose.cuh"
+#include "kernels/cuda/sample_row.cuh"
 #include "kernels/cuda/sample_select.cuh"
 
 namespace ebb::kernels::cuda {
 namespace {
 
-constexpr int kSmallVocabulary = 4096;
-constexpr int kSmallThreads = 256;
-constexpr double kFloatMax = 3.4028234663852886e38;
-constexpr int kRaw = 0;
-constexpr int kAllowed = 1;
+constexpr int32_t kVocabularyMax = 1 << 20;
+// Rows that the kernels work on at a time: what bounds the scratch memory.
+constexpr int32_t kRowsMax = 64;
+// Blocks of a launch, in so far as there is work for them: 8 for each of an H100's multiprocessors.
+constexpr int32_t kSplitBlocks = 1024;
+constexpr int kSplitBlocksPerSm = 8;
+constexpr float kFloatInfinity = __builtin_huge_valf();
 
-// What a row wants beside a token.
-struct Wants {
-  bool token;
-  bool token_logprob;
-  bool target_logprob;
-  int32_t top_count;
-
-  __device__ bool logprobs() const { return token_logprob || target_logprob; }
-};
-
-__device__ Wants WantsOf(const EbbCudaSampling& sampling, int32_t vocabulary) {
-  Wants wants;
-  wants.token = sampling.sample != 0;
-  wants.token_logprob = wants.token && sampling.top_count >= 0;
-  wants.target_logprob = sampling.target_id >= 0 && sampling.target_id < vocabulary;
-  wants.top_count = max(wants.token_logprob ? sampling.top_count : 0,
-                        wants.target_logprob ? sampling.target_top_count : 0);
-  wants.top_count = min(wants.top_count, min(EBB_CUDA_TOP_MAX, vocabulary));
-  return wants;
-}
-
-// Sets the bits of the row's banned ids; null when it has none.
-__device__ const uint32_t* MarkBanned(const EbbCudaSample& params, const EbbCudaSampling& sampling,
-                                      uint32_t* words) {
-  if (sampling.sample == 0 || sampling.banned_count <= 0) return nullptr;
-  const int32_t thread = static_cast<int32_t>(threadIdx.x);
-  const int32_t threads = static_cast<int32_t>(blockDim.x);
-  for (int32_t w = thread; w < (params.vocabulary + 31) / 32; w += threads) words[w] = 0;
-  __syncthreads();
-  for (int32_t i = thread; i < sampling.banned_count; i += threads) {
-    const int32_t id = params.banned[sampling.banned_begin + i];
-    if (id >= 0 && id < params.vocabulary) atomicOr(&words[id >> 5], 1u << (id & 31));
-  }
-  __syncthreads();
-  return words;
-}
-
-// The most likely tokens, as RankOf. With a NaN in the row the raw one's key is kKeyOfNan.
-struct Best {
-  Mass raw;
-  Mass allowed;
-};
-
-__device__ Best FindBest(SampleShared* shared, const SampleRow& row) {
-  // Ids ascend in a thread, so the first of equals is kept; no key is 0.
-  uint32_t keys[2] = {0, 0};
-  int32_t ids[2] = {0, 0};
-  bool nan = false;
-  ForEachLogit(row, [&](int32_t id, float logit) {
-    nan |= logit != logit;
-    const uint32_t key = KeyOf(logit);
-    if (key > keys[kRaw]) {
-      keys[kRaw] = key;
-      ids[kRaw] = id;
-    }
-    if (row.banned_words == nullptr) return;
-    const uint32_t allowed = AllowedKey(row, id, logit);
-    if (allowed > keys[kAllowed]) {
-      keys[kAllowed] = allowed;
-      ids[kAllowed] = id;
-    }
-  });
-  if (row.banned_words == nullptr) {
-    keys[kAllowed] = keys[kRaw];
-    ids[kAllowed] = ids[kRaw];
-  }
-  shared->thread_best[kRaw][threadIdx.x] = keys[kRaw];
-  shared->thread_best[kAllowed][threadIdx.x] = keys[kAllowed];
-  const MassPair best = BlockMax(shared, RankOf(nan ? kKeyOfNan : keys[kRaw], ids[kRaw]),
-                                 RankOf(keys[kAllowed], ids[kAllowed]));
-  return {best.first, best.second};
-}
-
-__device__ int32_t RowStatus(const Wants& wants, const Best& best) {
+__device__ int32_t RowStatus(const SampleWants& wants, const SampleBest& best) {
   const uint32_t raw = KeyOfRank(best.raw);
   if (raw == kKeyOfNan) return EBB_CUDA_ROW_NAN;
   if (raw == kKeyOfInfinity) return EBB_CUDA_ROW_INFINITE;
@@ -108,255 +50,422 @@ __device__ int32_t RowStatus(const Wants& wants, const Best& best) {
   return EBB_CUDA_ROW_OK;
 }
 
-// Whole masses: of the raw distribution for log-probabilities, of the allowed one for top_p.
-__device__ MassPair SumMasses(SampleShared* shared, const SampleRow& row, const Softmax& raw,
-                              const Softmax& allowed, bool want_raw, bool want_allowed) {
-  MassPair sums = {0, 0};
-  if (!want_raw && !want_allowed) return sums;
-  ForEachLogit(row, [&](int32_t id, float logit) {
-    if (want_raw) sums.first += raw.MassOf(logit);
-    if (want_allowed) sums.second += allowed.MassOf(LogitOf(AllowedKey(row, id, logit)));
-  });
-  return BlockSum(shared, sums.first, sums.second);
-}
-
-// Calls visit(key) for each candidate.
-template <typename Visit>
-__device__ void ForEachCandidate(SampleShared* shared, const SampleRow& row,
-                                 const Candidates& candidates, const Visit& visit) {
-  if (candidates.listed()) {
-    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < candidates.count;
-         i += static_cast<int32_t>(blockDim.x)) {
-      visit(KeyOfRank(shared->list[i]));
-    }
-    return;
+// Merged over the block's warps.
+__device__ SampleBest BlockBest(SampleBest* warps, SampleBest best) {
+  best.raw = WarpMax(best.raw);
+  best.allowed = WarpMax(best.allowed);
+  best.lowest = WarpMin(best.lowest);
+  if (LaneOfThread() == 0) warps[WarpOfThread()] = best;
+  __syncthreads();
+  for (int w = 0; w < kSplitWarps; ++w) {
+    best.raw = max(best.raw, warps[w].raw);
+    best.allowed = max(best.allowed, warps[w].allowed);
+    best.lowest = fminf(best.lowest, warps[w].lowest);
   }
-  ForEachLogit(row, [&](int32_t id, float logit) {
-    const uint32_t key = AllowedKey(row, id, logit);
-    if (key >= candidates.bound) visit(key);
-  });
+  return best;
 }
 
-__device__ SampleCut CutToTopK(SampleShared* shared, const SampleRow& row,
-                               const Candidates& candidates, int32_t count) {
-  const FoundKey found = FindKey(
-      shared, static_cast<Mass>(count),
-      [&](const auto& visit) {
-        ForEachCandidate(shared, row, candidates, [&](uint32_t key) { visit(key, 1); });
-      },
-      [](uint32_t) { return Mass{1}; });
-  return {found.key, found.needed, found.mass};
-}
+// ---- scan
 
-// The mass that reaches `share` of `total`.
-__device__ Mass ShareOf(float share, Mass total) {
-  const double wanted = ceil(static_cast<double>(share) * static_cast<double>(total));
-  const Mass mass = static_cast<Mass>(wanted);
-  return mass < 1 ? 1 : min(mass, total);
-}
-
-// The most likely of what `cut` keeps, until they have `target` mass.
-__device__ SampleCut CutToTopP(SampleShared* shared, const SampleRow& row,
-                               const Candidates& candidates, const Softmax& softmax,
-                               const SampleCut& cut, Mass target) {
-  const auto mass_of = [&](uint32_t key) { return softmax.MassOf(LogitOf(key)); };
-  const FoundKey found = FindKey(
-      shared, target,
-      [&](const auto& visit) {
-        ForEachCandidate(shared, row, candidates, [&](uint32_t key) {
-          if (key > cut.key) visit(key, 1);
-        });
-        if (threadIdx.x == 0 && cut.ties > 0) visit(cut.key, cut.ties);
-      },
-      mass_of);
-  // Equal logits weigh the same, so their number follows from their mass.
-  const Mass one = mass_of(found.key);
-  const Mass ties = (found.needed + one - 1) / one;
-  return {found.key, ties, found.key == cut.key ? cut.tie_count : found.mass / one};
-}
-
-// A logit such that all tokens below it together weigh less than `mass`: each weighs at most
-// mass / vocabulary. Rounded down by far more than float rounds.
-__device__ uint32_t BoundOfTail(const Softmax& softmax, Mass mass, int32_t vocabulary) {
-  const double each = static_cast<double>(mass / static_cast<Mass>(vocabulary));
-  const double weight = (each < 1 ? 0.5 : each) / kMassOfOne;
-  const double logit = softmax.max + log(weight) / softmax.inverse_temperature;
-  const double slack = 1e-6 * (fabs(softmax.max) + fabs(logit)) + 1e-30;
-  return KeyOf(static_cast<float>(fmax(logit - slack, -kFloatMax)));
-}
-
-// The sum of the masses of what `cut` keeps. REQUIRES: the cut has a key.
-__device__ Mass MassOfCut(SampleShared* shared, const SampleRow& row, const Candidates& candidates,
-                          const Softmax& softmax, const SampleCut& cut) {
-  Mass own = threadIdx.x == 0 ? softmax.MassOf(LogitOf(cut.key)) * cut.ties : 0;
-  ForEachCandidate(shared, row, candidates, [&](uint32_t key) {
-    if (key > cut.key) own += softmax.MassOf(LogitOf(key));
-  });
-  return BlockSum(shared, own, 0).first;
-}
-
-// top_k and top_p. `allowed_mass` is the whole mass where top_p alone is on.
-__device__ SampleCut FindCut(SampleShared* shared, const SampleRow& row,
-                             const EbbCudaSampling& sampling, const Softmax& softmax,
-                             Mass allowed_mass) {
-  SampleCut cut = {0, 0, 0};
-  const auto key_of = [&](int32_t id, float logit) { return AllowedKey(row, id, logit); };
-  if (sampling.top_k > 0 && sampling.top_k < row.vocabulary) {
-    const uint32_t bound = BoundOfTop(shared, kAllowed, sampling.top_k);
-    const Candidates candidates = Gather(shared, row, bound, key_of);
-    cut = CutToTopK(shared, row, candidates, sampling.top_k);
-    if (sampling.top_p < 1) {
-      const Mass total = MassOfCut(shared, row, candidates, softmax, cut);
-      const Mass target = ShareOf(sampling.top_p, total);
-      cut = CutToTopP(shared, row, candidates, softmax, cut, target);
-    }
-  } else if (sampling.top_p < 1) {
-    const Mass target = ShareOf(sampling.top_p, allowed_mass);
-    const uint32_t bound = BoundOfTail(softmax, allowed_mass - target, row.vocabulary);
-    const Candidates candidates = Gather(shared, row, bound, key_of);
-    cut = CutToTopP(shared, row, candidates, softmax, cut, target);
+// Sets the bits of the split's banned ids.
+__device__ void MarkBanned(const EbbCudaSample& op, const SamplePlace& place,
+                           const SplitSegments& segments) {
+  uint32_t* const words = place.row.banned_words;
+  for (int32_t w = segments.begin * kSegmentLoads + Thread(); w < segments.end * kSegmentLoads;
+       w += kSplitThreads) {
+    words[w] = 0;
   }
-  return cut;
+  __syncthreads();
+  const int32_t end = min(segments.end * kSegmentTokens, place.row.vocabulary);
+  for (int32_t i = Thread(); i < place.sampling.banned_count; i += kSplitThreads) {
+    const int32_t id = op.banned[place.sampling.banned_begin + i];
+    if (id < segments.begin * kSegmentTokens || id >= end) continue;
+    atomicOr(&words[id / kWarpLanes], 1u << (id % kWarpLanes));
+  }
+  __syncthreads();
 }
 
-// Draws by walking what is left in the order of ids.
-__device__ int32_t Draw(SampleShared* shared, const SampleRow& row, const EbbCudaSampling& sampling,
-                        const Softmax& softmax, const SampleCut& cut) {
-  int32_t last_tie = row.vocabulary;
-  if (cut.ties < cut.tie_count) {
-    last_tie = FindInOrder(
-        shared, row,
-        [&](int32_t id, float logit) {
-          return static_cast<Mass>(AllowedKey(row, id, logit) == cut.key ? 1 : 0);
-        },
-        [&](Mass) { return cut.ties - 1; });
+// Makes ready what later kernels add to.
+__device__ void ClearSums(const SampleParams& params, const SamplePlace& place) {
+  const int32_t split = static_cast<int32_t>(blockIdx.x);
+  if (split == 0 && Thread() == 0) {
+    place.scratch->cut_count = 0;
+    place.scratch->top_count = 0;
+    place.scratch->mass_past_bins = 0;
   }
-  const double min_weight = static_cast<double>(sampling.min_p);
-  return FindInOrder(
-      shared, row,
-      [&](int32_t id, float logit) {
-        const uint32_t key = AllowedKey(row, id, logit);
-        if (key < cut.key || (key == cut.key && id > last_tie)) return Mass{0};
-        const double weight = softmax.WeightOf(LogitOf(key));
-        return weight < min_weight ? Mass{0} : static_cast<Mass>(weight * kMassOfOne);
-      },
-      [&](Mass total) {
-        const Mass target = static_cast<Mass>(sampling.unit * static_cast<double>(total));
-        return min(target, total - 1);
-      });
-}
-
-// The `count` most likely tokens of the raw logits into `out`.
-__device__ void WriteTop(SampleShared* shared, const SampleRow& row, int32_t count,
-                         double log_total, EbbCudaSampled* out) {
-  const auto write = [&](int32_t place, Mass rank) {
-    out->top_ids[place] = IdOfRank(rank);
-    out->top_logprobs[place] = static_cast<float>(LogitOf(KeyOfRank(rank)) - log_total);
-  };
-  const auto raw_key = [](int32_t, float logit) { return KeyOf(logit); };
-  const uint32_t bound = BoundOfTop(shared, kRaw, count);
-  const Candidates candidates = Gather(shared, row, bound, raw_key);
-  if (candidates.listed()) {
-    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < candidates.count;
-         i += static_cast<int32_t>(blockDim.x)) {
-      const Mass own = shared->list[i];
-      int32_t place = 0;
-      for (int32_t j = 0; j < candidates.count && place < count; ++j) {
-        place += shared->list[j] > own ? 1 : 0;
-      }
-      if (place < count) write(place, own);
-    }
-    return;
-  }
-  // Thousands of equal logits: one after the other.
-  Mass previous = ~Mass{0};
-  for (int32_t place = 0; place < count; ++place) {
-    Mass best = 0;
-    ForEachLogit(row, [&](int32_t id, float logit) {
-      const Mass rank = RankOf(KeyOf(logit), id);
-      if (rank < previous && rank > best) best = rank;
-    });
-    previous = BlockMax(shared, best, 0).first;
-    if (threadIdx.x == 0) write(place, previous);
+  if (!place.wants.cut()) return;
+  for (int32_t bin = split * kSplitThreads + Thread(); bin < kBins;
+       bin += params.splits * kSplitThreads) {
+    place.scratch->bin_masses[bin] = 0;
+    place.scratch->bin_counts[bin] = 0;
   }
 }
 
-__device__ int32_t ChooseToken(SampleShared* shared, const SampleRow& row,
-                               const EbbCudaSampling& sampling, const Softmax& softmax, Mass best,
-                               Mass allowed_mass) {
-  if (sampling.temperature == 0) return IdOfRank(best);
-  const SampleCut cut = FindCut(shared, row, sampling, softmax, allowed_mass);
-  return Draw(shared, row, sampling, softmax, cut);
-}
-
-EBB_LAUNCH_BOUNDS(kSampleThreadsMax, 1)
-__global__ void SampleKernel(const EbbCudaSample params) {
+EBB_LAUNCH_BOUNDS(kSplitThreads, kSplitBlocksPerSm)
+__global__ void ScanKernel(const SampleParams params) {
   LetLaterWorkStart();
   AwaitEarlierWork();
   EBB_DYNAMIC_SHARED(memory);
-  SampleShared* shared = reinterpret_cast<SampleShared*>(memory);
-  const int64_t index = static_cast<int64_t>(blockIdx.x);
-  const EbbCudaSampling& sampling = params.sampling[index];
-  const Wants wants = WantsOf(sampling, params.vocabulary);
-  if (!wants.token && !wants.target_logprob) return;
-  SampleRow row = {params.logits + index * params.vocabulary, params.vocabulary, nullptr};
-  row.banned_words =
-      MarkBanned(params, sampling, reinterpret_cast<uint32_t*>(memory + sizeof(SampleShared)));
+  const SamplePlace place(params, static_cast<int32_t>(blockIdx.y));
+  if (!place.wants.any()) return;
+  const SplitSegments segments(params);
+  const bool bans = place.row.banned_words != nullptr;
+  if (bans) MarkBanned(params.op, place, segments);
+  ClearSums(params, place);
 
-  const Best best = FindBest(shared, row);
+  // Ids ascend in a thread, so the first of equals is kept.
+  float raw = MinusInfinity();
+  float allowed = MinusInfinity();
+  float lowest = kFloatInfinity;
+  int32_t raw_id = 0;
+  int32_t allowed_id = 0;
+  bool nan = false;
+  for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
+    const SampleSegment segment(place.row, s);
+#pragma unroll
+    for (int i = 0; i < kSegmentLoads; ++i) {
+      const float logit = segment.logits[i];
+      nan |= logit != logit;
+      if (logit > raw) {
+        raw = logit;
+        raw_id = segment.id(i);
+      }
+      const float choosable = segment.allowed(i);
+      if (bans && choosable > allowed) {
+        allowed = choosable;
+        allowed_id = segment.id(i);
+      }
+      if (choosable > MinusInfinity() && choosable < lowest) lowest = choosable;
+    }
+  }
+  if (!bans) {
+    allowed = raw;
+    allowed_id = raw_id;
+  }
+  const int32_t split = static_cast<int32_t>(blockIdx.x);
+  if (place.wants.top_count > 0) {
+    float group = raw;
+    for (int offset = 1; offset < kGroupLanes; offset *= 2) {
+      group = fmaxf(group, __shfl_xor_sync(kWholeWarp, group, offset));
+    }
+    if (Thread() % kGroupLanes == 0) {
+      place.scratch->group_keys[split][Thread() / kGroupLanes] = KeyOf(group);
+    }
+  }
+  const SampleBest best = BlockBest(
+      reinterpret_cast<SampleBest*>(memory),
+      {RankOf(nan ? kKeyOfNan : KeyOf(raw), raw_id), RankOf(KeyOf(allowed), allowed_id), lowest});
+  if (Thread() == 0) place.scratch->bests[split] = best;
+}
+
+// ---- weigh
+
+struct WeighShared {
+  SampleBest warps[kSplitWarps];
+  BlockExchange exchange;
+  uint32_t group_keys[kSplitThreads];
+  SampleHistogram histogram;
+};
+
+// A raw key that at least `count` tokens reach, and few more as a rule: the count-th largest of the
+// largest keys of disjoint parts of the row.
+__device__ void FindTopBound(WeighShared* shared, const SampleParams& params,
+                             SampleScratch* scratch, int32_t count) {
+  // Parts without a token have a key of -infinity, which all tokens reach.
+  uint32_t own = kKeyOfMinusInfinity;
+  constexpr int kStride = kSplitThreads / kGroups;
+  for (int32_t s = Thread() / kGroups; s < params.splits; s += kStride) {
+    own = max(own, scratch->group_keys[s][Thread() % kGroups]);
+  }
+  shared->group_keys[Thread()] = own;
+  __syncthreads();
+  int32_t before = 0;
+  for (int32_t t = 0; t < kSplitThreads; ++t) {
+    const uint32_t other = shared->group_keys[t];
+    before += other > own || (other == own && t < Thread()) ? 1 : 0;
+  }
+  if (before == count - 1) scratch->top_bound = own;
+}
+
+// The masses of the split's segments, where all tokens stay that min_p keeps.
+__device__ void WeighSegments(const SamplePlace& place, const SplitSegments& segments,
+                              const Softmax& softmax) {
+  for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
+    const SampleSegment segment(place.row, s);
+    Mass sum = 0;
+#pragma unroll
+    for (int i = 0; i < kSegmentLoads; ++i) sum += softmax.KeptMassOf(segment.allowed(i));
+    sum = WarpSum(sum);
+    if (LaneOfThread() == 0) place.segment_masses[s] = sum;
+  }
+}
+
+__device__ void FillBins(WeighShared* shared, const SamplePlace& place,
+                         const SplitSegments& segments, const SampleBins& bins,
+                         const Softmax& softmax) {
+  SampleHistogram* const histogram = &shared->histogram;
+  histogram->Clear();
+  __syncthreads();
+  const MassSums sums = histogram->masses();
+  const bool counts = place.wants.top_k > 0;
+  const bool weighs = place.wants.top_p;
+  Mass past_bins = 0;
+  for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
+    const SampleSegment segment(place.row, s);
+    Mass masses[kSegmentLoads] = {};
+    if (weighs) {
+#pragma unroll
+      for (int i = 0; i < kSegmentLoads; ++i) masses[i] = softmax.MassOf(segment.allowed(i));
+    }
+    bool crowded = true;
+#pragma unroll
+    for (int i = 0; i < kSegmentLoads; ++i) {
+      const int bin = bins.BinOf(segment.allowed(i));
+      if (bin < 0) past_bins += masses[i];
+      WarpAdd(bin, masses[i], &crowded, [&](int common, Mass sum, int tokens) {
+        if (counts) atomicAdd(&histogram->counts[common], static_cast<uint32_t>(tokens));
+        if (weighs) sums.Add(common, sum);
+      });
+    }
+  }
+  past_bins = BlockSum(&shared->exchange, past_bins);
+  if (Thread() == 0 && past_bins != 0) atomicAdd(&place.scratch->mass_past_bins, past_bins);
+  histogram->AddTo(place.scratch);
+}
+
+__device__ Mass RawMassOfThread(const SamplePlace& place, const SplitSegments& segments,
+                                const Softmax& softmax) {
+  Mass sum = 0;
+  for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
+    const SampleSegment segment(place.row, s);
+#pragma unroll
+    for (int i = 0; i < kSegmentLoads; ++i) sum += softmax.MassOf(segment.logits[i]);
+  }
+  return sum;
+}
+
+EBB_LAUNCH_BOUNDS(kSplitThreads, kSplitBlocksPerSm)
+__global__ void WeighKernel(const SampleParams params) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
+  EBB_DYNAMIC_SHARED(memory);
+  WeighShared* const shared = reinterpret_cast<WeighShared*>(memory);
+  const SamplePlace place(params, static_cast<int32_t>(blockIdx.y));
+  const SampleWants& wants = place.wants;
+  SampleScratch* const scratch = place.scratch;
+  const int32_t split = static_cast<int32_t>(blockIdx.x);
+  if (!wants.any()) return;
+  const bool weighs = wants.drawn || wants.logprobs();
+  if (!weighs && split != 0) return;
+
+  SampleBest best = {0, 0, kFloatInfinity};
+  if (Thread() < params.splits) best = scratch->bests[Thread()];
+  best = BlockBest(shared->warps, best);
   const int32_t status = RowStatus(wants, best);
-  EbbCudaSampled* out = &params.out[index];
-  if (threadIdx.x == 0) {
-    out->status = status;
+  if (split == 0) {
+    if (Thread() == 0) {
+      scratch->best = best;
+      scratch->status = status;
+    }
+    if (wants.top_count > 0) FindTopBound(shared, params, scratch, wants.top_count);
+  }
+  if (!weighs || status != EBB_CUDA_ROW_OK) return;
+
+  const SplitSegments segments(params);
+  if (wants.cut()) {
+    FillBins(shared, place, segments, SampleBins(best, place),
+             AllowedSoftmax(best, place.sampling));
+  } else if (wants.drawn) {
+    WeighSegments(place, segments, AllowedSoftmax(best, place.sampling));
+  }
+  if (wants.logprobs()) {
+    const Mass sum =
+        BlockSum(&shared->exchange, RawMassOfThread(place, segments, RawSoftmax(best)));
+    if (Thread() == 0) scratch->raw_masses[split] = sum;
+  }
+}
+
+// ---- cut
+
+// The masses of the split's segments, of the tokens that surely stay; and the list of the
+// undecided.
+__device__ void CutSegments(const SamplePlace& place, const SplitSegments& segments,
+                            const SampleCutPlan& plan) {
+  SampleScratch* const scratch = place.scratch;
+  const SampleBins bins(scratch->best, place);
+  const Softmax softmax = AllowedSoftmax(scratch->best, place.sampling);
+  for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
+    const SampleSegment segment(place.row, s);
+    int places[kSegmentLoads];
+    bool any_sure = false;
+#pragma unroll
+    for (int i = 0; i < kSegmentLoads; ++i) {
+      const float logit = segment.allowed(i);
+      places[i] = bins.BinOf(logit);
+      any_sure |= places[i] >= 0 && places[i] < plan.sure;
+      WarpAppend(scratch->cut_list, kCutPlaces, &scratch->cut_count,
+                 RankOf(KeyOf(logit), segment.id(i)), plan.Undecided(places[i]));
+    }
+    Mass sum = 0;
+    if (__any_sync(kWholeWarp, any_sure ? 1 : 0) != 0) {
+#pragma unroll
+      for (int i = 0; i < kSegmentLoads; ++i) {
+        const Mass mass = softmax.KeptMassOf(segment.allowed(i));
+        if (places[i] >= 0 && places[i] < plan.sure) sum += mass;
+      }
+      sum = WarpSum(sum);
+    }
+    if (LaneOfThread() == 0) place.segment_masses[s] = sum;
+  }
+}
+
+__device__ void ListTop(const SamplePlace& place, const SplitSegments& segments) {
+  SampleScratch* const scratch = place.scratch;
+  const uint32_t bound = scratch->top_bound;
+  for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
+    const SampleSegment segment(place.row, s);
+#pragma unroll
+    for (int i = 0; i < kSegmentLoads; ++i) {
+      const uint32_t key = KeyOf(segment.logits[i]);
+      WarpAppend(scratch->top_list, kTopPlaces, &scratch->top_count, RankOf(key, segment.id(i)),
+                 key >= bound && segment.id(i) < place.row.vocabulary);
+    }
+  }
+}
+
+EBB_LAUNCH_BOUNDS(kSplitThreads, kSplitBlocksPerSm)
+__global__ void CutKernel(const SampleParams params) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
+  EBB_DYNAMIC_SHARED(memory);
+  auto* const shared = reinterpret_cast<SampleCutFinder::Shared*>(memory);
+  const SamplePlace place(params, static_cast<int32_t>(blockIdx.y));
+  const SampleWants& wants = place.wants;
+  if (!wants.cut() && wants.top_count <= 0) return;
+  if (place.scratch->status != EBB_CUDA_ROW_OK) return;
+  const SplitSegments segments(params);
+  if (wants.cut()) {
+    const SampleCutPlan plan =
+        SampleCutFinder(shared, place.scratch).Find(wants, place.sampling.top_p);
+    if (blockIdx.x == 0 && Thread() == 0) place.scratch->plan = plan;
+    CutSegments(place, segments, plan);
+  }
+  if (wants.top_count > 0) ListTop(place, segments);
+}
+
+// ---- choose
+
+EBB_LAUNCH_BOUNDS(kChooseThreads, 1)
+__global__ void ChooseKernel(const SampleParams params) {
+  LetLaterWorkStart();
+  AwaitEarlierWork();
+  EBB_DYNAMIC_SHARED(memory);
+  ChooseShared* const shared = reinterpret_cast<ChooseShared*>(memory);
+  const SamplePlace place(params, static_cast<int32_t>(blockIdx.x));
+  const SampleWants& wants = place.wants;
+  const SampleScratch* const scratch = place.scratch;
+  if (!wants.any()) return;
+  EbbCudaSampled* const out = &params.op.out[blockIdx.x];
+  if (Thread() == 0) {
+    out->status = scratch->status;
     out->token_id = -1;
     out->logprob = 0;
     out->target_logprob = 0;
     out->top_count = 0;
   }
-  if (status != EBB_CUDA_ROW_OK) return;
+  if (scratch->status != EBB_CUDA_ROW_OK) return;
 
-  const bool sampled = wants.token && sampling.temperature > 0;
-  const Softmax raw = {LogitOf(KeyOfRank(best.raw)), 1.0};
-  const Softmax allowed = {LogitOf(KeyOfRank(best.allowed)),
-                           sampled ? 1.0 / static_cast<double>(sampling.temperature) : 1.0};
-  const bool top_k_on = sampling.top_k > 0 && sampling.top_k < params.vocabulary;
-  const MassPair masses = SumMasses(shared, row, raw, allowed, wants.logprobs(),
-                                    sampled && !top_k_on && sampling.top_p < 1);
   int32_t token = -1;
   if (wants.token) {
-    token = ChooseToken(shared, row, sampling, allowed, best.allowed, masses.second);
-    if (threadIdx.x == 0) out->token_id = token;
+    token = wants.drawn ? DrawToken(shared, params, place) : IdOfRank(scratch->best.allowed);
+    if (Thread() == 0) out->token_id = token;
   }
   if (!wants.logprobs()) return;
-  const double log_total = raw.max + log(static_cast<double>(masses.first) / kMassOfOne);
-  if (threadIdx.x == 0) {
-    if (wants.token_logprob) out->logprob = static_cast<float>(row.logits[token] - log_total);
+  const Mass own = Thread() < params.splits ? scratch->raw_masses[Thread()] : 0;
+  const double total = static_cast<double>(BlockSum(&shared->exchange, own)) / kMassOfOne;
+  const double log_total = static_cast<double>(LogitOfRank(scratch->best.raw)) + log(total);
+  if (Thread() == 0) {
+    const float* const logits = place.row.logits;
+    if (wants.token_logprob) out->logprob = static_cast<float>(logits[token] - log_total);
     if (wants.target_logprob) {
-      out->target_logprob = static_cast<float>(row.logits[sampling.target_id] - log_total);
+      out->target_logprob = static_cast<float>(logits[place.sampling.target_id] - log_total);
     }
     out->top_count = wants.top_count;
   }
-  if (wants.top_count > 0) WriteTop(shared, row, wants.top_count, log_total, out);
+  if (wants.top_count > 0) WriteTop(shared, params, place, log_total, out);
+}
+
+// ---- host
+
+int32_t SegmentsOf(int32_t vocabulary) {
+  return (vocabulary + kSegmentTokens - 1) / kSegmentTokens;
+}
+
+int64_t RowBytes(int32_t vocabulary) {
+  constexpr int64_t kAlignment = 256;
+  constexpr int64_t kSegmentBytes = sizeof(Mass) + kSegmentLoads * sizeof(uint32_t);
+  const int64_t bytes =
+      static_cast<int64_t>(sizeof(SampleScratch)) + SegmentsOf(vocabulary) * kSegmentBytes;
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+bool IsVocabulary(int32_t vocabulary) { return vocabulary >= 1 && vocabulary <= kVocabularyMax; }
+
+int32_t Refuse(const char* text) { return device::SetError(EBB_CUDA_INVALID_ARGUMENT, text); }
+
+// At most kRowsMax rows.
+int32_t LaunchRows(EbbCudaStream* stream, const EbbCudaSample& op) {
+  SampleParams params = {op, RowBytes(op.vocabulary), SegmentsOf(op.vocabulary), 0, 0};
+  const int32_t useful = (params.segments + kSplitWarps - 1) / kSplitWarps;
+  const int32_t wanted = std::max(1, kSplitBlocks / op.rows);
+  const int32_t splits = std::min({useful, wanted, static_cast<int32_t>(kSplitsMax)});
+  params.split_segments = (params.segments + splits - 1) / splits;
+  params.splits = (params.segments + params.split_segments - 1) / params.split_segments;
+
+  const dim3 grid(static_cast<unsigned>(params.splits), static_cast<unsigned>(op.rows));
+  const dim3 block(kSplitThreads);
+  int32_t code =
+      LaunchKernel(ScanKernel, grid, block, kSplitWarps * sizeof(SampleBest), stream, params);
+  if (code != EBB_CUDA_OK) return code;
+  code = LaunchKernel(WeighKernel, grid, block, sizeof(WeighShared), stream, params);
+  if (code != EBB_CUDA_OK) return code;
+  code = LaunchKernel(CutKernel, grid, block, sizeof(SampleCutFinder::Shared), stream, params);
+  if (code != EBB_CUDA_OK) return code;
+  const size_t choose_bytes =
+      sizeof(ChooseShared) + static_cast<size_t>(params.segments) * sizeof(Mass);
+  return LaunchKernel(ChooseKernel, dim3(static_cast<unsigned>(op.rows)), dim3(kChooseThreads),
+                      choose_bytes, stream, params);
 }
 
 }  // namespace
 
+int64_t SampleScratchBytes(int32_t rows, int32_t vocabulary) {
+  if (rows <= 0 || !IsVocabulary(vocabulary)) return 0;
+  return std::min(rows, kRowsMax) * RowBytes(vocabulary);
+}
+
 int32_t LaunchSample(EbbCudaStream* stream, const EbbCudaSample* op) {
-  if (op == nullptr || op->rows < 0 || op->vocabulary < 1 ||
-      op->vocabulary > kSampleVocabularyMax) {
-    return device::SetError(EBB_CUDA_INVALID_ARGUMENT,
-                            "sample: rows must be at least 0 and the vocabulary 1 to 1048576");
+  if (op == nullptr || op->rows < 0 || !IsVocabulary(op->vocabulary)) {
+    return Refuse("sample: rows must be at least 0 and the vocabulary 1 to 1048576");
   }
   if (op->rows == 0) return EBB_CUDA_OK;
   if (op->logits == nullptr || op->sampling == nullptr || op->out == nullptr) {
-    return device::SetError(EBB_CUDA_INVALID_ARGUMENT, "sample: a pointer is null");
+    return Refuse("sample: a pointer is null");
   }
-  // The number of threads changes no result.
-  const unsigned threads = op->vocabulary <= kSmallVocabulary ? kSmallThreads : kSampleThreadsMax;
-  const size_t banned_words = (static_cast<size_t>(op->vocabulary) + 31) / 32;
-  const size_t shared_bytes = sizeof(SampleShared) + banned_words * sizeof(uint32_t);
-  return LaunchKernel(SampleKernel, dim3(static_cast<unsigned>(op->rows)), dim3(threads),
-                      shared_bytes, stream, *op);
+  if (op->scratch == nullptr || reinterpret_cast<uintptr_t>(op->scratch) % 16 != 0 ||
+      op->scratch_bytes < SampleScratchBytes(op->rows, op->vocabulary)) {
+    return Refuse("sample: the scratch memory is too small, or not aligned to 16");
+  }
+  for (int32_t first = 0; first < op->rows; first += kRowsMax) {
+    EbbCudaSample part = *op;
+    part.logits += int64_t{first} * op->vocabulary;
+    part.sampling += first;
+    part.out += first;
+    part.rows = std::min(op->rows - first, kRowsMax);
+    const int32_t code = LaunchRows(stream, part);
+    if (code != EBB_CUDA_OK) return code;
+  }
+  return EBB_CUDA_OK;
 }
 
 }  // namespace ebb::kernels::cuda

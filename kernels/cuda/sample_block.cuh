@@ -1,15 +1,12 @@
-// What the sampling kernel is made of, one block for a row of logits.
+// What the sampling kernels are made of: keys, masses, and what warps and blocks do together.
 //
-// Every sum is over integers: a token's weight is a fixed-point number, exp(..) * 2^43 of at most
+// Every sum is over integers: a token's weight is a fixed-point number, exp(..) * 2^43, of at most
 // 2^20 tokens, so that no sum overflows and none depends on the order in which threads add. A row's
-// answer is therefore the same bits in every run, whatever the number of threads or other rows.
-//
-// Device code, for all threads of a block together unless it says otherwise.
+// answer is therefore the same bits in every run, whatever the number of blocks or other rows.
 #pragma once
 
 #include <cstdint>
 
-#include "device/cuda/cuda_api.h"
 #include "kernels/cuda/prelude.cuh"
 
 namespace ebb::kernels::cuda {
@@ -17,42 +14,20 @@ namespace ebb::kernels::cuda {
 // Of tokens: a count, or a sum of fixed-point weights.
 using Mass = unsigned long long;
 
-constexpr int kSampleThreadsMax = 1024;
-constexpr int kSampleListMax = 2048;
-constexpr int kSampleSegmentsMax = 1024;
-constexpr int kSampleSegmentAlign = 256;
-constexpr int kSampleVocabularyMax = 1 << 20;
 constexpr int kWarpLanes = 32;
 constexpr unsigned kWholeWarp = 0xFFFFFFFFu;
-constexpr double kMassOfOne = 8796093022208.0;  // 2^43: the weight of the most likely token.
+constexpr int kWarpsMax = 32;
+constexpr int kMassBits = 43;
+constexpr double kMassOfOne = 0x1p43;  // The weight of the most likely token.
 
 // Keys are logits as integers of the same order; -0 has the key of 0.
 constexpr uint32_t kKeyOfMinusInfinity = 0x007FFFFFu;
 constexpr uint32_t kKeyOfInfinity = 0xFF800000u;
 constexpr uint32_t kKeyOfNan = 0xFFFFFFFFu;  // A mark: KeyOf gives it for no number.
 
-// A block's shared memory. The words that mark banned ids follow it.
-struct SampleShared {
-  Mass list[kSampleListMax];                   // Candidates: a token's rank key, see RankOf.
-  Mass segments[kSampleSegmentsMax];           // Masses of stretches of adjacent ids.
-  Mass bins[256];                              // Masses by a digit of the key.
-  Mass warps[2][kWarpLanes];                   // Partial results of a reduction.
-  uint32_t thread_best[2][kSampleThreadsMax];  // The largest key that a thread saw: raw, allowed.
-  // Found by one warp for all.
-  Mass found_needed;
-  Mass found_mass;
-  int32_t found_at;
-  int32_t list_count;  // Candidates, also those for which the list had no place.
-};
-
-// One row: its logits, and one bit for each id that may not be chosen (null: all may).
-struct SampleRow {
-  const float* logits;
-  int32_t vocabulary;
-  const uint32_t* banned_words;
-};
-
 // ---- one thread
+
+__device__ inline float MinusInfinity() { return __uint_as_float(0xFF800000u); }
 
 __device__ inline uint32_t KeyOf(float logit) {
   uint32_t bits = __float_as_uint(logit);
@@ -65,77 +40,100 @@ __device__ inline float LogitOf(uint32_t key) {
 }
 
 // The key and the id in one number that is larger the earlier a token stands among the most likely.
+// No two tokens have the same; none is 0.
 __device__ inline Mass RankOf(uint32_t key, int32_t id) {
   return (static_cast<Mass>(key) << 32) | (0xFFFFFFFFu - static_cast<uint32_t>(id));
 }
 __device__ inline uint32_t KeyOfRank(Mass rank) { return static_cast<uint32_t>(rank >> 32); }
+__device__ inline float LogitOfRank(Mass rank) { return LogitOf(KeyOfRank(rank)); }
 __device__ inline int32_t IdOfRank(Mass rank) {
   return static_cast<int32_t>(0xFFFFFFFFu - static_cast<uint32_t>(rank));
 }
 
-// The key under which a token is chosen: that of -infinity when it is banned.
-__device__ inline uint32_t AllowedKey(const SampleRow& row, int32_t id, float logit) {
-  if (row.banned_words != nullptr && (row.banned_words[id >> 5] >> (id & 31) & 1u) != 0) {
-    return kKeyOfMinusInfinity;
-  }
-  return KeyOf(logit);
+// 2^x * kMassOfOne for x in [-kExponentMax, 0], to 2^-50 of itself, and exactly for 0. Without a
+// branch, so that several are under way in a thread.
+constexpr double kExponentMax = 45.0;
+__device__ __forceinline__ double ScaledExp2(double x) {
+  // 2^f - 1 = f * (c[0] + c[1] f + ..) for f in [-0.5, 0.5], interpolated at Chebyshev's points.
+  constexpr double c[] = {0x1.62e42fefa39f7p-1,  0x1.ebfbdff82c590p-3,  0x1.c6b08d7044119p-5,
+                          0x1.3b2ab6fba385fp-7,  0x1.5d87fe908f88ap-10, 0x1.4309130378460p-13,
+                          0x1.ffcb76789860fp-17, 0x1.62bfe46117445p-20, 0x1.b6571de2f2351p-24,
+                          0x1.e5e9f548e5725p-28};
+  constexpr double kToInteger = 0x1.8p52;  // The sum's last bits are x, rounded to an integer.
+  const double rounded = x + kToInteger;
+  const double fraction = x - (rounded - kToInteger);
+  double power = c[9];
+#pragma unroll
+  for (int i = 8; i >= 0; --i) power = fma(power, fraction, c[i]);
+  power = fma(power, fraction, 1.0);
+  const uint64_t exponent = static_cast<uint64_t>(__double_as_longlong(rounded)) + kMassBits;
+  const uint64_t bits = static_cast<uint64_t>(__double_as_longlong(power)) + (exponent << 52);
+  return __longlong_as_double(static_cast<long long>(bits));
 }
 
-// exp((logit - max) / temperature), in double as model/sampler.cc has it.
+// exp((logit - max) / temperature) in fixed point.
 struct Softmax {
   double max;
-  double inverse_temperature;
+  double scale;     // log2(e) / temperature
+  double min_mass;  // Of min_p.
 
-  __device__ double WeightOf(float logit) const {
-    const double x = (static_cast<double>(logit) - max) * inverse_temperature;
-    return x < -31.0 ? 0.0 : exp(x);  // exp(-31) is less than half of the smallest mass.
+  __device__ Softmax(float max, double temperature, float min_p)
+      : max(max), scale(kLog2E / temperature), min_mass(min_p * kMassOfOne) {}
+
+  __device__ __forceinline__ Mass MassOf(float logit) const { return FloorToInteger(Of(logit)); }
+  // None for what min_p drops.
+  __device__ __forceinline__ Mass KeptMassOf(float logit) const {
+    const double mass = Of(logit);
+    return mass < min_mass ? 0 : FloorToInteger(mass);
   }
-  __device__ Mass MassOf(float logit) const {
-    return static_cast<Mass>(WeightOf(logit) * kMassOfOne);
+
+ private:
+  static constexpr double kLog2E = 1.4426950408889634;
+
+  __device__ __forceinline__ double Of(float logit) const {
+    const double x = (static_cast<double>(logit) - max) * scale;
+    return ScaledExp2(fmax(x, -kExponentMax));  // 2^-45 is less than the smallest mass.
   }
 };
 
-// Calls visit(id, logit) for each id of the row, once, in some thread; in one thread ids ascend.
-// Each thread has four vector loads under way.
-template <typename Visit>
-__device__ inline void ForEachLogit(const SampleRow& row, const Visit& visit) {
-  constexpr int kLoads = 4;
-  const int32_t thread = static_cast<int32_t>(threadIdx.x);
-  const int32_t threads = static_cast<int32_t>(blockDim.x);
-  const int32_t past_boundary =
-      static_cast<int32_t>(reinterpret_cast<uintptr_t>(row.logits) / sizeof(float) % 4);
-  const int32_t head = min((4 - past_boundary) % 4, row.vocabulary);
-  if (thread < head) visit(thread, row.logits[thread]);
-  const float4* vectors = reinterpret_cast<const float4*>(row.logits + head);
-  const int32_t vector_count = (row.vocabulary - head) / 4;
-#pragma unroll 1
-  for (int32_t first = thread; first < vector_count; first += kLoads * threads) {
-    float4 loaded[kLoads];
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const int32_t v = first + i * threads;
-      if (v < vector_count) loaded[i] = vectors[v];
-    }
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const int32_t v = first + i * threads;
-      const int32_t id = head + 4 * v;
-      if (v < vector_count) {
-        visit(id, loaded[i].x);
-        visit(id + 1, loaded[i].y);
-        visit(id + 2, loaded[i].z);
-        visit(id + 3, loaded[i].w);
-      }
-    }
-  }
-  const int32_t tail = head + 4 * vector_count + thread;
-  if (tail < row.vocabulary) visit(tail, row.logits[tail]);
+// The mass that reaches `share` of `total`.
+__device__ inline Mass ShareOf(float share, Mass total) {
+  const double wanted = ceil(static_cast<double>(share) * static_cast<double>(total));
+  const Mass mass = static_cast<Mass>(wanted);
+  return mass < 1 ? 1 : min(mass, total);
 }
+
+// Masses to which threads add in shared memory. They are in two words because the device adds to
+// words there at once, but to longer numbers by trying until no other thread comes between.
+class MassSums {
+ public:
+  // Over 2 * count words of shared memory.
+  __device__ MassSums(uint32_t* words, int32_t count) : low_(words), high_(words + count) {}
+
+  __device__ Mass at(int i) const { return static_cast<Mass>(high_[i]) << 32 | low_[i]; }
+  __device__ void Set(int i, Mass mass) const {
+    low_[i] = static_cast<uint32_t>(mass);
+    high_[i] = static_cast<uint32_t>(mass >> 32);
+  }
+  // Beside other threads that add.
+  __device__ __forceinline__ void Add(int i, Mass mass) const {
+    const uint32_t add = static_cast<uint32_t>(mass);
+    const uint32_t sum = atomicAdd(&low_[i], add) + add;
+    const uint32_t carried = static_cast<uint32_t>(mass >> 32) + (sum < add ? 1 : 0);
+    if (carried != 0) atomicAdd(&high_[i], carried);
+  }
+
+ private:
+  uint32_t* low_;
+  uint32_t* high_;
+};
 
 // ---- one warp
 
+__device__ inline int32_t Thread() { return static_cast<int32_t>(threadIdx.x); }
 __device__ inline int LaneOfThread() { return static_cast<int>(threadIdx.x) % kWarpLanes; }
 __device__ inline int WarpOfThread() { return static_cast<int>(threadIdx.x) / kWarpLanes; }
+__device__ inline int WarpsOfBlock() { return static_cast<int>(blockDim.x) / kWarpLanes; }
 
 // The sum of the values of this lane and all before it.
 __device__ inline Mass WarpScan(Mass value) {
@@ -162,47 +160,81 @@ __device__ inline Mass WarpMax(Mass value) {
   return value;
 }
 
-// ---- the block
-
-struct MassPair {
-  Mass first;
-  Mass second;
-};
-
-__device__ inline MassPair BlockSum(SampleShared* shared, Mass first, Mass second) {
-  first = WarpSum(first);
-  second = WarpSum(second);
-  if (LaneOfThread() == 0) {
-    shared->warps[0][WarpOfThread()] = first;
-    shared->warps[1][WarpOfThread()] = second;
+__device__ inline float WarpMin(float value) {
+  for (int offset = kWarpLanes / 2; offset > 0; offset /= 2) {
+    value = fminf(value, __shfl_xor_sync(kWholeWarp, value, offset));
   }
-  __syncthreads();
-  MassPair sum = {0, 0};
-  const int warps = static_cast<int>(blockDim.x) / kWarpLanes;
-  for (int w = 0; w < warps; ++w) {
-    sum.first += shared->warps[0][w];
-    sum.second += shared->warps[1][w];
-  }
-  __syncthreads();
-  return sum;
+  return value;
 }
 
-__device__ inline MassPair BlockMax(SampleShared* shared, Mass first, Mass second) {
-  first = WarpMax(first);
-  second = WarpMax(second);
-  if (LaneOfThread() == 0) {
-    shared->warps[0][WarpOfThread()] = first;
-    shared->warps[1][WarpOfThread()] = second;
+// Calls add(bin, mass, tokens) so that each lane's mass, of one token, comes to its bin; lanes with
+// a negative bin add nothing. Where many lanes have the same bin they add together: a crowd is
+// looked for as long as *crowded is set, which then says whether there was one.
+template <typename AddToBin>
+__device__ __forceinline__ void WarpAdd(int bin, Mass mass, bool* crowded, const AddToBin& add) {
+  constexpr int kCrowd = 8;
+  if (*crowded) {
+    const unsigned adding = __ballot_sync(kWholeWarp, bin >= 0 ? 1 : 0);
+    if (adding == 0) return;
+    const int common = __shfl_sync(kWholeWarp, bin, __ffs(static_cast<int>(adding)) - 1);
+    const int crowd = __popc(__ballot_sync(kWholeWarp, bin == common ? 1 : 0));
+    *crowded = crowd >= kCrowd;
+    if (*crowded) {
+      const Mass sum = WarpSum(bin == common ? mass : 0);
+      if (LaneOfThread() == 0) add(common, sum, crowd);
+      if (bin == common) return;
+    }
+  }
+  if (bin >= 0) add(bin, mass, 1);
+}
+
+// Appends the ranks of the lanes that want it to a list in device memory, in no order. *count also
+// counts those for which the list has no place.
+__device__ inline void WarpAppend(Mass* list, int32_t places, int32_t* count, Mass rank,
+                                  bool wanted) {
+  const unsigned lanes = __ballot_sync(kWholeWarp, wanted ? 1 : 0);
+  if (lanes == 0) return;
+  int32_t first = 0;
+  if (LaneOfThread() == 0) first = atomicAdd(count, __popc(lanes));
+  first = __shfl_sync(kWholeWarp, first, 0);
+  const int32_t place = first + __popc(lanes & ((1u << LaneOfThread()) - 1));
+  if (wanted && place < places) list[place] = rank;
+}
+
+// ---- the block
+
+// Partial results of its warps, for one exchange after the other.
+struct BlockExchange {
+  Mass warps[kWarpsMax];
+};
+
+struct Scanned {
+  Mass before;  // The sum of the values of all threads before this one.
+  Mass total;
+};
+
+__device__ inline Scanned BlockScan(BlockExchange* exchange, Mass value) {
+  const Mass upto = WarpScan(value);
+  if (LaneOfThread() == kWarpLanes - 1) exchange->warps[WarpOfThread()] = upto;
+  __syncthreads();
+  Scanned scanned = {upto - value, 0};
+  for (int w = 0; w < WarpsOfBlock(); ++w) {
+    const Mass sum = exchange->warps[w];
+    scanned.before += w < WarpOfThread() ? sum : 0;
+    scanned.total += sum;
   }
   __syncthreads();
-  MassPair best = {0, 0};
-  const int warps = static_cast<int>(blockDim.x) / kWarpLanes;
-  for (int w = 0; w < warps; ++w) {
-    best.first = shared->warps[0][w] > best.first ? shared->warps[0][w] : best.first;
-    best.second = shared->warps[1][w] > best.second ? shared->warps[1][w] : best.second;
-  }
+  return scanned;
+}
+
+__device__ inline Mass BlockSum(BlockExchange* exchange, Mass value) {
+  value = WarpSum(value);
+  if (LaneOfThread() == 0) exchange->warps[WarpOfThread()] = value;
   __syncthreads();
-  return best;
+  Mass sum = 0;
+  for (int w = 0; w < WarpsOfBlock(); ++w) sum += exchange->warps[w];
+  __syncthreads();
+  return sum;
 }
 
 }  // namespace ebb::kernels::cuda

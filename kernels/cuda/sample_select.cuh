@@ -1,183 +1,193 @@
-// Choosing among a row's tokens: the k most likely, those that make up a share of the probability,
-// and the one at which the probability summed in the order of ids passes a number.
+// Choosing among a row's tokens, one block for a row: which of the undecided ones stay, the token
+// at which the mass summed in the order of ids passes a number, and the most likely ones.
 //
-// A cut says which tokens stay without a list of them:
-//
-//   most likely first:  9.1  8.7  8.7  7.2  7.2  7.2  5.0  ...
-//                       |-- above key --|     |
-//                                       key = 7.2, of which the `ties` lowest ids stay
-//
-// It is found digit by digit of the key (radix selection), over a short list of candidates where
-// one fits, else over the row.
+// The undecided tokens are in a list, where it has a place for each of them; else the row is read
+// again and again. What is found is the same. All functions are for the whole block together.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/cuda/sample_block.cuh"
+#include "kernels/cuda/sample_bins.cuh"
 
 namespace ebb::kernels::cuda {
 
-// The tokens that stay: those with a larger key, and of those with this key the `ties` lowest ids
-// out of `tie_count`.
-struct SampleCut {
-  uint32_t key;
-  Mass ties;
-  Mass tie_count;
+constexpr int kChooseThreads = 512;
+constexpr int kDigits = 256;
+static_assert(kChooseThreads >= kDigits && kChooseThreads >= kSegmentTokens);
+
+// A block's shared memory; the masses of all segments follow it.
+struct ChooseShared {
+  Mass list[kCutPlaces];  // Ranks.
+  uint32_t digit_words[2 * kDigits];
+  BlockExchange exchange;
+  // Found by one thread for all.
+  Mass found_needed;
+  int32_t found_at;
+  int32_t list_count;
+
+  __device__ MassSums digits() { return {digit_words, kDigits}; }
+  __device__ MassSums segments(int32_t count) {
+    return {reinterpret_cast<uint32_t*>(this + 1), count};
+  }
 };
 
-// Where a digit-by-digit search ended.
-struct FoundKey {
-  uint32_t key;
-  Mass needed;  // Of the mass of the tokens with this key, what reaches the target.
-  Mass mass;    // Their whole mass.
+// Tokens in the shared list. Calls visit(rank, true) once for each of them, and visit(0, false)
+// where a warp has a lane to spare, so that the lanes of a warp are together in each call.
+struct ListedTokens {
+  const ChooseShared* shared;
+  int32_t count;
+
+  template <typename Visit>
+  __device__ void ForEach(const Visit& visit) const {
+    for (int32_t begin = 0; begin < count; begin += kChooseThreads) {
+      const int32_t i = begin + Thread();
+      visit(i < count ? shared->list[i] : 0, i < count);
+    }
+  }
 };
 
-// The largest key such that the tokens with it or a larger one have at least `target` mass.
-// each(visit) calls visit(key, copies) for all candidates, in whatever thread; weigh(key) is the
-// mass of one. REQUIRES: 1 <= target <= the mass of all candidates.
-template <typename Each, typename Weigh>
-__device__ inline FoundKey FindKey(SampleShared* shared, Mass target, const Each& each,
-                                   const Weigh& weigh) {
-  const int thread = static_cast<int>(threadIdx.x);
-  FoundKey found = {0, target, 0};
-  uint32_t known_bits = 0;
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    for (int i = thread; i < 256; i += static_cast<int>(blockDim.x)) shared->bins[i] = 0;
-    __syncthreads();
-    each([&](uint32_t key, Mass copies) {
-      if ((key & known_bits) != found.key) return;
-      atomicAdd(&shared->bins[key >> shift & 255u], weigh(key) * copies);
-    });
-    __syncthreads();
-    if (thread < kWarpLanes) {
-      // Eight digits a lane, the largest in lane 0.
-      const int top_digit = 255 - 8 * thread;
-      Mass own = 0;
-      for (int i = 0; i < 8; ++i) own += shared->bins[top_digit - i];
-      const Mass reached = WarpScan(own);
-      Mass before = reached - own;
-      if (before < found.needed && found.needed <= reached) {
-        int digit = top_digit;
-        while (before + shared->bins[digit] < found.needed) before += shared->bins[digit--];
-        shared->found_at = digit;
-        shared->found_needed = found.needed - before;
-        shared->found_mass = shared->bins[digit];
+// All tokens of a row.
+struct RowTokens {
+  SampleRow row;
+  int32_t segments;
+
+  // Calls visit(id, logit, allowed logit) for each token, the lanes of a warp together; past the
+  // row's end both are -infinity.
+  template <typename Visit>
+  __device__ void ForEach(const Visit& visit) const {
+    for (int32_t s = WarpOfThread(); s < segments; s += WarpsOfBlock()) {
+      const SampleSegment segment(row, s);
+#pragma unroll
+      for (int i = 0; i < kSegmentLoads; ++i) {
+        visit(segment.id(i), segment.logits[i], segment.allowed(i));
       }
     }
+  }
+};
+
+// The largest rank such that the tokens with it or a larger one have at least `target` mass.
+// for_each(visit) calls visit(rank, mass) for the tokens, the lanes of a warp together.
+// REQUIRES: 1 <= target <= the mass of all tokens.
+template <typename ForEach>
+__device__ inline Mass FindRank(ChooseShared* shared, Mass target, const ForEach& for_each) {
+  const int thread = Thread();
+  Mass found = 0;
+  Mass known_bits = 0;
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    const Mass digit_bits = Mass{kDigits - 1} << shift;
+    if (shift == 24) {  // The same in all ranks: ids have fewer bits.
+      found |= digit_bits;
+      known_bits |= digit_bits;
+      continue;
+    }
+    if (thread < kDigits) shared->digits().Set(thread, 0);
     __syncthreads();
-    found.key |= static_cast<uint32_t>(shared->found_at) << shift;
-    found.needed = shared->found_needed;
-    found.mass = shared->found_mass;
-    known_bits |= 255u << shift;
+    bool crowded = true;
+    for_each([&](Mass rank, Mass mass) {
+      const bool counts = mass != 0 && (rank & known_bits) == found;
+      WarpAdd(counts ? static_cast<int>(rank >> shift & (kDigits - 1)) : -1, mass, &crowded,
+              [&](int digit, Mass sum, int) { shared->digits().Add(digit, sum); });
+    });
+    __syncthreads();
+    // The largest digit in thread 0.
+    const int digit = kDigits - 1 - thread;
+    const Mass own = thread < kDigits ? shared->digits().at(digit) : 0;
+    const Mass before = BlockScan(&shared->exchange, own).before;
+    if (before < target && target <= before + own) {
+      shared->found_at = digit;
+      shared->found_needed = target - before;
+    }
+    __syncthreads();
+    found |= static_cast<Mass>(shared->found_at) << shift;
+    target = shared->found_needed;
+    known_bits |= digit_bits;
   }
   return found;
 }
 
-// Tokens with a key of at least `bound`: in the shared list where they fit.
-struct Candidates {
-  uint32_t bound;
-  int32_t count;
-
-  __device__ bool listed() const { return count <= kSampleListMax; }
-};
-
-// Collects the tokens whose key (key_of(id, logit)) is at least `bound`, in no order.
-template <typename KeyOfToken>
-__device__ inline Candidates Gather(SampleShared* shared, const SampleRow& row, uint32_t bound,
-                                    const KeyOfToken& key_of) {
-  if (threadIdx.x == 0) shared->list_count = 0;
-  __syncthreads();
-  ForEachLogit(row, [&](int32_t id, float logit) {
-    const uint32_t key = key_of(id, logit);
-    if (key < bound) return;
-    const int32_t slot = atomicAdd(&shared->list_count, 1);
-    if (slot < kSampleListMax) shared->list[slot] = RankOf(key, id);
-  });
-  __syncthreads();
-  const Candidates candidates = {bound, shared->list_count};
-  __syncthreads();
-  return candidates;
-}
-
-// A key that at least `count` tokens reach, and few more as a rule: the count-th largest of the
-// threads' best keys (`which` of SampleShared::thread_best). 0, which all reach, for large counts.
-__device__ inline uint32_t BoundOfTop(SampleShared* shared, int which, int32_t count) {
-  if (count > static_cast<int32_t>(blockDim.x)) return 0;
-  const uint32_t own = shared->thread_best[which][threadIdx.x];
-  return FindKey(
-             shared, static_cast<Mass>(count), [&](const auto& visit) { visit(own, 1); },
-             [](uint32_t) { return Mass{1}; })
-      .key;
-}
-
-// The id at which the mass summed in the order of ids passes pick(total mass), a number below the
-// total. mass_of(id, logit) is a token's mass. REQUIRES: the total is above 0.
-template <typename MassOfToken, typename Pick>
-__device__ inline int32_t FindInOrder(SampleShared* shared, const SampleRow& row,
-                                      const MassOfToken& mass_of, const Pick& pick) {
-  constexpr int kLoads = kSampleSegmentAlign / kWarpLanes;
-  const int lane = LaneOfThread();
-  const int32_t unit = kSampleSegmentsMax * kSampleSegmentAlign;
-  const int32_t segment_tokens = (row.vocabulary + unit - 1) / unit * kSampleSegmentAlign;
-  const int32_t segment_count = (row.vocabulary + segment_tokens - 1) / segment_tokens;
-  const int32_t warps = static_cast<int32_t>(blockDim.x) / kWarpLanes;
-  for (int32_t s = WarpOfThread(); s < segment_count; s += warps) {
-    const int32_t end = min((s + 1) * segment_tokens, row.vocabulary);
-    Mass sum = 0;
-    for (int32_t id = s * segment_tokens + lane; id < end; id += kSampleSegmentAlign) {
-      float loaded[kLoads];
-#pragma unroll
-      for (int i = 0; i < kLoads; ++i) {
-        if (id + i * kWarpLanes < end) loaded[i] = row.logits[id + i * kWarpLanes];
-      }
-#pragma unroll
-      for (int i = 0; i < kLoads; ++i) {
-        if (id + i * kWarpLanes < end) sum += mass_of(id + i * kWarpLanes, loaded[i]);
-      }
-    }
-    sum = WarpSum(sum);
-    if (lane == 0) shared->segments[s] = sum;
+// The cut of a row: only tokens with `rank` or a larger one stay. 0: all.
+//
+// undecided(visit) calls visit(rank, wanted) for the undecided tokens of the plan, the lanes of a
+// warp together.
+template <typename Undecided>
+__device__ inline Mass FindCut(ChooseShared* shared, const SampleCutPlan& plan,
+                               const SampleWants& wants, float top_p, const SampleBins& bins,
+                               const Softmax& softmax, const Undecided& undecided) {
+  Mass cut = 0;
+  Mass total = plan.mass_before_k;
+  const auto in_k_bin = [&](Mass rank) { return bins.BinOf(LogitOfRank(rank)) == plan.k_bin; };
+  if (plan.k_bin < kBins) {
+    cut = FindRank(shared, static_cast<Mass>(plan.k_needed), [&](const auto& visit) {
+      undecided([&](Mass rank, bool wanted) { visit(rank, wanted && in_k_bin(rank) ? 1 : 0); });
+    });
   }
-  __syncthreads();
-  if (WarpOfThread() == 0) {
-    // Which segment: adjacent ones in each lane.
-    const int32_t per_lane = (segment_count + kWarpLanes - 1) / kWarpLanes;
-    const int32_t first = min(lane * per_lane, segment_count);
-    const int32_t last = min(first + per_lane, segment_count);
+  if (!wants.top_p) return cut;
+  const auto mass_of = [&](Mass rank, bool wanted) {
+    return wanted && rank >= cut ? softmax.MassOf(LogitOfRank(rank)) : 0;
+  };
+  if (plan.k_bin < kBins) {
     Mass own = 0;
-    for (int32_t s = first; s < last; ++s) own += shared->segments[s];
-    const Mass reached = WarpScan(own);
-    const Mass target = pick(__shfl_sync(kWholeWarp, reached, kWarpLanes - 1));
-    Mass before = reached - own;
-    if (before <= target && target < reached) {
-      int32_t s = first;
-      while (before + shared->segments[s] <= target) before += shared->segments[s++];
-      shared->found_at = s;
-      shared->found_needed = target - before;
-    }
-    __syncwarp();
-    // Which of its tokens.
-    const Mass needed = shared->found_needed;
-    const int32_t begin = shared->found_at * segment_tokens;
-    const int32_t end = min(begin + segment_tokens, row.vocabulary);
-    __syncwarp();
-    Mass summed = 0;
-    for (int32_t base = begin; base < end; base += kWarpLanes) {
-      const int32_t id = base + lane;
-      const Mass mass = id < end ? mass_of(id, row.logits[id]) : 0;
-      const Mass upto = summed + WarpScan(mass);
-      const unsigned passed = __ballot_sync(kWholeWarp, upto > needed);
-      if (passed != 0) {
-        if (lane == 0) shared->found_at = base + __ffs(static_cast<int>(passed)) - 1;
-        break;
-      }
-      summed = __shfl_sync(kWholeWarp, upto, kWarpLanes - 1);
-    }
+    undecided([&](Mass rank, bool wanted) { own += mass_of(rank, wanted && in_k_bin(rank)); });
+    total += BlockSum(&shared->exchange, own);
+  }
+  // Undecided tokens of k_bin have the smallest ranks, so they do not disturb where the share is
+  // reached before that bin.
+  return FindRank(shared, ShareOf(top_p, total) - plan.mass_before_p, [&](const auto& visit) {
+    undecided([&](Mass rank, bool wanted) { visit(rank, mass_of(rank, wanted)); });
+  });
+}
+
+// Draws by walking the tokens that stay in the order of ids: the one at which the sum of their
+// masses passes unit * their whole mass. `segments` has the masses of all segments;
+// mass_of(id, allowed logit) is that of one token.
+template <typename MassOfToken>
+__device__ inline int32_t DrawInOrder(ChooseShared* shared, const SampleRow& row,
+                                      int32_t segment_count, double unit,
+                                      const MassOfToken& mass_of) {
+  const int32_t thread = Thread();
+  const MassSums segments = shared->segments(segment_count);
+  const int32_t each = (segment_count + kChooseThreads - 1) / kChooseThreads;
+  const int32_t first = min(thread * each, segment_count);
+  const int32_t last = min(first + each, segment_count);
+  Mass own = 0;
+  for (int32_t s = first; s < last; ++s) own += segments.at(s);
+  const Scanned scanned = BlockScan(&shared->exchange, own);
+  const Mass target =
+      min(static_cast<Mass>(unit * static_cast<double>(scanned.total)), scanned.total - 1);
+  if (scanned.before <= target && target < scanned.before + own) {
+    Mass before = scanned.before;
+    int32_t s = first;
+    while (before + segments.at(s) <= target) before += segments.at(s++);
+    shared->found_at = s;
+    shared->found_needed = target - before;
   }
   __syncthreads();
-  const int32_t id = shared->found_at;
+  const int32_t id = shared->found_at * kSegmentTokens + thread;
+  const Mass needed = shared->found_needed;
+  Mass mass = 0;
+  if (thread < kSegmentTokens && id < row.vocabulary) {
+    const bool banned = row.banned_words != nullptr &&
+                        (row.banned_words[id / kWarpLanes] >> (id % kWarpLanes) & 1u) != 0;
+    mass = mass_of(id, banned ? MinusInfinity() : row.logits[id]);
+  }
+  const Mass before = BlockScan(&shared->exchange, mass).before;
+  if (before <= needed && needed < before + mass) shared->found_at = id;
   __syncthreads();
-  return id;
+  return shared->found_at;
+}
+
+// Calls write(place, rank) for the `count` largest ranks of the shared list.
+template <typename Write>
+__device__ inline void WriteLargest(const ChooseShared* shared, int32_t list_count, int32_t count,
+                                    const Write& write) {
+  for (int32_t i = Thread(); i < list_count; i += kChooseThreads) {
+    const Mass own = shared->list[i];
+    int32_t place = 0;
+    for (int32_t j = 0; j < list_count && place < count; ++j) {
+      place += shared->list[j] > own ? 1 : 0;
+    }
+    if (place < count) write(place, own);
+  }
 }
 
 }  // namespace ebb::kernels::cuda

@@ -93,8 +93,12 @@ def _run(device, logits, sampling, banned, vocabulary):
     banned_ids = device.tensor(banned or [0], torch.int32)
     params = device.structs((api.EbbCudaSampling * rows)(*sampling))
     out = device.guarded((rows * ctypes.sizeof(api.EbbCudaSampled),), torch.uint8)
+    scratch_bytes = api.sample_scratch_bytes(rows, vocabulary)
+    scratch = device.guarded((scratch_bytes,), torch.uint8)
     device.run("sample", struct(api.EbbCudaSample, logits=logits, sampling=params, banned=banned_ids,
-                                out=out, rows=rows, vocabulary=vocabulary))
+                                out=out, scratch=scratch, scratch_bytes=scratch_bytes, rows=rows,
+                                vocabulary=vocabulary))
+    scratch.check("scratch")
     raw = bytearray(bytes(out.check("out").cpu().tolist()))
     return (api.EbbCudaSampled * rows).from_buffer(raw)
 

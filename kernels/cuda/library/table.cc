@@ -29,6 +29,7 @@ EbbCudaApi MakeTable() {
   api.decode_attention = Enter<EbbCudaDecodeAttention, LaunchDecodeAttention>;
   api.swiglu = Enter<EbbCudaSwiGlu, LaunchSwiGlu>;
   api.sample = Enter<EbbCudaSample, LaunchSample>;
+  api.sample_scratch_bytes = SampleScratchBytes;
   api.fill_random = Enter<EbbCudaFillRandom, LaunchFillRandom>;
   return api;
 }

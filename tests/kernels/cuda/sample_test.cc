@@ -72,11 +72,16 @@ class SampleTest : public OpFixture {
     DeviceArray<EbbCudaSampling> device_sampling = Upload(sampling);
     DeviceArray<int32_t> device_banned = Upload(banned);
     DeviceArray<EbbCudaSampled> out = Upload(poison);
+    const int64_t scratch_bytes =
+        api()->sample_scratch_bytes(static_cast<int32_t>(rows.size()), vocabulary);
+    const DeviceArray<uint8_t> scratch = Poisoned<uint8_t>(static_cast<size_t>(scratch_bytes));
     EbbCudaSample op = {};
     op.logits = device_logits.data() + shift;
     op.sampling = device_sampling.data();
     op.banned = device_banned.data();
     op.out = out.data();
+    op.scratch = scratch.data();
+    op.scratch_bytes = scratch_bytes;
     op.rows = static_cast<int32_t>(rows.size());
     op.vocabulary = vocabulary;
     Expect(api()->sample(stream(), &op));
@@ -242,7 +247,7 @@ RowRequest RandomRequest(base::Rng* rng, const std::vector<float>& logits) {
   params.temperature = OneOf<float>(rng, {0, 1, 1, 0.7f, 0.1f, 3, 100, 1e-30f, 1e-6f, 1e30f});
   params.top_k = OneOf<int32_t>(
       rng, {0, 0, 0, 1, 2, 40, 300, std::max(1, vocabulary - 1), vocabulary, vocabulary + 7});
-  params.top_p = OneOf<float>(rng, {1, 1, 0.999f, 0.9f, 0.5f, 1e-6f});
+  params.top_p = OneOf<float>(rng, {1, 1, 0.99999994f, 0.999f, 0.9f, 0.5f, 1e-6f});
   params.min_p = OneOf<float>(rng, {0, 0, 0, 0.01f, 0.3f, 1});
   params.logprobs = OneOf<int32_t>(rng, {-1, -1, 0, 5, EBB_CUDA_TOP_MAX});
   if (rng->Chance(0.3)) {
@@ -263,8 +268,10 @@ TEST_F(SampleTest, RandomRowsAreAsTheModelSamples) {
   const uint64_t seed = TestSeed(20261);
   base::Rng rng(seed);
   int decided_by_rounding = 0;
-  for (const int32_t vocabulary : {1, 2, 7, 32, 33, 250, 1000, 1003, 4096, 5001}) {
-    const int rows = vocabulary < 100 ? 60 : 30;
+  // Beside others, those around the borders of segments (256 tokens) and splits (1024 and more).
+  for (const int32_t vocabulary : {1, 2, 7, 32, 33, 250, 255, 256, 257, 1000, 1003, 1024, 1025,
+                                   2047, 2049, 3072, 4096, 5001, 9217}) {
+    const int rows = vocabulary < 100 ? 60 : 20;
     std::vector<std::vector<float>> logits;
     std::vector<RowRequest> requests;
     for (int r = 0; r < rows; ++r) {
@@ -278,7 +285,7 @@ TEST_F(SampleTest, RandomRowsAreAsTheModelSamples) {
       decided_by_rounding += ExpectAsTheModelSamples(logits[r], requests[r], got[r]);
     }
   }
-  // Of about 400 draws; each has a chance in the order of 1e-9, but for exact ties with a border.
+  // Of about 500 draws; each has a chance in the order of 1e-9, but for exact ties with a border.
   EXPECT_LE(decided_by_rounding, 4);
 }
 
@@ -335,6 +342,48 @@ TEST_F(SampleTest, ThousandsOfEqualLogits) {
   EXPECT_EQ(got[4].token_id, 4000);
 }
 
+// More logits than the kernel lists in one of its bins, no two of them equal: one far below makes
+// the bins wide, and at this temperature even that one has mass.
+TEST_F(SampleTest, ThousandsOfNearlyEqualLogits) {
+  base::Rng rng(TestSeed(31));
+  std::vector<float> logits(6001);
+  for (size_t i = 0; i < logits.size(); ++i) {
+    logits[i] = 1 + 0x1p-23f * static_cast<float>(i * 1237 % logits.size());
+  }
+  logits[3] = -1e30f;
+  std::vector<RowRequest> requests(8);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    model::SamplingParams& params = requests[i].params;
+    params.seed = rng.Bits();
+    params.temperature = 1e30f;
+    params.logprobs = i % 2 == 0 ? EBB_CUDA_TOP_MAX : -1;
+    params.top_k = OneOf<int32_t>(&rng, {0, 0, 3, 2500, 6000});
+    params.top_p = OneOf<float>(&rng, {0.1f, 0.5f, 0.95f});
+    if (i > 4) requests[i].banned = {4852, 0, 6000};
+  }
+  const std::vector<std::vector<float>> rows(requests.size(), logits);
+  const std::vector<EbbCudaSampled> got = Run(rows, requests, 2);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    SCOPED_TRACE(testing::Message() << "row " << i);
+    ExpectAsTheModelSamples(logits, requests[i], got[i]);
+  }
+}
+
+TEST_F(SampleTest, AVocabularyOfEqualLogits) {
+  const std::vector<float> logits(128256, -3.5f);
+  std::vector<RowRequest> requests(2);
+  requests[0].params.top_p = 0.75f;
+  requests[0].params.seed = 1;
+  requests[1].params.top_k = 40;
+  requests[1].params.logprobs = 3;
+  requests[1].params.seed = 2;
+  const std::vector<EbbCudaSampled> got = Run({logits, logits}, requests);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    SCOPED_TRACE(testing::Message() << "row " << i);
+    ExpectAsTheModelSamples(logits, requests[i], got[i]);
+  }
+}
+
 // Logits at the ends of what a float holds, temperatures at the ends of what is taken.
 TEST_F(SampleTest, ExtremeLogitsAndTemperatures) {
   const std::vector<std::vector<float>> rows = {
@@ -382,6 +431,34 @@ TEST_F(SampleTest, GreedyTakesTheLowestIdOfTheMostLikely) {
     EXPECT_EQ(RunOne(row, Greedy(), shift).token_id, 777);
     EXPECT_EQ(RunOne(row, Greedy({777}), shift).token_id, 901);
   }
+}
+
+// Equal logits in different splits: those with the lowest ids are kept, and listed first.
+TEST_F(SampleTest, EqualsAreTakenByTheirIdsAcrossSplits) {
+  std::vector<float> row(5000, -2);
+  const std::vector<int32_t> best = {4999, 1024, 3333, 1023, 70};
+  for (const int32_t id : best) row[static_cast<size_t>(id)] = 4;
+  std::vector<RowRequest> requests(40);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i].params.top_k = 3;
+    requests[i].params.seed = i;
+    requests[i].params.logprobs = 6;
+    if (i % 2 == 1) requests[i].banned = {70};
+  }
+  const std::vector<std::vector<float>> rows(requests.size(), row);
+  const std::vector<EbbCudaSampled> got = Run(rows, requests);
+  std::vector<int32_t> drawn[2];
+  for (size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(std::vector<int32_t>(got[i].top_ids, got[i].top_ids + 6),
+              (std::vector<int32_t>{70, 1023, 1024, 3333, 4999, 0}));
+    drawn[i % 2].push_back(got[i].token_id);
+  }
+  for (std::vector<int32_t>& ids : drawn) {
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  }
+  EXPECT_EQ(drawn[0], (std::vector<int32_t>{70, 1023, 1024}));
+  EXPECT_EQ(drawn[1], (std::vector<int32_t>{1023, 1024, 3333}));
 }
 
 TEST_F(SampleTest, BadRowsSayWhatIsWrong) {
@@ -511,11 +588,32 @@ TEST_F(SampleTest, ARowsBitsDependOnTheRowAlone) {
   }
 }
 
+// The more rows, the fewer splits has each: neither that nor where a part of 64 rows ends shows.
+TEST_F(SampleTest, ARowsBitsDoNotDependOnItsSplits) {
+  base::Rng rng(TestSeed(100));
+  constexpr int32_t kVocabulary = 20011;
+  std::vector<std::vector<float>> logits(70, std::vector<float>(kVocabulary, kNan));
+  RowRequest nothing;
+  nothing.sample = false;
+  std::vector<RowRequest> requests(logits.size(), nothing);
+  const size_t used[] = {0, 1, 37, 62, 63, 64, 69};
+  for (const size_t r : used) {
+    logits[r] = RandomLogits(&rng, kVocabulary);
+    requests[r] = RandomRequest(&rng, logits[r]);
+  }
+  const std::vector<EbbCudaSampled> together = Run(logits, requests);
+  for (const size_t r : used) {
+    EXPECT_TRUE(SameBits(together[r], RunOne(logits[r], requests[r]))) << "row " << r;
+  }
+}
+
 TEST_F(SampleTest, TellsWhatIsWrongWithTheArguments) {
   float logit = 0;
   EbbCudaSampling sampling = {};
   EbbCudaSampled out = {};
-  const EbbCudaSample good = {&logit, &sampling, nullptr, &out, 1, 1};
+  const int64_t bytes = api()->sample_scratch_bytes(1, 1);
+  const DeviceArray<uint8_t> scratch(static_cast<size_t>(bytes));
+  const EbbCudaSample good = {&logit, &sampling, nullptr, &out, scratch.data(), bytes, 1, 1};
   EbbCudaSample op = good;
   op.rows = 0;
   EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_OK);
@@ -534,7 +632,19 @@ TEST_F(SampleTest, TellsWhatIsWrongWithTheArguments) {
   op = good;
   op.out = nullptr;
   EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_INVALID_ARGUMENT);
+  op = good;
+  op.scratch = nullptr;
+  EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_INVALID_ARGUMENT);
+  op = good;
+  op.scratch += 8;
+  EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_INVALID_ARGUMENT);
+  op = good;
+  --op.scratch_bytes;
+  EXPECT_EQ(api()->sample(stream(), &op), EBB_CUDA_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(api()->error_text()).find("scratch"), std::string::npos);
   EXPECT_EQ(api()->sample(stream(), nullptr), EBB_CUDA_INVALID_ARGUMENT);
+  EXPECT_EQ(api()->sample_scratch_bytes(0, 1000), 0);
+  EXPECT_EQ(api()->sample_scratch_bytes(1000, 1000), api()->sample_scratch_bytes(64, 1000));
 }
 
 }  // namespace
