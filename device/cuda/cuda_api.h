@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 // Raised with every change of this file.
-#define EBB_CUDA_ABI 1u
+#define EBB_CUDA_ABI 2u
 
 typedef enum EbbCudaCode {
   EBB_CUDA_OK = 0,
@@ -151,7 +151,7 @@ typedef struct EbbCudaPrefillTile {
 } EbbCudaPrefillTile;
 
 // Query rows of a tile times the query heads that share a key head (at least one row each).
-#define EBB_CUDA_PREFILL_TILE_ROWS 64
+#define EBB_CUDA_PREFILL_TILE_ROWS 128
 
 // Causal attention of each row over positions 0 .. its own, scores scaled by 1 / sqrt(head_dim);
 // heads / kv_heads adjacent query heads share a key head. A row's bits depend on its own query, its

@@ -18,6 +18,9 @@ namespace ebb::device {
 // the table that takes a stream begins with it; what it calls in turn need not.
 int32_t EnterStream(EbbCudaStream* stream);
 
+// Of the stream's device: 90 is 9.0.
+int32_t ComputeCapability(EbbCudaStream* stream);
+
 #ifdef EBB_SIMT
 
 // Queues work behind what the stream has; while the stream is capturing, records it instead. The

@@ -175,6 +175,11 @@ namespace ebb::device {
 
 int32_t EnterStream(EbbCudaStream* stream) { return stream->fake().Enter(); }
 
+int32_t ComputeCapability(EbbCudaStream* stream) {
+  const FakeCudaOptions& options = stream->fake().options();
+  return options.compute_major * 10 + options.compute_minor;
+}
+
 int32_t FakeEnqueue(EbbCudaStream* stream, std::function<void()> work) {
   FakeCuda* const fake = &stream->fake();
   const int32_t code = fake->Enter(FakeCudaCall::kLaunch);

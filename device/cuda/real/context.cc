@@ -97,11 +97,12 @@ int32_t DeviceInfo(int32_t index, EbbCudaDeviceInfo* info) {
 }
 
 // UNSUPPORTED when the device lacks what the library needs.
-int32_t CheckDevice(const EbbCudaContext& context) {
+int32_t CheckDevice(EbbCudaContext* context) {
   EbbCudaDeviceInfo info;
-  int32_t code = DeviceInfo(context.index, &info);
+  int32_t code = DeviceInfo(context->index, &info);
   if (code != EBB_CUDA_OK) return code;
-  const std::string which = "device " + std::to_string(context.index) + " (" + info.name + ", " +
+  context->compute_capability = info.compute_major * 10 + info.compute_minor;
+  const std::string which = "device " + std::to_string(context->index) + " (" + info.name + ", " +
                             std::to_string(info.compute_major) + "." +
                             std::to_string(info.compute_minor) + ")";
   if (info.compute_major < kComputeMajorMin) {
@@ -111,9 +112,9 @@ int32_t CheckDevice(const EbbCudaContext& context) {
   }
   int supported = 0;
   code = FromDriver(
-      *context.driver,
-      context.driver->cuDeviceGetAttribute_(
-          &supported, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, context.device),
+      *context->driver,
+      context->driver->cuDeviceGetAttribute_(
+          &supported, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, context->device),
       "cuDeviceGetAttribute");
   if (code != EBB_CUDA_OK) return code;
   if (supported == 0) {
@@ -140,7 +141,7 @@ int32_t AskGranularity(EbbCudaContext* context) {
 }
 
 int32_t Prepare(EbbCudaContext* context) {
-  int32_t code = CheckDevice(*context);
+  int32_t code = CheckDevice(context);
   if (code != EBB_CUDA_OK) return code;
   const Driver& driver = *context->driver;
   code = FromDriver(driver, driver.cuDevicePrimaryCtxRetain_(&context->primary, context->device),

@@ -25,6 +25,8 @@ namespace ebb::device {
 
 int32_t EnterStream(EbbCudaStream* stream) { return EnterContext(stream->context); }
 
+int32_t ComputeCapability(EbbCudaStream* stream) { return stream->context->compute_capability; }
+
 cudaStream_t NativeStream(EbbCudaStream* stream) { return stream->stream; }
 
 namespace {
