@@ -100,21 +100,6 @@ __device__ __forceinline__ void WaitForTile() {
   __syncthreads();
 }
 
-// Swaps words between the four lanes of a quad: lane q gets the others' w[q], in w[lane].
-__device__ __forceinline__ void TransposeQuad(uint32_t (&w)[4]) {
-  const int lane = static_cast<int>(threadIdx.x) % 4;
-#pragma unroll
-  for (int bit = 1; bit < 4; bit *= 2) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if ((i & bit) != 0) continue;
-      const bool upper = (lane & bit) != 0;
-      const uint32_t other = __shfl_xor_sync(kAllLanes, upper ? w[i] : w[i | bit], bit);
-      (upper ? w[i] : w[i | bit]) = other;
-    }
-  }
-}
-
 // A lane's part of 64 query rows: rows lane / 4 and lane / 4 + 8 of its warp's 16.
 template <int kHeadDim>
 class WarpgroupAttention {
@@ -234,6 +219,21 @@ class WarpgroupAttention {
   }
 
  private:
+  // Swaps words between the four lanes of a quad: lane q gets the others' w[q], in w[lane].
+  __device__ __forceinline__ static void TransposeQuad(uint32_t (&w)[4]) {
+    const int lane = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+    for (int bit = 1; bit < 4; bit *= 2) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if ((i & bit) != 0) continue;
+        const bool upper = (lane & bit) != 0;
+        const uint32_t other = __shfl_xor_sync(kAllLanes, upper ? w[i] : w[i | bit], bit);
+        (upper ? w[i] : w[i | bit]) = other;
+      }
+    }
+  }
+
   uint32_t query_[kHeadDim / 16][4];
   float scores_[kKeys / 8][4];
   uint32_t weights_[kKeys / 16][4];

@@ -1,14 +1,14 @@
-// What the emulator knows of Hopper's asynchronous matrix products (wgmma), warp by warp, and of the
-// shared memory that they see.
+// What the emulator knows of Hopper's asynchronous matrix products (wgmma), warp by warp, and of
+// the shared memory that they see.
 //
-// Products are queued and done at the wait that covers them, in order; until then their accumulators
-// hold NaN. Their matrix in shared memory is read either when they are queued or when they are done,
-// as the seed has it: the hardware may do so at any time between. A warpgroup's warps each have 16
-// of its 64 rows, and must queue the same products.
+// Products are queued and done at the wait that covers them, in order; until then their
+// accumulators hold NaN. Their matrix in shared memory is read either when they are queued or when
+// they are done, as the seed has it: the hardware may do so at any time between. A warpgroup's
+// warps each have 16 of its 64 rows, and must queue the same products.
 //
 // Products read shared memory as of the last fence.proxy.async. Of what CopyAsync16 wrote, a fence
-// makes visible what the fencing warp wrote; of plain stores, which the emulator does not see one by
-// one, it makes visible all.
+// makes visible what the fencing warp wrote; of plain stores, which the emulator does not see one
+// by one, it makes visible all.
 //
 // PTX ISA: "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions", there "Matrix
 // descriptor" and "Strides".
@@ -26,12 +26,12 @@
 
 namespace ebb::kernels::cuda::simt {
 
-// d [64, columns] (+)= a [64, 16] b [16, columns], as one lane gives it: bf16, and float32 sums. The
-// lane's fragments are those of mma.m16n8k16.
+// d [64, columns] (+)= a [64, 16] b [16, columns], as one lane gives it: bf16, and float32 sums.
+// The lane's fragments are those of mma.m16n8k16.
 struct MatrixProduct {
-  float (*d)[4] = nullptr;  // [columns / 8]
+  float (*d)[4] = nullptr;      // [columns / 8]
   const uint32_t* a = nullptr;  // [4]
-  uint64_t b = 0;  // Its descriptor.
+  uint64_t b = 0;               // Its descriptor.
   int columns = 0;
   bool accumulate = false;
   bool rows = false;  // b lies by rows of columns (MN-major), not by columns of rows (K-major).
@@ -71,7 +71,7 @@ class AsyncProxy {
     MatrixProduct product;  // As lane 0 gave it.
     std::array<const uint32_t*, kLanes> a = {};
     std::array<std::array<uint32_t, 4>, kLanes> a_words = {};  // When it was queued.
-    std::vector<uint16_t> b;                                   // [16, columns]; empty: not yet read.
+    std::vector<uint16_t> b;  // [16, columns]; empty: not yet read.
     int64_t group = 0;
   };
   struct WarpState {

@@ -27,12 +27,12 @@ int ElementBytes(int row, int column) {
 }
 
 struct ProductParams {
-  const uint16_t* a;          // [64, kInner]
-  const uint16_t* b;          // [kInner, kColumns]
-  float* by_columns;          // [64, 128] = a b, b stored as rows of 80 for each column
-  float* by_rows;             // [64, 128] = 1 + a b, b stored as it is
-  float* by_rows_narrow;      // [64, 64]: its first half
-  float* before_wait;         // [128]: what a thread reads of an accumulator too early
+  const uint16_t* a;      // [64, kInner]
+  const uint16_t* b;      // [kInner, kColumns]
+  float* by_columns;      // [64, 128] = a b, b stored as rows of 80 for each column
+  float* by_rows;         // [64, 128] = 1 + a b, b stored as it is
+  float* by_rows_narrow;  // [64, 64]: its first half
+  float* before_wait;     // [128]: what a thread reads of an accumulator too early
 };
 
 template <int n>
@@ -52,7 +52,7 @@ __device__ void Fill(float (&d)[n][4], float value) {
 
 __global__ void Products(ProductParams p) {
   EBB_DYNAMIC_SHARED_1024(shared);
-  uint8_t* const b_columns = shared;                  // [128 columns][128 of 80]: two panels
+  uint8_t* const b_columns = shared;                 // [128 columns][128 of 80]: two panels
   uint8_t* const b_rows = shared + 2 * kPanelBytes;  // [128 of 80][128 columns]: two panels
   const int thread = static_cast<int>(threadIdx.x);
   for (int i = thread; i < kInner * kColumns; i += 128) {
@@ -65,8 +65,8 @@ __global__ void Products(ProductParams p) {
   for (int i = 0; i < kInner / 16 * 4; ++i) {
     const int row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8;
     const int k = i / 4 * 16 + thread % 4 * 2 + i % 4 / 2 * 8;
-    a[i / 4][i % 4] =
-        p.a[row * kInner + k] | static_cast<uint32_t>(p.a[row * kInner + k + 1]) << 16;
+    a[i / 4][i % 4] = p.a[row * kInner + k] | static_cast<uint32_t>(p.a[row * kInner + k + 1])
+                                                  << 16;
   }
   FenceAsyncProxy();
   __syncthreads();
@@ -77,8 +77,7 @@ __global__ void Products(ProductParams p) {
   Fill(narrow, 1);
   WarpgroupArrive();
   for (int k = 0; k < kInner / 16; ++k) {
-    const uint64_t b =
-        SwizzledMatrix(b_columns + k / 4 * kPanelBytes + k % 4 * 32, 0, 1024);
+    const uint64_t b = SwizzledMatrix(b_columns + k / 4 * kPanelBytes + k % 4 * 32, 0, 1024);
     if (k == 0) {
       WarpgroupMma<false>(columns, a[k], b);
     } else {
