@@ -18,8 +18,9 @@ namespace ebb::device {
 // the table that takes a stream begins with it; what it calls in turn need not.
 int32_t EnterStream(EbbCudaStream* stream);
 
-// Of the stream's device: 90 is 9.0.
-int32_t ComputeCapability(EbbCudaStream* stream);
+// Whether kernels that only Hopper (compute capability 9.0) runs take the place of those for every
+// device. The same for all streams of a context, at all times.
+bool UseHopperKernels(EbbCudaStream* stream);
 
 #ifdef EBB_SIMT
 

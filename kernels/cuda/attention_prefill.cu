@@ -95,7 +95,8 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, 3) PrefillKernel(const PrefillParams
   const int piece = static_cast<int>(blockIdx.x) / kv_heads;
   const int kv_head = static_cast<int>(blockIdx.x) % kv_heads;
   const EbbCudaPrefillTile tile = op.tiles[piece / kTileCtas];
-  const int cta_row = piece % kTileCtas * kRows;
+  // The later rows, which see more, first.
+  const int cta_row = (kTileCtas - 1 - piece % kTileCtas) * kRows;
   if (cta_row >= tile.row_count * group) return;
   const PagedHead<kHeadDim> head(op.kv, op.tables, op.layer, tile.sequence, kv_head);
 
@@ -176,7 +177,7 @@ int32_t LaunchPrefillAttention(EbbCudaStream* stream, const EbbCudaPrefillAttent
     return device::SetError(EBB_CUDA_INVALID_ARGUMENT, "prefill_attention: tiles is null");
   }
   const PrefillParams params = {*op, AttentionScale(op->kv.head_dim)};
-  if (device::ComputeCapability(stream) == 90 && PrefillSm90Serves(op->kv.head_dim)) {
+  if (device::UseHopperKernels(stream) && PrefillSm90Serves(op->kv.head_dim)) {
     return LaunchPrefillSm90(stream, params);
   }
   switch (op->kv.head_dim) {

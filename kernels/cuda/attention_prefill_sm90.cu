@@ -45,7 +45,7 @@ struct Tiles {
   static constexpr int kPanelBytes = kKeys * kSwizzleRowBytes;
   static constexpr int kTileBytes = kPanels * kPanelBytes;
   static constexpr int kKeyStages = 2;
-  static constexpr int kValueStages = 3;
+  static constexpr int kValueStages = 4;
   static constexpr int kSharedBytes = (kKeyStages + kValueStages) * kTileBytes;
 
   uint8_t* shared;
@@ -105,8 +105,10 @@ template <int kHeadDim>
 class WarpgroupAttention {
  public:
   // Takes the queries of this lane's two rows; null for a row that is not there (its query is 0).
-  __device__ __forceinline__ WarpgroupAttention(const uint16_t* const (&queries)[2], float scale)
-      : softmax_(scale) {
+  // `zero` is 0, which the compiler must not know.
+  __device__ __forceinline__ WarpgroupAttention(const uint16_t* const (&queries)[2], float scale,
+                                                uint32_t zero)
+      : softmax_(scale), zero_(zero) {
     const int lane = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -128,6 +130,11 @@ class WarpgroupAttention {
     for (int n = 0; n < kHeadDim / 8; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) out_[n][i] = 0;
+    }
+#pragma unroll
+    for (int k = 0; k < kKeys / 16; ++k) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) weights_[k][i] = 0;
     }
   }
 
@@ -162,35 +169,41 @@ class WarpgroupAttention {
     WarpgroupCommit();
   }
 
-  // Waits for the scores, behind which `pending` groups are queued, and makes them weights: of row
-  // `half` the first visible[half] keys count. `mask`: whether that is not all of them, for any row
-  // of the warp.
+  // Waits for the scores, behind which `pending` groups are queued.
   template <int pending>
-  __device__ __forceinline__ void FinishScores(bool mask, const int (&visible)[2]) {
+  __device__ __forceinline__ void FinishScores() {
     WarpgroupWait<pending>();
     KeepRegisters(scores_);
+  }
+
+  // Makes the scores weights: of row `half` the first visible[half] keys count. `mask`: whether that
+  // is not all of them, for any row of the warp.
+  __device__ __forceinline__ void Weigh(bool mask, const int (&visible)[2]) {
     if (mask) softmax_.Mask(visible, scores_);
     softmax_.Weigh(scores_, factor_);
+    // Results of two adjacent tiles of 8 columns are, rounded, an operand of 16.
+#pragma unroll
+    for (int k = 0; k < kKeys / 16; ++k) {
+      next_weights_[k][0] = PackBf16(scores_[k * 2][0], scores_[k * 2][1]);
+      next_weights_[k][1] = PackBf16(scores_[k * 2][2], scores_[k * 2][3]);
+      next_weights_[k][2] = PackBf16(scores_[k * 2 + 1][0], scores_[k * 2 + 1][1]);
+      next_weights_[k][3] = PackBf16(scores_[k * 2 + 1][2], scores_[k * 2 + 1][3]);
+    }
+    KeepRegisters(next_weights_);
   }
 
   // Waits for all that is queued; then the weights are the last scores'.
   __device__ __forceinline__ void FinishAccumulate() {
     WarpgroupWait<0>();
     KeepRegisters(out_);
-    KeepRegisters(scores_);
-    ScaleRows(factor_, out_);
-    Round();
-  }
-
-  // Rounds the weights to bf16: results of two adjacent tiles of 8 columns are an operand of 16.
-  __device__ __forceinline__ void Round() {
 #pragma unroll
     for (int k = 0; k < kKeys / 16; ++k) {
-      weights_[k][0] = PackBf16(scores_[k * 2][0], scores_[k * 2][1]);
-      weights_[k][1] = PackBf16(scores_[k * 2][2], scores_[k * 2][3]);
-      weights_[k][2] = PackBf16(scores_[k * 2 + 1][0], scores_[k * 2 + 1][1]);
-      weights_[k][3] = PackBf16(scores_[k * 2 + 1][2], scores_[k * 2 + 1][3]);
+#pragma unroll
+      // The old weights are used here so that their registers are nobody else's until here: the
+      // compiler takes an operand's to be free as soon as the product is queued.
+      for (int i = 0; i < 4; ++i) weights_[k][i] = next_weights_[k][i] | (weights_[k][i] & zero_);
     }
+    ScaleRows(factor_, out_);
   }
 
   // Waits for all that is queued, and stores this lane's two rows (null: not there).
@@ -236,10 +249,12 @@ class WarpgroupAttention {
 
   uint32_t query_[kHeadDim / 16][4];
   float scores_[kKeys / 8][4];
-  uint32_t weights_[kKeys / 16][4];
+  uint32_t weights_[kKeys / 16][4];  // Of the products that are queued.
+  uint32_t next_weights_[kKeys / 16][4];
   float out_[kHeadDim / 8][4];
   float factor_[2];
   OnlineSoftmax<kKeys> softmax_;
+  uint32_t zero_;
 };
 
 // This lane's two rows.
@@ -280,14 +295,18 @@ __device__ __forceinline__ void Prefill(const PrefillParams& params, Tiles<kHead
   } else {
     CopyAsyncCommit();
   }
-  const int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroupThreads;
+  // The barrier before tile t; it begins the copy of the next one.
+  const auto advance = [&](int t) {
+    WaitForTile<0>();
+    if (t < last) CopyTile(head, tiles, t + 1, end);
+  };
+  // By a shuffle, so that the compiler sees that it is one for the whole warp.
+  const int warpgroup =
+      __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / kWarpgroupThreads, 0);
   if (warpgroup * kWarpgroupRows >= tile.row_count * (op.heads / kv_heads)) {
     // It has no rows, and copies for the other one.
     WaitForTile<1>();
-    for (int t = 0; t < last; ++t) {
-      WaitForTile<0>();
-      if (t + 2 <= last) CopyTile(head, tiles, t + 2, end);
-    }
+    for (int t = 1; t <= last; ++t) advance(t);
     return;
   }
 
@@ -295,24 +314,31 @@ __device__ __forceinline__ void Prefill(const PrefillParams& params, Tiles<kHead
   WarpgroupAttention<kHeadDim> attention(
       {rows.place[0] < 0 ? nullptr : op.q + rows.place[0],
        rows.place[1] < 0 ? nullptr : op.q + rows.place[1]},
-      params.scale);
+      params.scale, static_cast<uint32_t>(op.layer) >> 31);
+  const auto weigh = [&](int t) {
+    const int first = t * kKeys;
+    attention.Weigh(rows.seen < first + kKeys - 1,
+                    {rows.position[0] - first + 1, rows.position[1] - first + 1});
+  };
+  const bool late = warpgroup == 1;
   WaitForTile<1>();
   attention.BeginScores(tiles.Keys(0));
-  attention.template FinishScores<0>(rows.seen < kKeys - 1,
-                                     {rows.position[0] + 1, rows.position[1] + 1});
-  attention.Round();
+  attention.template FinishScores<0>();
+  if (late && last > 0) advance(1);
+  weigh(0);
+  // The loop begins with the wait that could stand before its Weigh's end: the compiler moves waits
+  // up through arithmetic, here the softmax, but not through the head of a loop.
 #pragma unroll 1
   for (int t = 0; t < last; ++t) {
-    WaitForTile<0>();
+    attention.FinishAccumulate();
+    if (!late) advance(t + 1);
     attention.BeginScores(tiles.Keys(t + 1));
     attention.BeginAccumulate(tiles.Values(t));
-    if (t + 2 <= last) CopyTile(head, tiles, t + 2, end);
-    const int first = (t + 1) * kKeys;
-    attention.template FinishScores<1>(
-        rows.seen < first + kKeys - 1,
-        {rows.position[0] - first + 1, rows.position[1] - first + 1});
-    attention.FinishAccumulate();
+    attention.template FinishScores<1>();
+    if (late && t + 1 < last) advance(t + 2);
+    weigh(t + 1);
   }
+  attention.FinishAccumulate();
   attention.BeginAccumulate(tiles.Values(last));
   attention.Store({rows.place[0] < 0 ? nullptr : op.out + rows.place[0],
                    rows.place[1] < 0 ? nullptr : op.out + rows.place[1]});

@@ -175,9 +175,9 @@ namespace ebb::device {
 
 int32_t EnterStream(EbbCudaStream* stream) { return stream->fake().Enter(); }
 
-int32_t ComputeCapability(EbbCudaStream* stream) {
+bool UseHopperKernels(EbbCudaStream* stream) {
   const FakeCudaOptions& options = stream->fake().options();
-  return options.compute_major * 10 + options.compute_minor;
+  return options.compute_major == 9 && options.compute_minor == 0;
 }
 
 int32_t FakeEnqueue(EbbCudaStream* stream, std::function<void()> work) {

@@ -101,7 +101,7 @@ int32_t CheckDevice(EbbCudaContext* context) {
   EbbCudaDeviceInfo info;
   int32_t code = DeviceInfo(context->index, &info);
   if (code != EBB_CUDA_OK) return code;
-  context->compute_capability = info.compute_major * 10 + info.compute_minor;
+  context->is_hopper = info.compute_major == 9 && info.compute_minor == 0;
   const std::string which = "device " + std::to_string(context->index) + " (" + info.name + ", " +
                             std::to_string(info.compute_major) + "." +
                             std::to_string(info.compute_minor) + ")";

@@ -18,7 +18,7 @@ struct EbbCudaContext {
   CUdevice device = 0;
   int32_t index = 0;
   CUcontext primary = nullptr;
-  int32_t compute_capability = 0;  // 90 is 9.0.
+  bool is_hopper = false;  // Compute capability 9.0.
   int64_t granularity_bytes = 0;
 
   std::atomic<bool> lost = false;

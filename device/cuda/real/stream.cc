@@ -25,7 +25,7 @@ namespace ebb::device {
 
 int32_t EnterStream(EbbCudaStream* stream) { return EnterContext(stream->context); }
 
-int32_t ComputeCapability(EbbCudaStream* stream) { return stream->context->compute_capability; }
+bool UseHopperKernels(EbbCudaStream* stream) { return stream->context->is_hopper; }
 
 cudaStream_t NativeStream(EbbCudaStream* stream) { return stream->stream; }
 
