@@ -1,10 +1,10 @@
-// Causal attention of many rows of a sequence over its paged keys and values: which form of it runs,
-// and the form that any device from sm_80 on runs. (attention_prefill_sm90.cu has Hopper's.)
+// Causal attention of many rows of a sequence over its paged keys and values: which form of it
+// runs, and the form that any device from sm_80 on runs. (attention_prefill_sm90.cu has Hopper's.)
 //
-// A CTA takes half a tile of rows and one key head: the tile's token rows times the query heads that
-// share the key head are up to 128 query rows (row r is token r / group, head r % group), of which a
-// CTA takes 64, 16 for each of four warps. Tiles of 64 positions, gathered through the block table,
-// are copied to one half of shared memory while the other is computed on.
+// A CTA takes half a tile of rows and one key head: the tile's token rows times the query heads
+// that share the key head are up to 128 query rows (row r is token r / group, head r % group), of
+// which a CTA takes 64, 16 for each of four warps. Tiles of 64 positions, gathered through the
+// block table, are copied to one half of shared memory while the other is computed on.
 //
 //   shared memory:  [ keys 64 x head_dim ][ values 64 x head_dim ]  x 2
 //
@@ -112,11 +112,9 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, 3) PrefillKernel(const PrefillParams
   }
   // The last position that any row of the warp sees; -1 when the warp has no rows.
   const int last_token = min((warp_row + kFragmentRows - 1) / group, tile.row_count - 1);
-  const int warp_last =
-      warp_row / group < tile.row_count ? tile.first_position + last_token : -1;
+  const int warp_last = warp_row / group < tile.row_count ? tile.first_position + last_token : -1;
 
-  const int32_t end =
-      tile.first_position + min((cta_row + kRows - 1) / group + 1, tile.row_count);
+  const int32_t end = tile.first_position + min((cta_row + kRows - 1) / group + 1, tile.row_count);
   const int tile_count = (end + kPrefillKeyTile - 1) / kPrefillKeyTile;
   CopyTile<kHeadDim>(head, 0, end, Stage<kHeadDim>(shared, 0));
   WarpAttention<kHeadDim, kPrefillKeyTile> attention(

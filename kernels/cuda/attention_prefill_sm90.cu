@@ -4,25 +4,35 @@
 // A CTA takes one tile of rows and one key head: 64 packed query rows (row r is token r / group,
 // head r % group) for each of two warpgroups, which share the tiles of 128 keys and values.
 //
-//   shared memory, 128-byte swizzled:  [ keys 128 x head_dim ] x 2   [ values 128 x head_dim ] x 3
+//   shared memory, 128-byte swizzled:  [ keys 128 x head_dim ] x 2   [ values 128 x head_dim ] x 4
 //
-// While a warpgroup's softmax of tile t + 1 runs, the tensor cores multiply the weights of tile t by
-// its values, and copies of tile t + 2 are under way:
+// Each warpgroup goes round, its softmax beside the product of the weights before:
 //
-//   barrier      tile t + 1 has landed; nobody reads keys t and values t - 1 any more
-//   queue        scores = query x keys (t + 1), then out += weights x values (t)
-//   copy         tile t + 2, gathered through the block table
-//   wait         for the scores; mask, softmax
-//   wait         for out; scale it, round the new weights to bf16
+//   out        wait for weights x values (t - 1); scale out, take the weights of tile t
+//   products   queue scores = query x keys (t + 1), then out += weights x values (t)
+//   softmax    wait for the scores; mask, weigh
+//
+// and they take turns: at each barrier the first begins its products, and the second, whose scores
+// are there, its softmax. So the tensor cores always have work. Barrier t + 1 says that tile t + 1
+// has landed; that nobody reads keys t and values t - 2 any more; and begins the copy of tile t +
+// 2, gathered through the block table.
+//
+//   first    out  | barrier t + 1 |  products (t + 1, t)   softmax t + 1    out  | barrier t + 2
+//   second   products (t, t - 1)  | barrier t + 1 |  softmax t   out   products (t + 1, t)  | ...
 //
 // What a row becomes depends on itself alone, and memory past the tile's last position is not read:
 // as in attention_prefill.cu, with key tiles of 128.
 //
 // Floor: 4 * head_dim * heads operations for each row and position it sees, over the rate of wgmma.
-// A tile of keys takes 2,048 clocks of the tensor cores at head_dim 128 (4 * 128^3 operations at
-// 4,096 a clock), 1,024 of the exponential units (128^2 at 16 a clock), and about 450 instructions
-// of each of the eight warps, 900 issue slots of a scheduler. Keys and values come from the L2 cache
-// at 32 bytes a clock and SM.
+// At head_dim 128 a tile of keys takes 2,048 clocks of the tensor cores (4 * 128^3 operations at
+// 4,096 a clock), 1,024 of the exponential units (128^2 at 16 a clock), 1,400 issue slots of each
+// scheduler (two warps of 700 instructions, 210 of them to copy), and 64 KiB from the L2 cache.
+//
+// By ptxas for sm_90a: 240 registers for head_dim 128 and 201 for 64, none spilled; with 192 and 96
+// KiB of shared memory an SM holds one CTA. In the machine code, worth looking at after a change or
+// with another compiler: no wait (WARPGROUP.DEPBAR) stands between a warpgroup's PV products and
+// its softmax but the one for the scores, and no instruction between products (HGMMA) and their
+// wait writes their registers.
 #include <cstdint>
 
 #include "kernels/cuda/attention_prefill.h"
@@ -56,11 +66,16 @@ struct Tiles {
   }
 };
 
-// Begins to copy tile `tile`, with zeros for positions from `end` on. All threads.
+// Chunks of 16 bytes in a row. A thread copies one of a row, in rounds.
+template <int kHeadDim>
+inline constexpr int kRowChunks = kHeadDim / 8;
+
+// Begins to copy tile `tile`, with zeros for positions from `end` on. All threads; `head` begins at
+// the thread's chunk.
 template <int kHeadDim>
 __device__ __forceinline__ void CopyTile(const PagedHead<kHeadDim>& head, Tiles<kHeadDim> tiles,
                                          int tile, int32_t end) {
-  constexpr int kChunks = kHeadDim / 8;  // Of 16 bytes, in a row.
+  constexpr int kChunks = kRowChunks<kHeadDim>;
   constexpr int kRows = kThreads / kChunks;  // In a round.
   constexpr int kRounds = kKeys / kRows;
   constexpr int kBatch = 4;  // Entries that are waited for together.
@@ -82,7 +97,7 @@ __device__ __forceinline__ void CopyTile(const PagedHead<kHeadDim>& head, Tiles<
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const bool valid = position < end;
-      const uint8_t* const key = head.Key(indices[i], position) + chunk * 16;
+      const uint8_t* const key = head.Key(indices[i], position);
       CopyAsync16(keys + to, key, valid);
       CopyAsync16(values + to, key + head.value_offset_bytes, valid);
       position += kRows;
@@ -176,8 +191,8 @@ class WarpgroupAttention {
     KeepRegisters(scores_);
   }
 
-  // Makes the scores weights: of row `half` the first visible[half] keys count. `mask`: whether that
-  // is not all of them, for any row of the warp.
+  // Makes the scores weights: of row `half` the first visible[half] keys count. `mask`: whether
+  // that is not all of them, for any row of the warp.
   __device__ __forceinline__ void Weigh(bool mask, const int (&visible)[2]) {
     if (mask) softmax_.Mask(visible, scores_);
     softmax_.Weigh(scores_, factor_);
@@ -271,7 +286,8 @@ struct LaneRows {
     for (int half = 0; half < 2; ++half) {
       const int row = warp_row + half * 8 + static_cast<int>(threadIdx.x) % kWarpLanes / 4;
       const int token = row / group;
-      const int64_t head = int64_t{tile.first_row + token} * op.heads + kv_head * group + row % group;
+      const int64_t head =
+          int64_t{tile.first_row + token} * op.heads + kv_head * group + row % group;
       place[half] = token < tile.row_count ? head * op.kv.head_dim : -1;
       position[half] = min(tile.first_position + token, last);
     }
@@ -285,7 +301,8 @@ __device__ __forceinline__ void Prefill(const PrefillParams& params, Tiles<kHead
   const int kv_heads = op.kv.kv_heads;
   const EbbCudaPrefillTile tile = op.tiles[blockIdx.x / kv_heads];
   const int kv_head = static_cast<int>(blockIdx.x) % kv_heads;
-  const PagedHead<kHeadDim> head(op.kv, op.tables, op.layer, tile.sequence, kv_head);
+  PagedHead<kHeadDim> head(op.kv, op.tables, op.layer, tile.sequence, kv_head);
+  head.keys += threadIdx.x % kRowChunks<kHeadDim> * 16;
   const int32_t end = tile.first_position + tile.row_count;
   const int last = (end - 1) / kKeys;  // The last tile of keys.
 
@@ -311,10 +328,9 @@ __device__ __forceinline__ void Prefill(const PrefillParams& params, Tiles<kHead
   }
 
   const LaneRows rows(op, tile, kv_head);
-  WarpgroupAttention<kHeadDim> attention(
-      {rows.place[0] < 0 ? nullptr : op.q + rows.place[0],
-       rows.place[1] < 0 ? nullptr : op.q + rows.place[1]},
-      params.scale, static_cast<uint32_t>(op.layer) >> 31);
+  WarpgroupAttention<kHeadDim> attention({rows.place[0] < 0 ? nullptr : op.q + rows.place[0],
+                                          rows.place[1] < 0 ? nullptr : op.q + rows.place[1]},
+                                         params.scale, static_cast<uint32_t>(op.layer) >> 31);
   const auto weigh = [&](int t) {
     const int first = t * kKeys;
     attention.Weigh(rows.seen < first + kKeys - 1,

@@ -52,14 +52,14 @@ struct PagedHead {
   const uint8_t* keys;  // Of index 0.
   const int32_t* table;
   int64_t value_offset_bytes;
-  int32_t index_stride_bytes;
+  uint32_t index_stride_bytes;
   int32_t block_shift;
 
   __device__ __forceinline__ PagedHead(const EbbCudaKv& kv, const EbbCudaTables& tables,
                                        int32_t layer, int32_t sequence, int32_t kv_head) {
     table = tables.indices + tables.begins[sequence];
     value_offset_bytes = kv.value_offset_bytes;
-    index_stride_bytes = static_cast<int32_t>(kv.index_stride_bytes);
+    index_stride_bytes = static_cast<uint32_t>(kv.index_stride_bytes);
     block_shift = __ffs(kv.block_tokens) - 1;
     keys = kv.base + layer * kv.layer_stride_bytes +
            static_cast<int64_t>(kv_head) * kv.block_tokens * (kHeadDim * kBf16Bytes);
@@ -67,12 +67,13 @@ struct PagedHead {
 
   // The table's entry for a position. REQUIRES: the sequence has that position.
   __device__ __forceinline__ int32_t Index(int32_t position) const {
-    return table[position >> block_shift];
+    return table[static_cast<uint32_t>(position) >> block_shift];
   }
   // A position's key, given its entry. With any other entry an address that may not be read.
   __device__ __forceinline__ const uint8_t* Key(int32_t index, int32_t position) const {
-    const int32_t in_block = position & ((1 << block_shift) - 1);
-    return keys + static_cast<int64_t>(index) * index_stride_bytes +
+    // Unsigned, so that each is one multiplication of 32 bits.
+    const uint32_t in_block = static_cast<uint32_t>(position) & ((1u << block_shift) - 1);
+    return keys + uint64_t{static_cast<uint32_t>(index)} * index_stride_bytes +
            in_block * (kHeadDim * kBf16Bytes);
   }
 };

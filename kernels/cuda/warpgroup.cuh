@@ -1,5 +1,5 @@
-// Matrix products of a warpgroup (wgmma: sm_90a alone), beside the prelude: the device's PTX, or the
-// same names over the SIMT emulator (kernels/cuda/simt/warpgroup.h).
+// Matrix products of a warpgroup (wgmma: sm_90a alone), beside the prelude: the device's PTX, or
+// the same names over the SIMT emulator (kernels/cuda/simt/warpgroup.h).
 //
 // A warpgroup is four consecutive warps, the first a multiple of four. It multiplies by
 //
@@ -12,8 +12,8 @@
 //   KeepRegisters(d)                     the program reads d only after the wait
 //
 // Products of one accumulator are done in their order. They read shared memory by the async proxy:
-// a thread that wrote it by stores or by CopyAsync16 calls FenceAsyncProxy(), after the wait for the
-// copies, before the barrier that lets others multiply by it.
+// a thread that wrote it by stores or by CopyAsync16 calls FenceAsyncProxy(), after the wait for
+// the copies, before the barrier that lets others multiply by it.
 #pragma once
 
 #include <cstdint>
@@ -88,15 +88,15 @@ __device__ __forceinline__ void KeepRegisters(uint32_t (&r)[n][4]) {
 }
 
 #define EBB_D4(kind, d, n) kind(d[n][0]), kind(d[n][1]), kind(d[n][2]), kind(d[n][3])
-#define EBB_D32(kind, d, n)                                                                 \
+#define EBB_D32(kind, d, n)                                                                   \
   EBB_D4(kind, d, n), EBB_D4(kind, d, n + 1), EBB_D4(kind, d, n + 2), EBB_D4(kind, d, n + 3), \
-      EBB_D4(kind, d, n + 4), EBB_D4(kind, d, n + 5), EBB_D4(kind, d, n + 6),               \
+      EBB_D4(kind, d, n + 4), EBB_D4(kind, d, n + 5), EBB_D4(kind, d, n + 6),                 \
       EBB_D4(kind, d, n + 7)
-#define EBB_D32_NAMES                                                                         \
+#define EBB_D32_NAMES                                                                          \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, " \
   "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define EBB_D64_NAMES                                                                         \
-  EBB_D32_NAMES                                                                               \
+#define EBB_D64_NAMES                                                                            \
+  EBB_D32_NAMES                                                                                  \
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, " \
   "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 
