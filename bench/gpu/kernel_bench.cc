@@ -33,7 +33,11 @@ struct Shape {
   std::vector<int32_t> rows = {1, 8, 64, 2048};
   std::vector<int32_t> sequences = {1, 8, 64};
   int32_t context = 1024;
-  int32_t prefill = 2048;
+  struct Chunk {
+    int32_t rows;
+    int32_t first_position;
+  };
+  std::vector<Chunk> prefill = {{2048, 0}, {8192, 0}, {16384, 0}, {512, 15872}};
   int32_t copies_max = 64;
   int rounds = 20;
 };
@@ -52,7 +56,7 @@ Shape ShapeFor(const GpuOptions& options) {
   shape.rows = {1, 9};
   shape.sequences = {2};
   shape.context = 40;
-  shape.prefill = 20;
+  shape.prefill = {{20, 0}, {9, 11}};
   shape.copies_max = 2;
   shape.rounds = 1;
   return shape;
@@ -78,7 +82,7 @@ class KernelBench {
     for (const int32_t sequences : shape_.sequences) {
       for (const auto& [layout, name] : layouts) DecodeAttention(sequences, layout, name);
     }
-    PrefillAttention();
+    for (const Shape::Chunk& chunk : shape_.prefill) PrefillAttention(chunk);
   }
 
  private:
@@ -182,16 +186,17 @@ class KernelBench {
     return options;
   }
 
-  StepData PrefillStep(const KvPool& pool, int32_t rows) {
-    const int32_t blocks = StepData::BlocksOf(1, rows, shape_.block_tokens);
-    return StepData::Prefill(gpu_, pool.kv(), shape_.heads, pool.TablesOf(1, blocks)[0], 0, rows);
+  StepData PrefillStep(const KvPool& pool, int32_t first_position, int32_t rows) {
+    const int32_t blocks = StepData::BlocksOf(1, first_position + rows, shape_.block_tokens);
+    return StepData::Prefill(gpu_, pool.kv(), shape_.heads, pool.TablesOf(1, blocks)[0],
+                             first_position, rows);
   }
 
   void RopeStore(int32_t rows) {
     const std::string name = absl::StrCat("rope_store rows=", rows);
     if (!report_->Wants(name)) return;
     KvPool pool(gpu_, PoolOptions(1, rows, KvLayout::kUniform));
-    const StepData step = PrefillStep(pool, rows);
+    const StepData step = PrefillStep(pool, 0, rows);
     const int64_t width = int64_t{shape_.heads + 2 * shape_.kv_heads} * shape_.head_dim;
     const int32_t copies = CopiesOf(2 * rows * width);
     const CudaBuffer qkv = gpu_->Random(2 * rows * width * copies, 1);
@@ -340,17 +345,19 @@ class KernelBench {
         });
   }
 
-  void PrefillAttention() {
-    const std::string name = absl::StrCat("prefill attention ", shape_.prefill);
+  void PrefillAttention(const Shape::Chunk& chunk) {
+    std::string name = absl::StrCat("prefill attention ", chunk.rows);
+    if (chunk.first_position > 0) absl::StrAppend(&name, " at ", chunk.first_position);
     if (!report_->Wants(name)) return;
-    KvPool pool(gpu_, PoolOptions(1, shape_.prefill, KvLayout::kUniform));
-    const StepData step = PrefillStep(pool, shape_.prefill);
+    const int32_t length = chunk.first_position + chunk.rows;
+    KvPool pool(gpu_, PoolOptions(1, length, KvLayout::kUniform));
+    const StepData step = PrefillStep(pool, chunk.first_position, chunk.rows);
     const int64_t q_width = int64_t{shape_.heads} * shape_.head_dim;
-    const CudaBuffer q = gpu_->Random(2 * shape_.prefill * q_width, 1);
-    const CudaBuffer out = gpu_->Alloc(2 * shape_.prefill * q_width);
-    const double pairs = double{1} * shape_.prefill * (shape_.prefill + 1) / 2;
-    const double bytes = 4.0 * shape_.prefill * static_cast<double>(q_width) +
-                         4.0 * shape_.prefill * shape_.kv_heads * shape_.head_dim;
+    const CudaBuffer q = gpu_->Random(2 * chunk.rows * q_width, 1);
+    const CudaBuffer out = gpu_->Alloc(2 * chunk.rows * q_width);
+    const double pairs = chunk.rows * (chunk.first_position + 0.5 * (chunk.rows + 1));
+    const double bytes = 4.0 * chunk.rows * static_cast<double>(q_width) +
+                         4.0 * length * shape_.kv_heads * shape_.head_dim;
     Add(name, shape_.layers, bytes, 4.0 * pairs * static_cast<double>(q_width), [&](int32_t layer) {
       EbbCudaPrefillAttention op = {};
       op.q = q.As<uint16_t>();

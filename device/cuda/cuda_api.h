@@ -152,7 +152,7 @@ typedef struct EbbCudaPrefillTile {
 } EbbCudaPrefillTile;
 
 // Query rows of a tile times the query heads that share a key head (at least one row each).
-#define EBB_CUDA_PREFILL_TILE_ROWS 64
+#define EBB_CUDA_PREFILL_TILE_ROWS 128
 
 // Causal attention of each row over positions 0 .. its own, scores scaled by 1 / sqrt(head_dim);
 // heads / kv_heads adjacent query heads share a key head. A row's bits depend on its own query, its

@@ -27,7 +27,7 @@ const char* ShapeFault(const EbbCudaKv& kv, int32_t layer, int32_t heads, int32_
     return "heads is not a multiple of kv_heads";
   }
   if (layer < 0 || layer >= kv.layers) return "there is no such layer";
-  if (pieces < 0 || int64_t{pieces} * heads > std::numeric_limits<int32_t>::max()) {
+  if (pieces < 0 || int64_t{pieces} * heads > std::numeric_limits<int32_t>::max() / 2) {
     return "the grid would be too large";
   }
   return nullptr;

@@ -2,10 +2,10 @@
 // part of the server binary; they need no CUDA.
 //
 //   prefill: each sequence's rows are cut into tiles          decode: each lane's positions are cut
-//            of 64 / group rows, group = heads / kv_heads              into splits
+//            of 128 / group rows, group = heads / kv_heads             into splits
 //
 //     seq 0  rows 0 .. 69, group 4, from position 128           lane 0  [ split ][ split ][split]
-//            [16][16][16][16][6]                                        slot 0    slot 1   slot 2
+//            [32][32][6]                                                slot 0    slot 1   slot 2
 //     seq 1  row 70                                             lane 1  []       (length 0:
 //     nothing)
 //            [1]                                                lane 2  [split]

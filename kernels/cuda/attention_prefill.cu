@@ -1,9 +1,10 @@
-// Causal attention of many rows of a sequence over its paged keys and values.
+// Causal attention of many rows of a sequence over its paged keys and values: which form of it
+// runs, and the form that any device from sm_80 on runs. (attention_prefill_sm90.cu has Hopper's.)
 //
-// A CTA takes one tile of rows and one key head: the tile's token rows times the query heads that
-// share the key head are up to 64 query rows (row r is token r / group, head r % group), 16 for
-// each of four warps. Tiles of 64 positions, gathered through the block table, are copied to one
-// half of shared memory while the other is computed on.
+// A CTA takes half a tile of rows and one key head: the tile's token rows times the query heads
+// that share the key head are up to 128 query rows (row r is token r / group, head r % group), of
+// which a CTA takes 64, 16 for each of four warps. Tiles of 64 positions, gathered through the
+// block table, are copied to one half of shared memory while the other is computed on.
 //
 //   shared memory:  [ keys 64 x head_dim ][ values 64 x head_dim ]  x 2
 //
@@ -23,6 +24,7 @@
 
 #include "device/cuda/cuda_error.h"
 #include "kernels/cuda/attention_check.h"
+#include "kernels/cuda/attention_prefill.h"
 #include "kernels/cuda/attention_shape.h"
 #include "kernels/cuda/attention_warp.cuh"
 #include "kernels/cuda/ops.h"
@@ -31,13 +33,10 @@
 namespace ebb::kernels::cuda {
 namespace {
 
-constexpr int kWarps = EBB_CUDA_PREFILL_TILE_ROWS / kFragmentRows;
+constexpr int kRows = 64;  // Of a CTA.
+constexpr int kTileCtas = EBB_CUDA_PREFILL_TILE_ROWS / kRows;
+constexpr int kWarps = kRows / kFragmentRows;
 constexpr int kThreads = kWarps * kWarpLanes;
-
-struct PrefillParams {
-  EbbCudaPrefillAttention op;
-  float scale;  // log2(e) / sqrt(head_dim)
-};
 
 // A tile of keys and values in shared memory.
 template <int kHeadDim>
@@ -95,27 +94,29 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, 3) PrefillKernel(const PrefillParams
   const EbbCudaPrefillAttention& op = params.op;
   const int kv_heads = op.kv.kv_heads;
   const int group = op.heads / kv_heads;
-  const EbbCudaPrefillTile tile = op.tiles[blockIdx.x / kv_heads];
+  const int piece = static_cast<int>(blockIdx.x) / kv_heads;
   const int kv_head = static_cast<int>(blockIdx.x) % kv_heads;
+  const EbbCudaPrefillTile tile = op.tiles[piece / kTileCtas];
+  // The later rows, which see more, first.
+  const int cta_row = (kTileCtas - 1 - piece % kTileCtas) * kRows;
+  if (cta_row >= tile.row_count * group) return;
   const PagedHead<kHeadDim> head(op.kv, op.tables, op.layer, tile.sequence, kv_head);
 
-  const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
+  const int warp_row = cta_row + static_cast<int>(threadIdx.x) / kWarpLanes * kFragmentRows;
   const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
   int place[2] = {-1, -1};  // Of this lane's rows in q and out, in heads; -1: not there.
   int position[2] = {-1, -1};
   for (int half = 0; half < 2; ++half) {
-    const int row = warp * kFragmentRows + half * 8 + lane / 4;
+    const int row = warp_row + half * 8 + lane / 4;
     if (row / group >= tile.row_count) continue;
     position[half] = tile.first_position + row / group;
     place[half] = (tile.first_row + row / group) * op.heads + kv_head * group + row % group;
   }
   // The last position that any row of the warp sees; -1 when the warp has no rows.
-  const int first_token = warp * kFragmentRows / group;
-  const int last_token =
-      min((warp * kFragmentRows + kFragmentRows - 1) / group, tile.row_count - 1);
-  const int warp_last = first_token < tile.row_count ? tile.first_position + last_token : -1;
+  const int last_token = min((warp_row + kFragmentRows - 1) / group, tile.row_count - 1);
+  const int warp_last = warp_row / group < tile.row_count ? tile.first_position + last_token : -1;
 
-  const int32_t end = tile.first_position + tile.row_count;
+  const int32_t end = tile.first_position + min((cta_row + kRows - 1) / group + 1, tile.row_count);
   const int tile_count = (end + kPrefillKeyTile - 1) / kPrefillKeyTile;
   CopyTile<kHeadDim>(head, 0, end, Stage<kHeadDim>(shared, 0));
   WarpAttention<kHeadDim, kPrefillKeyTile> attention(
@@ -152,8 +153,8 @@ __global__ void EBB_LAUNCH_BOUNDS(kThreads, 3) PrefillKernel(const PrefillParams
 
 template <int kHeadDim>
 int32_t Launch(EbbCudaStream* stream, const PrefillParams& params) {
-  const unsigned blocks =
-      static_cast<unsigned>(params.op.tile_count) * static_cast<unsigned>(params.op.kv.kv_heads);
+  const unsigned blocks = static_cast<unsigned>(params.op.tile_count) * kTileCtas *
+                          static_cast<unsigned>(params.op.kv.kv_heads);
   return LaunchKernel(PrefillKernel<kHeadDim>, dim3(blocks), dim3(kThreads),
                       Stage<kHeadDim>::kSharedBytes, stream, params);
 }
@@ -169,13 +170,16 @@ int32_t LaunchPrefillAttention(EbbCudaStream* stream, const EbbCudaPrefillAttent
   if (code != EBB_CUDA_OK) return code;
   if (op->heads / op->kv.kv_heads > EBB_CUDA_PREFILL_TILE_ROWS) {
     return device::SetError(EBB_CUDA_INVALID_ARGUMENT,
-                            "prefill_attention: more than 64 query heads share a key head");
+                            "prefill_attention: more than 128 query heads share a key head");
   }
   if (op->tile_count == 0) return EBB_CUDA_OK;
   if (op->tiles == nullptr) {
     return device::SetError(EBB_CUDA_INVALID_ARGUMENT, "prefill_attention: tiles is null");
   }
   const PrefillParams params = {*op, AttentionScale(op->kv.head_dim)};
+  if (device::UsesHopper(stream) && PrefillSm90Serves(op->kv.head_dim)) {
+    return LaunchPrefillSm90(stream, params);
+  }
   switch (op->kv.head_dim) {
     case 32:
       return Launch<32>(stream, params);

@@ -1,6 +1,5 @@
 // One warp's part of attention: 16 query rows against tiles of keys and values in shared memory, by
-// tensor cores, with the softmax carried from tile to tile (Milakov and Gimelshein, "Online
-// normalizer calculation for softmax", 2018; Dao, "FlashAttention-2", 2023).
+// tensor cores, with the softmax carried from tile to tile (Dao, "FlashAttention-2", 2023).
 //
 //              kKeys keys                     head_dim
 //            +-----------+                 +------------+
@@ -18,16 +17,13 @@
 #include <cstdint>
 
 #include "device/cuda/cuda_api.h"
+#include "kernels/cuda/attention_softmax.cuh"
 #include "kernels/cuda/prelude.cuh"
 
 namespace ebb::kernels::cuda {
 
-inline constexpr int kWarpLanes = 32;
-inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 inline constexpr int kFragmentRows = 16;  // The M of mma.m16n8k16.
 inline constexpr int kBf16Bytes = 2;
-
-__device__ inline float MinusInfinity() { return __uint_as_float(0xFF800000u); }
 
 // Rows of keys or values in shared memory. 16 bytes of padding make a row's length an odd multiple
 // of 16, so that the eight rows that one phase of ldmatrix reads lie in different banks.
@@ -56,14 +52,14 @@ struct PagedHead {
   const uint8_t* keys;  // Of index 0.
   const int32_t* table;
   int64_t value_offset_bytes;
-  int32_t index_stride_bytes;
+  uint32_t index_stride_bytes;
   int32_t block_shift;
 
   __device__ __forceinline__ PagedHead(const EbbCudaKv& kv, const EbbCudaTables& tables,
                                        int32_t layer, int32_t sequence, int32_t kv_head) {
     table = tables.indices + tables.begins[sequence];
     value_offset_bytes = kv.value_offset_bytes;
-    index_stride_bytes = static_cast<int32_t>(kv.index_stride_bytes);
+    index_stride_bytes = static_cast<uint32_t>(kv.index_stride_bytes);
     block_shift = __ffs(kv.block_tokens) - 1;
     keys = kv.base + layer * kv.layer_stride_bytes +
            static_cast<int64_t>(kv_head) * kv.block_tokens * (kHeadDim * kBf16Bytes);
@@ -71,12 +67,13 @@ struct PagedHead {
 
   // The table's entry for a position. REQUIRES: the sequence has that position.
   __device__ __forceinline__ int32_t Index(int32_t position) const {
-    return table[position >> block_shift];
+    return table[static_cast<uint32_t>(position) >> block_shift];
   }
   // A position's key, given its entry. With any other entry an address that may not be read.
   __device__ __forceinline__ const uint8_t* Key(int32_t index, int32_t position) const {
-    const int32_t in_block = position & ((1 << block_shift) - 1);
-    return keys + static_cast<int64_t>(index) * index_stride_bytes +
+    // Unsigned, so that each is one multiplication of 32 bits.
+    const uint32_t in_block = static_cast<uint32_t>(position) & ((1u << block_shift) - 1);
+    return keys + uint64_t{static_cast<uint32_t>(index)} * index_stride_bytes +
            in_block * (kHeadDim * kBf16Bytes);
   }
 };
@@ -90,7 +87,7 @@ class WarpAttention {
   // `scale` is log2(e) / sqrt(head_dim).
   __device__ __forceinline__ WarpAttention(const uint16_t* low_query, const uint16_t* high_query,
                                            float scale)
-      : scale_(scale) {
+      : softmax_(scale) {
     const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
     key_lane_bytes_ = (lane / 16 * 8 + lane % 8) * Rows::kRowBytes + lane / 8 % 2 * 16;
     value_lane_bytes_ = (lane / 8 % 2 * 8 + lane % 8) * Rows::kRowBytes + lane / 16 * 16;
@@ -107,10 +104,6 @@ class WarpAttention {
 #pragma unroll
       for (int i = 0; i < 4; ++i) out_[n][i] = 0;
     }
-    for (int half = 0; half < 2; ++half) {
-      max_[half] = MinusInfinity();
-      sum_[half] = 0;
-    }
   }
 
   // Attends to one tile: row `half` of this lane to its first visible[half] keys (any number; below
@@ -120,24 +113,21 @@ class WarpAttention {
                                          const int (&visible)[2]) {
     float scores[kKeys / 8][4];
     Score(keys, scores);
-    if (visible[0] < kKeys || visible[1] < kKeys) Mask(visible, scores);
-    Weigh(scores);
+    if (visible[0] < kKeys || visible[1] < kKeys) softmax_.Mask(visible, scores);
+    float factor[2];
+    softmax_.Weigh(scores, factor);
+    ScaleRows(factor, out_);
     Accumulate(values, scores);
   }
 
   // Completes the rows' sums, which until then each lane holds for its own columns.
-  __device__ __forceinline__ void Finish() {
-    for (int half = 0; half < 2; ++half) {
-      sum_[half] += __shfl_xor_sync(kAllLanes, sum_[half], 1);
-      sum_[half] += __shfl_xor_sync(kAllLanes, sum_[half], 2);
-    }
-  }
+  __device__ __forceinline__ void Finish() { softmax_.Finish(); }
 
   // The largest product of query and key of this lane's row `half`, not scaled; -infinity when it
   // saw no key.
-  __device__ float max(int half) const { return max_[half]; }
+  __device__ float max(int half) const { return softmax_.max(half); }
   // REQUIRES: Finish() was called.
-  __device__ float sum(int half) const { return sum_[half]; }
+  __device__ float sum(int half) const { return softmax_.sum(half); }
   // Element (row `half`, column n * 8 + 2 * (lane % 4) + i) of the weighted sum of values.
   __device__ float out(int half, int n, int i) const { return out_[n][half * 2 + i]; }
 
@@ -168,59 +158,6 @@ class WarpAttention {
     }
   }
 
-  // What a row does not see scores -infinity, whatever garbage it was computed from.
-  __device__ __forceinline__ static void Mask(const int (&visible)[2],
-                                              float (&scores)[kKeys / 8][4]) {
-    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
-#pragma unroll
-    for (int n = 0; n < kKeys / 8; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        if (n * 8 + column + i % 2 >= visible[i / 2]) scores[n][i] = MinusInfinity();
-      }
-    }
-  }
-
-  // Replaces scores by weights relative to the new maximum, and scales what was summed before.
-  __device__ __forceinline__ void Weigh(float (&scores)[kKeys / 8][4]) {
-    float factor[2];
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float tile_max = MinusInfinity();
-#pragma unroll
-      for (int n = 0; n < kKeys / 8; ++n) {
-        tile_max = fmaxf(tile_max, fmaxf(scores[n][half * 2], scores[n][half * 2 + 1]));
-      }
-      tile_max = fmaxf(tile_max, __shfl_xor_sync(kAllLanes, tile_max, 1));
-      tile_max = fmaxf(tile_max, __shfl_xor_sync(kAllLanes, tile_max, 2));
-      const float new_max = fmaxf(max_[half], tile_max);
-      // -infinity minus itself is NaN: a row that has seen nothing is measured from 0.
-      const float reference = new_max == MinusInfinity() ? 0.0f : new_max;
-      // The difference first: it is exactly 0, and the factor exactly 1, when the maximum stays.
-      factor[half] = Exp2((max_[half] - reference) * scale_);
-      const float shift = -reference * scale_;
-      float tile_sum = 0;
-#pragma unroll
-      for (int n = 0; n < kKeys / 8; ++n) {
-#pragma unroll
-        for (int i = half * 2; i < half * 2 + 2; ++i) {
-          scores[n][i] = Exp2(fmaf(scores[n][i], scale_, shift));
-          tile_sum += scores[n][i];
-        }
-      }
-      max_[half] = new_max;
-      sum_[half] = sum_[half] * factor[half] + tile_sum;
-    }
-    // Rows find their maximum early: most tiles leave all of a warp's as they were.
-    if (__any_sync(kAllLanes, factor[0] != 1.0f || factor[1] != 1.0f)) {
-#pragma unroll
-      for (int n = 0; n < kHeadDim / 8; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) out_[n][i] *= factor[i / 2];
-      }
-    }
-  }
-
   // out += weights x values
   __device__ __forceinline__ void Accumulate(const uint8_t* values,
                                              const float (&weights)[kKeys / 8][4]) {
@@ -247,9 +184,7 @@ class WarpAttention {
 
   uint32_t query_[kHeadDim / 16][4];
   float out_[kHeadDim / 8][4];
-  float max_[2];
-  float sum_[2];
-  float scale_;
+  OnlineSoftmax<kKeys> softmax_;
   int key_lane_bytes_;  // This lane's row address for ldmatrix, from the tile's start.
   int value_lane_bytes_;
 };

@@ -26,6 +26,8 @@
 #define EBB_LAUNCH_BOUNDS(threads, blocks)
 // Declares `uint8_t* name`: the block's dynamic shared memory, aligned to 128.
 #define EBB_DYNAMIC_SHARED(name) uint8_t* const name = ::ebb::kernels::cuda::simt::current_shared
+// The same, aligned to 1,024. Only one of the two in a file.
+#define EBB_DYNAMIC_SHARED_1024(name) EBB_DYNAMIC_SHARED(name)
 
 #else
 
@@ -34,6 +36,9 @@
 #define EBB_LAUNCH_BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 #define EBB_DYNAMIC_SHARED(name)                                       \
   extern __shared__ __align__(128) uint8_t ebb_dynamic_shared_bytes[]; \
+  uint8_t* const name = ebb_dynamic_shared_bytes
+#define EBB_DYNAMIC_SHARED_1024(name)                                   \
+  extern __shared__ __align__(1024) uint8_t ebb_dynamic_shared_bytes[]; \
   uint8_t* const name = ebb_dynamic_shared_bytes
 
 #endif  // EBB_SIMT

@@ -199,7 +199,7 @@ TEST_F(CudaLoadTest, ModelsThatTheKernelsCannotRunAreRefused) {
   config.vocab += 1;
   EXPECT_TRUE(absl::StrContains(CheckCudaSupports(config).message(), "vocabulary of "));
   config = (*source)->config();
-  config.heads = 65 * config.kv_heads;
+  config.heads = 129 * config.kv_heads;
   EXPECT_EQ(CheckCudaSupports(config).code(), absl::StatusCode::kUnimplemented);
 }
 

@@ -2,7 +2,7 @@
 
 load("@cuda//:defs.bzl", "CUDA_COMPATIBLE", "CUDA_TOOLKIT")
 
-# One object serves all three: no kernel needs an instruction of one architecture alone.
+# One object serves all three. A kernel that needs the instructions of one is empty for the others.
 _ARCHITECTURES = ["80", "90a", "100"]
 
 _FLAGS = [

@@ -88,7 +88,8 @@ def cases():
     for sequences in (1, 8, 64):
         yield (f"decode attention {sequences} at 1024",
                lambda sequences=sequences: attention(sequences, 1, 1024, causal=False))
-    yield "prefill attention 2048", lambda: attention(1, 2048, 2048, causal=True)
+    for rows in (2048, 8192, 16384):
+        yield f"prefill attention {rows}", lambda rows=rows: attention(1, rows, rows, causal=True)
 
 
 @torch.no_grad()

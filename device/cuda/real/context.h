@@ -17,9 +17,9 @@ struct EbbCudaContext {
   const ebb::device::Driver* driver = nullptr;
   CUdevice device = 0;
   int32_t index = 0;
-  bool is_hopper = false;
   std::atomic<bool> use_hopper = false;
   CUcontext primary = nullptr;
+  bool is_hopper = false;  // Compute capability 9.0.
   int64_t granularity_bytes = 0;
 
   std::atomic<bool> lost = false;

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/rng.h"
+#include "kernels/cuda/simt/async_proxy.h"
 #include "kernels/cuda/simt/fiber.h"
 
 // ThreadSanitizer's, where a program is built with it. This file is not instrumented: its objects
@@ -31,6 +32,7 @@ const Place* current_place = nullptr;
 Dim3 current_grid_dim;
 Dim3 current_block_dim;
 uint8_t* current_shared = nullptr;
+AsyncProxy* current_async_proxy = nullptr;
 
 namespace {
 
@@ -90,6 +92,7 @@ class Machine {
                   Site site);
   void Barrier(Site site);
   Thread& current() { return *current_; }
+  int current_warp() const { return static_cast<int>(current_->warp - warps_.data()); }
 
  private:
   void RunBlock(Dim3 block_index);
@@ -122,6 +125,7 @@ class Machine {
   size_t thread_count_ = 0;  // Of a block of this run.
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<Warp> warps_;
+  AsyncProxy async_proxy_;
 };
 
 Machine::~Machine() {
@@ -163,14 +167,18 @@ void Machine::RunGrid(Dim3 grid, Dim3 block, size_t shared_bytes,
   }
   // Exactly as large as asked, so that AddressSanitizer sees what lies past the end.
   void* memory = nullptr;
-  if (shared_bytes != 0) CHECK_EQ(posix_memalign(&memory, 128, shared_bytes), 0);
+  if (shared_bytes != 0) CHECK_EQ(posix_memalign(&memory, 1024, shared_bytes), 0);
   const std::unique_ptr<void, decltype(&std::free)> shared(memory, &std::free);
   current_shared = static_cast<uint8_t*>(shared.get());
+  current_async_proxy = &async_proxy_;
   std::vector<uint64_t> blocks(uint64_t{grid.x} * grid.y * grid.z);
   for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = i;
   Shuffle(rng_, blocks);
   for (const uint64_t i : blocks) {
     if (shared_bytes != 0) std::memset(current_shared, 0xFF, shared_bytes);
+    async_proxy_.StartBlock(current_shared, shared_bytes,
+                            static_cast<int>((thread_count_ + kWarpLanes - 1) / kWarpLanes),
+                            rng_.Bits());
     RunBlock(Dim3(static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                   static_cast<unsigned>(i / grid.x / grid.y)));
   }
@@ -217,6 +225,8 @@ void Machine::RunBlock(Dim3 block_index) {
     CheckBarrier();
   }
   OrderBlock();  // What comes after the block, the host included, sees what it did.
+  const std::string fault = async_proxy_.FinishBlock();
+  if (!fault.empty()) Fail(fault, Site());
 }
 
 void Machine::OrderBlock() {
@@ -409,6 +419,8 @@ void WaitCopies(int pending) {
   Thread& self = TheMachine().current();
   while (!self.copies.empty() && self.copies.front().group < self.open_group - pending) {
     PerformCopy(self.copies.front());
+    current_async_proxy->NoteCopy(static_cast<uint8_t*>(self.copies.front().shared),
+                                  TheMachine().current_warp());
     self.copies.pop_front();
   }
 }

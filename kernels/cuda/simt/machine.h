@@ -73,6 +73,8 @@ extern const Place* current_place;
 extern Dim3 current_grid_dim;
 extern Dim3 current_block_dim;
 extern uint8_t* current_shared;  // The block's dynamic shared memory.
+class AsyncProxy;
+extern AsyncProxy* current_async_proxy;  // The block's.
 
 // How lanes of a warp wait for each other.
 enum class Meeting {

@@ -65,17 +65,17 @@ TEST(PrefillTiles, EachRowIsInOneTileAndTilesAreBounded) {
 
 TEST(PrefillTiles, TheBoundIsReached) {
   // Two sequences with one row more than full tiles.
-  const std::vector<PrefillRows> rows = {{0, 0, 33, 0}, {1, 33, 17, 5}};
+  const std::vector<PrefillRows> rows = {{0, 0, 65, 0}, {1, 65, 33, 5}};
   std::vector<EbbCudaPrefillTile> tiles;
   PlanPrefillTiles(32, 8, rows, &tiles);
   EXPECT_EQ(tiles.size(), 5u);
-  EXPECT_EQ(PrefillTilesMax(32, 8, 50, 2), 5);
+  EXPECT_EQ(PrefillTilesMax(32, 8, 98, 2), 5);
   EXPECT_EQ(PrefillTilesMax(32, 8, 3, 64), 3);  // No tile is empty.
 }
 
 TEST(PrefillTiles, GroupsAreServedUpToATilesRows) {
-  EXPECT_TRUE(PrefillServes(64, 1));
-  EXPECT_FALSE(PrefillServes(65, 1));
+  EXPECT_TRUE(PrefillServes(128, 1));
+  EXPECT_FALSE(PrefillServes(129, 1));
   EXPECT_FALSE(PrefillServes(5, 2));
   EXPECT_FALSE(PrefillServes(1, 2));
   EXPECT_FALSE(PrefillServes(4, 0));

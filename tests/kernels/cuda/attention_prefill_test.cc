@@ -1,5 +1,5 @@
-// The prefill kernel against attention in double, over odd shapes, and against itself bit for bit:
-// what a row becomes depends on nothing but its query and what it sees.
+// The prefill kernels against attention in double, over odd shapes, and against themselves bit for
+// bit: what a row becomes depends on nothing but its query and what it sees.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -38,8 +38,30 @@ struct Piece {
   int32_t count = 0;
 };
 
-class PrefillAttentionTest : public OpFixture {
+// Which of the kernels.
+enum class Form {
+  kEveryDevice,
+  kHopper,  // Where the device is one; the fake is. Elsewhere the same as the other.
+};
+
+class PrefillAttentionTest : public OpFixture, public testing::WithParamInterface<Form> {
  protected:
+  void SetUp() override {
+    Expect(api()->open(0, &context_));
+    api()->use_hopper(context_, GetParam() == Form::kHopper);
+    Expect(api()->stream_create(context_, 0, &stream_));
+  }
+  void TearDown() override {
+    api()->stream_destroy(stream_);
+    api()->close(context_);
+  }
+
+  // Returns when it is done.
+  void Launch(const EbbCudaPrefillAttention& op) {
+    Expect(api()->prefill_attention(stream_, &op));
+    Expect(api()->stream_synchronize(stream_));
+  }
+
   // The out rows of the pieces, one after another.
   std::vector<uint16_t> Run(const Prompt& prompt, const PagedImage& image,
                             const std::vector<Piece>& pieces) {
@@ -72,7 +94,7 @@ class PrefillAttentionTest : public OpFixture {
     op.layer = image.layer;
     op.heads = shape.heads;
     op.tile_count = static_cast<int32_t>(tiles.size());
-    Expect(api()->prefill_attention(stream(), &op));
+    Launch(op);
     return Download(out);
   }
 
@@ -82,7 +104,16 @@ class PrefillAttentionTest : public OpFixture {
     const KvLayout layout = rng.Chance(0.5) ? KvLayout::kPages : KvLayout::kLayerByLayer;
     return Run(prompt, MakeImage(rng, prompt.shape, prompt.sequences, layout), pieces);
   }
+
+ private:
+  EbbCudaContext* context_ = nullptr;
+  EbbCudaStream* stream_ = nullptr;
 };
+
+INSTANTIATE_TEST_SUITE_P(Forms, PrefillAttentionTest, testing::Values(Form::kEveryDevice, Form::kHopper),
+                         [](const auto& info) {
+                           return info.param == Form::kEveryDevice ? "EveryDevice" : "Hopper";
+                         });
 
 void ExpectNear(const Prompt& prompt, const std::vector<Piece>& pieces,
                 const std::vector<uint16_t>& out) {
@@ -105,30 +136,45 @@ void ExpectNear(const Prompt& prompt, const std::vector<Piece>& pieces,
   }
 }
 
-// Every length around the edges of key tiles and every served head_dim, in blocks from 8 to 256.
-TEST_F(PrefillAttentionTest, AgreesWithDoubleAroundTileEdges) {
+// Lengths around the edges of key tiles (64 and 128), every served head_dim, blocks from 8 to 256.
+TEST_P(PrefillAttentionTest, AgreesWithDoubleAroundTileEdges) {
   base::Rng rng(TestSeed(1));
-  const std::vector<int32_t> lengths = {1, 2, 63, 64, 65, 127, 128, 129, 191, 192, 193};
-  for (size_t i = 0; i < lengths.size(); ++i) {
-    const AttentionShape shape = {2, 2, 32 + 32 * static_cast<int32_t>(i % 4),
+  const std::vector<int32_t> lengths = {1,   2,   63,  64,  65,  127, 128, 129, 191, 192,
+                                        193, 255, 256, 257, 384, 385, 512, 513, 641};
+  for (size_t i = 0; i < 2 * lengths.size(); ++i) {
+    const size_t round = i / lengths.size();
+    const AttentionShape shape = {2, 2, 32 + 32 * static_cast<int32_t>((i + round) % 4),
                                   8 << static_cast<int32_t>(i % 6)};
-    const Prompt prompt = RandomPrompt(rng, shape, {lengths[i]});
+    const int32_t length = lengths[i % lengths.size()];
+    const Prompt prompt = RandomPrompt(rng, shape, {length});
     // Its last rows: they see all edges.
-    const int32_t count = std::min(lengths[i], 3);
-    const std::vector<Piece> pieces = {{0, lengths[i] - count, count}};
+    const int32_t count = std::min(length, 3);
+    const std::vector<Piece> pieces = {{0, length - count, count}};
     ASSERT_NO_FATAL_FAILURE(ExpectNear(prompt, pieces, Run(rng, prompt, pieces)));
   }
 }
 
-TEST_F(PrefillAttentionTest, AgreesWithDoubleForRandomShapesAndChunks) {
+// Full tiles over many tiles of keys, so that each place in shared memory is used again.
+TEST_P(PrefillAttentionTest, AgreesWithDoubleFarIntoASequence) {
+  base::Rng rng(TestSeed(7));
+  for (const int32_t head_dim : {64, 128}) {
+    const AttentionShape shape = {8, 2, head_dim, 16};
+    const auto length = static_cast<int32_t>(rng.Between(900, 1000));
+    const Prompt prompt = RandomPrompt(rng, shape, {length});
+    const std::vector<Piece> pieces = {{0, length - 36, 36}};
+    ASSERT_NO_FATAL_FAILURE(ExpectNear(prompt, pieces, Run(rng, prompt, pieces)));
+  }
+}
+
+TEST_P(PrefillAttentionTest, AgreesWithDoubleForRandomShapesAndChunks) {
   base::Rng rng(TestSeed(2));
   for (int trial = 0; trial < 12; ++trial) {
-    const AttentionShape shape = RandomShape(rng, 64);
+    const AttentionShape shape = RandomShape(rng, 128);
     std::vector<int32_t> lengths(rng.Between(1, 3));
     std::vector<Piece> pieces;
     const int32_t tokens_max = std::max(1, 80 / (shape.heads / shape.kv_heads));
     for (size_t s = 0; s < lengths.size(); ++s) {
-      lengths[s] = static_cast<int32_t>(rng.Between(1, 150));
+      lengths[s] = static_cast<int32_t>(rng.Between(1, 300));
       Piece piece;
       piece.sequence = static_cast<int32_t>(s);
       piece.count = static_cast<int32_t>(rng.Between(1, std::min(lengths[s], tokens_max)));
@@ -144,11 +190,11 @@ TEST_F(PrefillAttentionTest, AgreesWithDoubleForRandomShapesAndChunks) {
 
 // However a prompt is cut into chunks, each computed when only its own keys and those before it are
 // stored, its rows are the same bits; single rows, as in an invariant decode step, included.
-TEST_F(PrefillAttentionTest, ChunksAreBitForBitTheWhole) {
+TEST_P(PrefillAttentionTest, ChunksAreBitForBitTheWhole) {
   base::Rng rng(TestSeed(3));
   for (int trial = 0; trial < 5; ++trial) {
     const AttentionShape shape = RandomShape(rng, 8);
-    const auto length = static_cast<int32_t>(rng.Between(60, 150));
+    const auto length = static_cast<int32_t>(rng.Between(60, 280));
     const Prompt prompt = RandomPrompt(rng, shape, {length});
     const std::vector<uint16_t> whole = Run(rng, prompt, {{0, 0, length}});
     std::vector<uint16_t> chunked;
@@ -167,7 +213,7 @@ TEST_F(PrefillAttentionTest, ChunksAreBitForBitTheWhole) {
   }
 }
 
-TEST_F(PrefillAttentionTest, ARowDoesNotDependOnItsBatch) {
+TEST_P(PrefillAttentionTest, ARowDoesNotDependOnItsBatch) {
   base::Rng rng(TestSeed(4));
   const AttentionShape shape = {8, 2, 64, 16};
   const Prompt prompt = RandomPrompt(rng, shape, {70, 130, 5});
@@ -184,7 +230,7 @@ TEST_F(PrefillAttentionTest, ARowDoesNotDependOnItsBatch) {
 // Scores of about 1000, which exponentiate to infinity unless the maximum is taken off, rising from
 // key to key, so that every tile brings a new maximum. Products of query and key are whole numbers,
 // which float32 sums exactly.
-TEST_F(PrefillAttentionTest, LargeScoresDoNotOverflow) {
+TEST_P(PrefillAttentionTest, LargeScoresDoNotOverflow) {
   base::Rng rng(TestSeed(5));
   const AttentionShape shape = {1, 1, 32, 8};
   Prompt prompt = RandomPrompt(rng, shape, {140});
@@ -197,7 +243,7 @@ TEST_F(PrefillAttentionTest, LargeScoresDoNotOverflow) {
 }
 
 // NaN stays with the rows that see it.
-TEST_F(PrefillAttentionTest, ANanInAKeyReachesOnlyRowsThatSeeIt) {
+TEST_P(PrefillAttentionTest, ANanInAKeyReachesOnlyRowsThatSeeIt) {
   base::Rng rng(TestSeed(6));
   const AttentionShape shape = {2, 1, 32, 8};
   Prompt prompt = RandomPrompt(rng, shape, {30});
@@ -210,7 +256,7 @@ TEST_F(PrefillAttentionTest, ANanInAKeyReachesOnlyRowsThatSeeIt) {
                           [](uint16_t bits) { return std::isnan(Bf16ToDouble(bits)); }));
 }
 
-TEST_F(PrefillAttentionTest, RefusesWhatItDoesNotServe) {
+TEST_P(PrefillAttentionTest, RefusesWhatItDoesNotServe) {
   const DeviceArray<uint16_t> memory = Upload(std::vector<uint16_t>(4096));
   const DeviceArray<int32_t> table = Upload(std::vector<int32_t>(1));
   const DeviceArray<EbbCudaPrefillTile> tiles = Upload(std::vector<EbbCudaPrefillTile>(1));
@@ -232,7 +278,7 @@ TEST_F(PrefillAttentionTest, RefusesWhatItDoesNotServe) {
   refused("block_tokens", [](auto& op) { op.kv.block_tokens = 512; });
   refused("heads", [](auto& op) { op.kv.kv_heads = 2, op.heads = 3; });
   refused("heads", [](auto& op) { op.kv.kv_heads = 0; });
-  refused("64 query heads", [](auto& op) { op.heads = 65; });
+  refused("128 query heads", [](auto& op) { op.heads = 129; });
   refused("layer", [](auto& op) { op.layer = 1; });
   refused("layer", [](auto& op) { op.layer = -1; });
   refused("grid", [](auto& op) { op.tile_count = -1; });

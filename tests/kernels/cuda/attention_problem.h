@@ -172,7 +172,7 @@ inline PagedImage MakeImage(base::Rng& rng, const AttentionShape& shape,
 
 // A random shape that the kernels serve, of at most `group_max` query heads for each key head.
 inline AttentionShape RandomShape(base::Rng& rng, int32_t group_max) {
-  constexpr int32_t kGroups[] = {1, 3, 4, 7, 8, 16, 17, 64};
+  constexpr int32_t kGroups[] = {1, 3, 4, 7, 8, 16, 17, 64, 100, 128};
   AttentionShape shape;
   shape.kv_heads = static_cast<int32_t>(rng.Between(1, 2));
   int32_t group = group_max + 1;
