@@ -119,6 +119,8 @@ Victims Relief::Choose() const {
       core_->WorkspaceBytesAlone(tokens, first->wants_prompt_logprobs());
   if (geometry.BlocksFor(tokens) > core_->LimitBlocks(workspace_bytes)) return victims;
   need = NeedBeside(workspace_bytes);
+  // It may lack what it would grow by, which it would lack as much once it is recomputed.
+  if (need.pages == 0) return victims;
   // What it gives back it will want again, as far as there is room.
   need.blocks += std::min(core_->LimitBlocks(workspace_bytes),
                           first->table.block_count() + CandidateOf(core_, *first).growth_blocks);
