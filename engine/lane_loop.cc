@@ -63,9 +63,9 @@ Batch LaneLoop::Plan(absl::Time now, Outbox* outbox, Pass* pass) {
 
 // A sequence that lacks a block, or prompts of which none gets on, wait for the boundary.
 bool LaneLoop::IsStarved(const Set& set, const Batch& batch) const {
-  const size_t decode_rows =
-      static_cast<size_t>(std::count_if(set.decoding.begin(), set.decoding.end(),
-                                        [](const Sequence* sequence) { return sequence->in_step; }));
+  const size_t decode_rows = static_cast<size_t>(
+      std::count_if(set.decoding.begin(), set.decoding.end(),
+                    [](const Sequence* sequence) { return sequence->in_step; }));
   if (decode_rows < set.decoding.size()) return true;
   return !set.prompts.empty() && batch.sequences.size() == decode_rows;
 }

@@ -5,8 +5,8 @@
 //            decode     decoding                            a token for each
 //   one      decode     all of them                         both, in the same steps
 //
-// A lane is a queue with its loop, window manager, account, workspace and stream. The one queue runs
-// in decode's lane: on its stream, with its graphs, before all others.
+// A lane is a queue with its loop, window manager, account, workspace and stream. The one queue
+// runs in decode's lane: on its stream, with its graphs, before all others.
 #pragma once
 
 #include <optional>

@@ -32,7 +32,8 @@ TEST(LocalPolicyTest, AChunkHoldsSeveralPromptsInOrder) {
 
 TEST(LocalPolicyTest, AShortPromptNeedNotWaitForALongOne) {
   const LocalPolicy policy(Options());
-  EXPECT_EQ(policy.PlanChunk({Prompt(5000, 5000), Prompt(10, 10)}, 100), (std::vector<int32_t>{90, 10}));
+  EXPECT_EQ(policy.PlanChunk({Prompt(5000, 5000), Prompt(10, 10)}, 100),
+            (std::vector<int32_t>{90, 10}));
   EXPECT_EQ(policy.PlanChunk({Prompt(5000, 5000), Prompt(5000, 5000)}, 100),
             (std::vector<int32_t>{75, 25}));
   EXPECT_EQ(policy.PlanChunk({Prompt(5000, 5000)}, 100), (std::vector<int32_t>{100}));

@@ -144,8 +144,9 @@ class EngineSim {
     memory.compact_above_percent = options_.memory.compact_above_percent;
     memory.prepare_ahead_pages = options_.memory.prepared_pages;
     for (const Lane lane : lanes_.all()) {
-      memory.workspaces.push_back(
-          {"workspace", kGranularity * (lanes_.one() ? 6 : lane == Lane::kPrefill ? 4 : 2)});
+      memory.workspaces.push_back({"workspace", kGranularity * (lanes_.one()             ? 6
+                                                                : lane == Lane::kPrefill ? 4
+                                                                                         : 2)});
     }
     auto made = memory::KvMemory::Create(*geometry, memory, canary_vmm_.get());
     CHECK_OK(made.status());
@@ -163,8 +164,7 @@ class EngineSim {
     runner.kv.blocks_per_page = kBlocksPerPage;
     runner.kv.layer_block_bytes = memory_->geometry().layer_block_bytes();
     for (const Lane lane : lanes_.all()) {
-      runner.workspace_base[static_cast<int>(lane)] =
-          memory_->workspace(lanes_.index(lane)).base();
+      runner.workspace_base[static_cast<int>(lane)] = memory_->workspace(lanes_.index(lane)).base();
     }
     for (int stream = 0; stream < 2; ++stream) runner.stream[stream] = &streams_[stream];
     runner.vmm = &vmm_;

@@ -101,8 +101,9 @@ INSTANTIATE_TEST_SUITE_P(EngineSimTest, CanaryTest,
                          testing::Combine(testing::Range(1, kCanaryCount),
                                           testing::ValuesIn(kBoth)),
                          [](const testing::TestParamInfo<std::tuple<int, engine::Queues>>& info) {
-                           return absl::StrCat(CanaryName(static_cast<Canary>(std::get<0>(info.param))),
-                                               "_", QueuesName(std::get<1>(info.param)));
+                           return absl::StrCat(
+                               CanaryName(static_cast<Canary>(std::get<0>(info.param))), "_",
+                               QueuesName(std::get<1>(info.param)));
                          });
 
 }  // namespace
