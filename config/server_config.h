@@ -26,6 +26,7 @@ enum class KvDtype { kAuto, kF16, kBf16, kF32 };
 enum class DeviceKind { kAuto, kCpu, kCuda };
 enum class PageEdits { kJointBoundary, kAnyTime };
 enum class StaticEstimator { kByTokens, kByUsage };
+enum class Queues { kSeparate, kOne };
 
 struct ModelConfig {
   std::string path;  // See model/open_model.h. Empty: the command line must give it.
@@ -96,6 +97,7 @@ struct DecodeWindowConfig {
 };
 
 struct SchedulerConfig {
+  Queues queues = Queues::kSeparate;
   int32_t queue_requests_max = 256;
   int32_t running_sequences_max = 64;
   int32_t chunk_tokens_max = 512;

@@ -22,6 +22,7 @@ constexpr absl::string_view kDeviceKindNames[] = {"auto", "cpu", "cuda"};
 constexpr absl::string_view kPageEditsNames[] = {"joint_boundary", "any_time"};
 constexpr absl::string_view kKvDtypeNames[] = {"auto", "f16", "bf16", "f32"};
 constexpr absl::string_view kStaticEstimatorNames[] = {"by_tokens", "by_usage"};
+constexpr absl::string_view kQueuesNames[] = {"separate", "one"};
 
 // A Member<T> for `field`, an expression on the config `c`.
 #define EBB_MEMBER(type, field)                      \
@@ -192,15 +193,22 @@ const Setting kSettings[] = {
      "The longest window: it closes then, however few of its steps are done.",
      EBB_MEMBER(absl::Duration, decode_window.max), 1, kDayMs},
 
+    {"scheduler.queues",
+     "`separate`: prefill and decode each have a queue with windows, a loop and steps of its own, "
+     "side by side. `one`: all requests execute in one queue, and a step takes prompts beside the "
+     "tokens that it makes; its windows are those of `decode_window`, and `prefill_window` does "
+     "not "
+     "count. The answers are the same; docs/performance.md says when to choose which.",
+     EBB_ENUM(scheduler.queues, kQueuesNames)},
     {"scheduler.queue_requests_max",
      "Requests that wait to start, at most; the next one is refused with RESOURCE_EXHAUSTED.",
      EBB_MEMBER(int32_t, scheduler.queue_requests_max), 1, 1000000},
     {"scheduler.running_sequences_max", "Sequences that hold KV memory, at most.",
      EBB_MEMBER(int32_t, scheduler.running_sequences_max), 1, 65536},
-    {"scheduler.chunk_tokens_max", "Prompt tokens prefilled in one step, at most.",
+    {"scheduler.chunk_tokens_max", "Prompt tokens in one step, at most.",
      EBB_MEMBER(int32_t, scheduler.chunk_tokens_max), 1, 65536},
     {"scheduler.logits_rows_max",
-     "Rows of logits that one prefill step computes for prompt log-probabilities, at most; a row "
+     "Rows of logits that one step computes for prompt log-probabilities, at most; a row "
      "is as large as the vocabulary, so prompts that ask for them go in smaller chunks.",
      EBB_MEMBER(int32_t, scheduler.logits_rows_max), 1, 65536},
     {"scheduler.max_gap_ms",

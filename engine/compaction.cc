@@ -16,9 +16,7 @@ bool MovingSuffices(EngineCore* core, Lane which, const memory::WindowPlan& plan
   if (plan.release_blocks > 0 || plan.release_pages == 0) return false;
   std::vector<const memory::BlockTable*> tables;
   for (const Sequence* sequence : core->order()) {
-    const bool of_lane =
-        (sequence->state() == SequenceState::kDecoding) == (which == Lane::kDecode);
-    if (of_lane && !sequence->in_step) tables.push_back(&sequence->table);
+    if (core->BelongsTo(which, *sequence) && !sequence->in_step) tables.push_back(&sequence->table);
   }
   // The window's grants, once it is open, leave these pages spare: the plan says so.
   const memory::MovePlan moves =

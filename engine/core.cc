@@ -46,16 +46,14 @@ nlohmann::ordered_json RequestLine(const Ending& ending) {
           {"preemptions", finish.preemptions}};
 }
 
-bool BelongsTo(Lane which, const Sequence& sequence) {
-  return (sequence.state() == SequenceState::kDecoding) == (which == Lane::kDecode);
-}
-
 }  // namespace
 
 EngineCore::EngineCore(const LocalEngineOptions& new_options, const EngineParts& new_parts)
-    : options(new_options), parts(new_parts) {
-  lane(Lane::kPrefill).reader = memory().readers().Add("prefill");
-  lane(Lane::kDecode).reader = memory().readers().Add("decode");
+    : options(new_options), parts(new_parts), lanes(new_options.queue.queues) {
+  for (const Lane which : lanes.all()) {
+    lane(which).reader =
+        memory().readers().Add(std::string(memory::WindowQueueName(lanes.queue(which))));
+  }
 }
 
 EngineCore::~EngineCore() { CHECK(sequences_.empty()) << "requests are left"; }
@@ -94,12 +92,11 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     RETURN_IF_ERROR(parts.policy->Accept(arrival));
     id = next_id_++;
     auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(sink), Now(),
-                                               options.queue.ageing,
-                                               memory().NewTable(memory::AccountId::kPrefill));
+                                               options.queue.ageing, NewTable());
     order_.insert(sequence.get());
     sequences_.emplace(id, std::move(sequence));
   }
-  wakeups.Wake(Actor::kPrefill);
+  wakeups.Wake(ActorOf(lanes.Of(SequenceState::kWaiting)));
   // It asks the other servers for what the request will need.
   if (parts.sharing != nullptr) wakeups.Wake(Actor::kKeeper);
   return id;
@@ -112,8 +109,11 @@ void EngineCore::Cancel(RequestId id) {
     if (it == sequences_.end()) return;
     it->second->cancelled = true;
   }
-  wakeups.Wake(Actor::kPrefill);
-  wakeups.Wake(Actor::kDecode);
+  WakeLoops();
+}
+
+void EngineCore::WakeLoops() {
+  for (const Lane which : lanes.all()) wakeups.Wake(ActorOf(which));
 }
 
 void EngineCore::BeginDrain(absl::Duration grace) {
@@ -194,6 +194,14 @@ std::vector<Sequence*> EngineCore::InState(SequenceState state) const {
   return found;
 }
 
+std::vector<Sequence*> EngineCore::Executing(Lane which) const {
+  std::vector<Sequence*> found;
+  for (Sequence* sequence : order_) {
+    if (sequence->running() && BelongsTo(which, *sequence)) found.push_back(sequence);
+  }
+  return found;
+}
+
 int64_t EngineCore::running_count() const {
   int64_t count = 0;
   for (const Sequence* sequence : order_) count += sequence->running() ? 1 : 0;
@@ -201,13 +209,19 @@ int64_t EngineCore::running_count() const {
 }
 
 int64_t EngineCore::WorkspaceBytes(Lane which, const StepShape& shape) const {
-  const int64_t page_bytes = parts.memory->workspace(static_cast<int>(which)).pool()->page_bytes();
+  const int64_t page_bytes = workspace(which).pool()->page_bytes();
   const int64_t bytes = shape.row_count == 0 ? 0 : parts.runner->WorkspaceBytes(which, shape);
   return (bytes + page_bytes - 1) / page_bytes * page_bytes;
 }
 
 int64_t EngineCore::WorkspaceBytesMax(Lane which) const {
   return WorkspaceBytes(which, LargestStep(options, which));
+}
+
+int64_t EngineCore::WorkspaceBytesMax() const {
+  int64_t bytes = 0;
+  for (const Lane which : lanes.all()) bytes += WorkspaceBytesMax(which);
+  return bytes;
 }
 
 int64_t EngineCore::WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) const {
@@ -219,7 +233,16 @@ int64_t EngineCore::WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) co
       prompt_logprobs ? std::min(prefill.row_count, 1 + options.step.logits_rows_max) : 1;
   StepShape decode;
   decode.sequence_count = decode.row_count = decode.logits_row_count = 1;
-  return WorkspaceBytes(Lane::kPrefill, prefill) + WorkspaceBytes(Lane::kDecode, decode);
+  int64_t bytes = 0;
+  for (const Lane which : lanes.all()) {
+    int64_t most = 0;
+    if (lanes.Executes(which, SequenceState::kPrefilling)) most = WorkspaceBytes(which, prefill);
+    if (lanes.Executes(which, SequenceState::kDecoding)) {
+      most = std::max(most, WorkspaceBytes(which, decode));
+    }
+    bytes += most;
+  }
+  return bytes;
 }
 
 bool EngineCore::AnyoneYields() const {
@@ -319,7 +342,7 @@ void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status statu
 void EngineCore::Preempt(Sequence* sequence) {
   CHECK(!sequence->in_step);
   sequence->table.ShrinkTo(0);
-  sequence->table = memory().NewTable(memory::AccountId::kPrefill);
+  sequence->table = NewTable();
   sequence->computed_tokens = 0;
   sequence->made_since_resume = 0;
   sequence->yields = false;
@@ -331,9 +354,15 @@ void EngineCore::Preempt(Sequence* sequence) {
 }
 
 void EngineCore::HandOver(Sequence* sequence, int64_t growth_blocks) {
-  sequence->table.HandOver(memory::AccountId::kDecode, growth_blocks);
+  const Lane decode = lanes.Of(SequenceState::kDecoding);
+  sequence->table.HandOver(AccountOf(decode), growth_blocks);
   sequence->MoveTo(SequenceState::kDecoding);
-  wakeups.Wake(Actor::kDecode);
+  wakeups.Wake(ActorOf(decode));
+}
+
+// Of a sequence that waits: its first blocks are its prompt's.
+memory::BlockTable EngineCore::NewTable() {
+  return memory().NewTable(AccountOf(lanes.Of(SequenceState::kPrefilling)));
 }
 
 bool EngineCore::IsImmune(const Sequence& sequence) const {

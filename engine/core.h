@@ -2,9 +2,8 @@
 // one mutex that guards them and the memory.
 //
 //   server threads    Submit, Cancel          |
-//   prefill thread    PrefillLoop::RunOnce    |  take core->mutex to plan; never hold it over a
-//   decode thread     DecodeLoop::RunOnce     |  device call, a step or a sink call
-//   keeper thread     KeeperActor::RunOnce    |
+//   a thread a lane   LaneLoop::RunOnce       |  take core->mutex to plan; never hold it over a
+//   keeper thread     KeeperActor::RunOnce    |  device call, a step or a sink call
 //
 // Owned by LocalEngine.
 #pragma once
@@ -25,6 +24,7 @@
 #include "base/mutex.h"
 #include "device/vmm.h"
 #include "engine/engine.h"
+#include "engine/lanes.h"
 #include "engine/largest_step.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
@@ -44,7 +44,7 @@ struct EngineParts {
   const base::Clock* clock = nullptr;
   base::Log* log = nullptr;
   device::Vmm* vmm = nullptr;
-  // Its workspaces 0 and 1 are those of prefill and decode.
+  // It has a workspace for each lane, in the order of Lanes::all().
   memory::KvMemory* memory = nullptr;
   StepRunner* runner = nullptr;
   const StepPolicy* policy = nullptr;
@@ -76,7 +76,7 @@ struct LaneState {
   bool in_flight = false;         // From staging until the results are applied.
   std::vector<StagedRows> batch;  // Of the step in flight, in the order of its rows.
   StepShape shape;
-  bool other_busy = false;  // While it runs, the other lane has work.
+  bool other_busy = false;  // Prompts and answers at once: beside it in the other lane, or in it.
   absl::Time step_started;  // When the step in flight was staged.
   bool spared = false;      // The last step was abandoned: the next one is not.
   absl::Time last_step_ended = absl::InfinitePast();
@@ -125,6 +125,7 @@ class EngineCore {
 
   const LocalEngineOptions options;
   const EngineParts parts;
+  const Lanes lanes;
   base::Mutex mutex;
   Wakeups wakeups;
   base::CondVar limit_changed;  // Goes with the mutex: the memory limit's state may have changed.
@@ -133,10 +134,13 @@ class EngineCore {
 
   absl::Time Now() const { return parts.clock->Now(); }
   memory::KvMemory& memory() { return *parts.memory; }
-  LaneState& lane(Lane which) { return lanes_[static_cast<int>(which)]; }
-  memory::Workspace& workspace(Lane which) {
-    return parts.memory->workspace(static_cast<int>(which));
+  LaneState& lane(Lane which) { return lane_states_[static_cast<int>(which)]; }
+  const LaneState& lane(Lane which) const { return lane_states_[static_cast<int>(which)]; }
+  memory::Workspace& workspace(Lane which) const {
+    return parts.memory->workspace(lanes.index(which));
   }
+  // The loops of all lanes look again.
+  void WakeLoops();
   MemoryView MemoryLocked();
   // The device said that it will not work again: all requests end, and nobody touches it any more.
   // The first call counts.
@@ -149,12 +153,16 @@ class EngineCore {
   // All unfinished requests, first first.
   const Order& order() const { return order_; }
   std::vector<Sequence*> InState(SequenceState state) const;
+  // Those of the lane that run, first first.
+  std::vector<Sequence*> Executing(Lane which) const;
+  bool BelongsTo(Lane which, const Sequence& sequence) const {
+    return lanes.Executes(which, sequence.state());
+  }
   int64_t running_count() const;
 
   // Whether the request must end now, for the device, its client, its deadline or a drain.
   std::optional<EarlyEnd> MustEnd(const Sequence& sequence, absl::Time now) const;
-  // Ends what must end and has no step in flight: decoding ones for decode, the others for
-  // prefill. True when any did.
+  // Ends what must end, belongs to the lane and has no step in flight. True when any did.
   bool EndLeavers(Lane which, absl::Time now, Outbox* outbox);
   // When EndLeavers must run next by time alone.
   absl::Time NextLeaver(Lane which) const;
@@ -167,7 +175,7 @@ class EngineCore {
   void Preempt(Sequence* sequence);
   int64_t preemptions_total() const { return preemptions_total_; }
   int64_t finished_total() const { return finished_total_; }
-  // The sequence's prefill is done: blocks and grant go over to decode.
+  // The sequence's prefill is done: blocks and grant go over to decode's lane.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
 
@@ -184,11 +192,14 @@ class EngineCore {
   int64_t WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) const;
   // Bytes of a lane's workspace for the largest step that the options allow.
   int64_t WorkspaceBytesMax(Lane which) const;
+  // The same of all lanes.
+  int64_t WorkspaceBytesMax() const;
 
  private:
   absl::Status Check(const Request& request) const;
+  memory::BlockTable NewTable();
 
-  LaneState lanes_[2];
+  LaneState lane_states_[2];
   std::map<RequestId, std::unique_ptr<Sequence>> sequences_;
   Order order_;
   RequestId next_id_ = 1;

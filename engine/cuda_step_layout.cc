@@ -73,6 +73,23 @@ bool CudaStepPlanner::FitsBucket(Lane lane, const StepShape& shape) const {
          BucketOf(shape.row_count) != 0;
 }
 
+int32_t CudaStepPlanner::BucketWithin(Lane lane, const StepShape& shape) const {
+  if (lane != Lane::kDecode) return 0;
+  return BucketOf(std::min({shape.row_count, shape.sequence_count, buckets_.back()}));
+}
+
+int64_t CudaStepPlanner::WorkspaceBytes(Lane lane, const StepShape& shape) const {
+  const int64_t bytes = LayOut(lane, shape).total_bytes;
+  const int32_t bucket = BucketWithin(lane, shape);
+  return bucket == 0 ? bytes : std::max(bytes, LayOutBucket(bucket).total_bytes);
+}
+
+int64_t CudaStepPlanner::StagingBytes(Lane lane, const StepShape& shape) const {
+  const int64_t bytes = LayOut(lane, shape).staging_bytes;
+  const int32_t bucket = BucketWithin(lane, shape);
+  return bucket == 0 ? bytes : std::max(bytes, LayOutBucket(bucket).staging_bytes);
+}
+
 CudaStepLayout CudaStepPlanner::LayOut(Lane lane, const StepShape& shape) const {
   if (FitsBucket(lane, shape)) return LayOutBucket(BucketOf(shape.row_count));
   CudaStepSizes sizes;

@@ -78,17 +78,18 @@ class CudaStepPlanner {
   const kernels::cuda::DecodeShape& decode_shape() const { return decode_shape_; }
   const model::ModelConfig& config() const { return model_->config(); }
 
-  // Whether this is a decode step of one row for each sequence, as all are but those that a caller
-  // puts together by hand: it is padded to its bucket and replayed from a graph.
+  // Whether this is a step of decode's lane with one row for each sequence: it is padded to its
+  // bucket and replayed from a graph. With one queue, a step that takes prompts too is not.
   bool FitsBucket(Lane lane, const StepShape& shape) const;
   CudaStepLayout LayOut(Lane lane, const StepShape& shape) const;
   CudaStepLayout LayOutBucket(int32_t bucket) const;
-  // The bytes of LayOut; grows with the shape.
-  int64_t WorkspaceBytes(Lane lane, const StepShape& shape) const {
-    return LayOut(lane, shape).total_bytes;
-  }
+  // Bytes of LayOut for this shape and for every smaller one, which may be padded to a bucket.
+  int64_t WorkspaceBytes(Lane lane, const StepShape& shape) const;
+  int64_t StagingBytes(Lane lane, const StepShape& shape) const;
 
  private:
+  // The bucket of the largest step within the shape that is padded to one; 0: there is none.
+  int32_t BucketWithin(Lane lane, const StepShape& shape) const;
   CudaStepLayout LayOutSizes(CudaStepSizes sizes) const;
 
   const model::CudaLlama* const model_;

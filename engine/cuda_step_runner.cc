@@ -27,7 +27,9 @@ absl::StatusOr<std::unique_ptr<CudaStepRunner>> CudaStepRunner::Create(
     const StepShape& largest_prefill, const StepShape& largest_decode) {
   CHECK_EQ(options.block_tokens, place.kv.block_tokens);
   std::unique_ptr<CudaStepRunner> self(new CudaStepRunner(parts, options, place));
-  RETURN_IF_ERROR(self->OpenLane(Lane::kPrefill, largest_prefill));
+  if (largest_prefill.row_count > 0) {
+    RETURN_IF_ERROR(self->OpenLane(Lane::kPrefill, largest_prefill));
+  }
   RETURN_IF_ERROR(self->OpenLane(Lane::kDecode, largest_decode));
   RETURN_IF_ERROR(self->WarmUp());
   RETURN_IF_ERROR(self->CaptureGraphs());
@@ -38,11 +40,10 @@ CudaStepRunner::~CudaStepRunner() { WaitIdle(); }
 
 absl::Status CudaStepRunner::OpenLane(Lane lane, const StepShape& largest) {
   LaneState& state = StateOf(lane);
-  const CudaStepLayout layout = planner_.LayOut(lane, largest);
-  CHECK_LE(layout.total_bytes, state.workspace.bytes);
-  ASSIGN_OR_RETURN(state.staging, device_->AllocHost(layout.staging_bytes));
-  const int64_t sampled_bytes =
-      int64_t{layout.sizes.logits_rows} * static_cast<int64_t>(sizeof(EbbCudaSampled));
+  CHECK_LE(planner_.WorkspaceBytes(lane, largest), state.workspace.bytes);
+  ASSIGN_OR_RETURN(state.staging, device_->AllocHost(planner_.StagingBytes(lane, largest)));
+  const int64_t sampled_bytes = int64_t{planner_.LayOut(lane, largest).sizes.logits_rows} *
+                                static_cast<int64_t>(sizeof(EbbCudaSampled));
   ASSIGN_OR_RETURN(state.sampled, device_->AllocHost(std::max<int64_t>(sampled_bytes, 1)));
   device::CudaStream::Options options;
   options.high_priority = lane == Lane::kDecode;
@@ -244,8 +245,9 @@ CudaStepOptions CudaStepRunnerFactory::StepOptionsOf(const LocalEngineOptions& o
 
 int64_t CudaStepRunnerFactory::WorkspaceBytesMax(const LocalEngineOptions& options,
                                                  Lane lane) const {
-  const CudaStepPlanner planner(parts_.model, StepOptionsOf(options));
-  return planner.WorkspaceBytes(lane, LargestStep(options, lane));
+  const StepShape largest = LargestStep(options, lane);
+  if (largest.row_count == 0) return 0;
+  return CudaStepPlanner(parts_.model, StepOptionsOf(options)).WorkspaceBytes(lane, largest);
 }
 
 absl::StatusOr<std::unique_ptr<StepRunner>> CudaStepRunnerFactory::Make(

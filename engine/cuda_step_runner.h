@@ -1,13 +1,14 @@
-// CudaStepRunner: the StepRunner of a CUDA device: two streams, decode's of high priority.
+// CudaStepRunner: the StepRunner of a CUDA device: a stream for each lane, decode's of high
+// priority.
 //
 //   Submit ─ PackStep ─> pinned block ─copy─> workspace ─> graph of the bucket   (decode)
 //                                                      └─> pass, launched one by one (else)
 //            results <─ pinned block <─copy── sampled tokens <──┘
 //                └─ on the stream's waiter thread: TakeResult has it, on_done
 //
-// A decode step is padded to a bucket of rows, and each bucket has a graph, captured when the
-// runner is made. A graph reads everything that varies from its lane's workspace, whose addresses
-// never change; so does the KV pool's, so graphs outlive its growth and shrinking.
+// A decode step without prompts is padded to a bucket of rows, and each bucket has a graph,
+// captured when the runner is made. A graph reads everything that varies from its lane's workspace,
+// whose addresses never change; so does the KV pool's, so graphs outlive its growth and shrinking.
 //
 // Hand-over. Decode reads keys and values that prefill wrote on another stream. No event orders the
 // two on the device, because the engine does: it takes a prefill step's result, which there is only
@@ -49,7 +50,8 @@ class CudaStepRunner final : public StepRunner {
   };
 
   // Makes streams, pinned memory for the largest steps, and the graphs: needs the device's memory
-  // for a while, and takes a pass for each bucket. Nothing of `place` need be mapped.
+  // for a while, and takes a pass for each bucket. Nothing of `place` need be mapped. There is no
+  // prefill lane where `largest_prefill` has no rows.
   static absl::StatusOr<std::unique_ptr<CudaStepRunner>> Create(const Parts& parts,
                                                                 const CudaStepOptions& options,
                                                                 const StepRunnerPlace& place,

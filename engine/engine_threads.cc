@@ -5,10 +5,11 @@
 namespace ebb::engine {
 
 EngineThreads::EngineThreads(LocalEngine* engine) : engine_(engine) {
-  threads_.emplace_back(
-      [this] { Run(Actor::kPrefill, [this] { return engine_->prefill().RunOnce(); }); });
-  threads_.emplace_back(
-      [this] { Run(Actor::kDecode, [this] { return engine_->decode().RunOnce(); }); });
+  for (const Lane lane : engine_->core().lanes.all()) {
+    threads_.emplace_back([this, lane] {
+      Run(ActorOf(lane), [this, lane] { return engine_->loop(lane).RunOnce(); });
+    });
+  }
   threads_.emplace_back(
       [this] { Run(Actor::kKeeper, [this] { return engine_->keeper().RunOnce(); }); });
 }

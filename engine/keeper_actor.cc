@@ -39,8 +39,10 @@ Pass KeeperActor::RunOnce() {
     }
     if (kept.progressed) {
       core_->limit_changed.SignalAll();
-      const bool windows_open = core_->lane(Lane::kPrefill).window.has_value() ||
-                                core_->lane(Lane::kDecode).window.has_value();
+      const absl::Span<const Lane> lanes = core_->lanes.all();
+      const bool windows_open = std::any_of(lanes.begin(), lanes.end(), [this](Lane lane) {
+        return core_->lane(lane).window.has_value();
+      });
       // Between windows, only the keeper changes what is held.
       if (!windows_open && core_->options.log.windows) {
         const MemoryView view = core_->MemoryLocked();
@@ -53,10 +55,7 @@ Pass KeeperActor::RunOnce() {
       }
     }
   }
-  if (kept.progressed || shared.changed) {
-    core_->wakeups.Wake(Actor::kPrefill);
-    core_->wakeups.Wake(Actor::kDecode);
-  }
+  if (kept.progressed || shared.changed) core_->WakeLoops();
   core_->Deliver(&outbox);
   return {kept.progressed, std::min(next_run, shared.next_run)};
 }

@@ -1,5 +1,5 @@
-// KeeperActor: memory's PageKeeper as the engine's third actor: it wakes the loops after each page
-// that changed, logs refusals, and sees to it that a lowered limit is reached in time.
+// KeeperActor: memory's PageKeeper as one of the engine's actors: it wakes the loops after each
+// page that changed, logs refusals, and sees to it that a lowered limit is reached in time.
 //
 // Driven by one thread at a time: EngineThreads, or a test by hand.
 #pragma once

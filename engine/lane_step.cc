@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "engine/step_timing.h"
 
 namespace ebb::engine {
 namespace {
@@ -105,8 +106,7 @@ void TellSinks(std::vector<Outcome>* outcomes) {
 }
 
 // REQUIRES: the mutex is held.
-void Settle(EngineCore* core, Windows* windows, Lane which, absl::Time now, Outcome* outcome,
-            Outbox* outbox) {
+void Settle(EngineCore* core, Windows* windows, absl::Time now, Outcome* outcome, Outbox* outbox) {
   Sequence* sequence = outcome->sequence;
   sequence->in_step = false;
   if (outcome->sink_stopped) {
@@ -117,7 +117,7 @@ void Settle(EngineCore* core, Windows* windows, Lane which, absl::Time now, Outc
   } else if (std::optional<EarlyEnd> end = core->MustEnd(*sequence, now); end.has_value()) {
     core->End(sequence, end->reason, std::move(end->status), -1, now, outbox);
   } else {
-    if (which == Lane::kPrefill && outcome->sampled) {
+    if (sequence->state() == SequenceState::kPrefilling && outcome->sampled) {
       core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));
     }
     if (sequence->yields) core->Preempt(sequence);
@@ -130,6 +130,13 @@ std::vector<int32_t> TargetsOf(const Sequence& sequence, int32_t count) {
   const int32_t end = std::min(first + count, sequence.prompt_tokens());
   if (!sequence.wants_prompt_logprobs() || first >= end) return {};
   return std::vector<int32_t>(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
+}
+
+bool IsMixed(const std::vector<StagedRows>& batch) {
+  const auto decoding = std::count_if(batch.begin(), batch.end(), [](const StagedRows& rows) {
+    return rows.sequence->state() == SequenceState::kDecoding;
+  });
+  return decoding > 0 && decoding < static_cast<int64_t>(batch.size());
 }
 
 }  // namespace
@@ -183,7 +190,7 @@ void StageStep(EngineCore* core, const Batch& batch, absl::Time now) {
   lane.step_started = now;
   lane.ticket = core->memory().readers().Submit(lane.reader);
   lane.shape = ShapeOf(batch);
-  lane.other_busy = !core->InState(StateOf(OtherLane(batch.lane))).empty();
+  lane.other_busy = OtherExecutes(*core, batch.lane) || IsMixed(lane.batch);
   CHECK_LE(core->parts.runner->WorkspaceBytes(batch.lane, lane.shape),
            core->workspace(batch.lane).usable_bytes());
   for (const StagedRows& rows : lane.batch) {
@@ -205,15 +212,16 @@ bool ReapStep(EngineCore* core, Windows* windows, Lane which) {
   {
     base::MutexLock lock(&core->mutex);
     const absl::Time now = core->Now();
-    for (Outcome& outcome : outcomes) Settle(core, windows, which, now, &outcome, &outbox);
+    for (Outcome& outcome : outcomes) Settle(core, windows, now, &outcome, &outbox);
     LaneState& lane = core->lane(which);
     lane.batch.clear();
     lane.in_flight = false;
     if (core->AnythingDrains()) core->wakeups.Wake(Actor::kKeeper);
     core->limit_changed.SignalAll();
   }
-  // Decode may be waiting for prefill's share to be over, prefill for decode's boundary.
-  if (which == Lane::kPrefill) core->wakeups.Wake(Actor::kDecode);
+  // Decode may be waiting for prefill's share to be over.
+  const Lane decode = core->lanes.Of(SequenceState::kDecoding);
+  if (which != decode) core->wakeups.Wake(ActorOf(decode));
   core->Deliver(&outbox);
   return true;
 }

@@ -1,4 +1,4 @@
-// What the two loops have in common: staging a step, and reaping one.
+// Staging a lane's step, and reaping it.
 #pragma once
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 
 namespace ebb::engine {
 
+// Without rows for a lane that the engine does not have.
 StepShape LargestStep(const LocalEngineOptions& options, Lane lane);
 
 }  // namespace ebb::engine

@@ -14,17 +14,15 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(const LocalEngi
   RETURN_IF_ERROR(Validate(options));
   std::unique_ptr<LocalEngine> engine(new LocalEngine(options, parts));
   EngineCore& core = *engine->core_;
-  for (const Lane lane : {Lane::kPrefill, Lane::kDecode}) {
+  for (const Lane lane : core.lanes.all()) {
     const int64_t bytes = core.WorkspaceBytesMax(lane);
     CHECK_LE(bytes, core.workspace(lane).bytes_max()) << "the workspace is reserved too small";
   }
-  if (core.LimitBlocks(core.WorkspaceBytesMax(Lane::kPrefill) +
-                       core.WorkspaceBytesMax(Lane::kDecode)) < 1) {
+  if (core.LimitBlocks(core.WorkspaceBytesMax()) < 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "limit_bytes of ", options.memory.limit_bytes, " has no room for one KV page of ",
-        parts.memory->geometry().page_bytes(), " bytes beside workspaces of ",
-        core.WorkspaceBytesMax(Lane::kPrefill), " and ", core.WorkspaceBytesMax(Lane::kDecode),
-        ": raise it, or lower chunk_tokens_max or running_sequences_max"));
+        parts.memory->geometry().page_bytes(), " bytes beside ", core.WorkspaceBytesMax(),
+        " of workspace: raise it, or lower chunk_tokens_max or running_sequences_max"));
   }
   parts.runner->SetOnDone([wakeups = &core.wakeups](Lane lane) { wakeups->Wake(ActorOf(lane)); });
   return engine;
@@ -34,9 +32,11 @@ LocalEngine::LocalEngine(const LocalEngineOptions& options, const EngineParts& p
     : core_(std::make_unique<EngineCore>(options, parts)),
       windows_(core_.get()),
       relief_(core_.get(), &windows_),
-      prefill_(core_.get(), &windows_, &relief_),
-      decode_(core_.get(), &windows_, &relief_),
-      keeper_(core_.get(), &relief_) {}
+      keeper_(core_.get(), &relief_) {
+  for (const Lane lane : core_->lanes.all()) {
+    loops_.emplace_back(core_.get(), &windows_, &relief_, lane);
+  }
+}
 
 absl::StatusOr<RequestId> LocalEngine::Submit(Request request, std::shared_ptr<RequestSink> sink) {
   return core_->Submit(std::move(request), std::move(sink));

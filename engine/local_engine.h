@@ -1,9 +1,9 @@
-// LocalEngine: the Engine that runs a model in this process: two loops and a page keeper.
+// LocalEngine: the Engine that runs a model in this process: a loop for each lane and a page
+// keeper.
 //
-//   Submit ──> EngineCore <── PrefillLoop ──┐
-//                  ^  ^────── DecodeLoop ───┼──> StepRunner ──> model
-//                  └───────── KeeperActor ──┼──> Vmm
-//                                           └──> sinks
+//   Submit ──> EngineCore <── LaneLoop, .. ──┬──> StepRunner ──> model
+//                  └───────── KeeperActor ───┼──> Vmm
+//                                            └──> sinks
 //
 // The actors do nothing by themselves: EngineThreads gives each a thread; a test drives them by
 // hand, in any interleaving.
@@ -12,15 +12,15 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/core.h"
-#include "engine/decode_loop.h"
 #include "engine/engine.h"
 #include "engine/keeper_actor.h"
-#include "engine/prefill_loop.h"
+#include "engine/lane_loop.h"
 #include "engine/relief.h"
 #include "engine/windows.h"
 
@@ -54,8 +54,10 @@ class LocalEngine final : public Engine {
   // Gives all memory back. REQUIRES: drained, and no actor runs any more.
   absl::Status Shutdown() { return keeper_.Shutdown(); }
 
-  PrefillLoop& prefill() { return prefill_; }
-  DecodeLoop& decode() { return decode_; }
+  LaneLoop& loop(Lane lane) { return loops_[core_->lanes.index(lane)]; }
+  // The loop that runs prompts, and the one that makes answers: with one queue, the same.
+  LaneLoop& prefill() { return loop(core_->lanes.Of(SequenceState::kPrefilling)); }
+  LaneLoop& decode() { return loop(core_->lanes.Of(SequenceState::kDecoding)); }
   KeeperActor& keeper() { return keeper_; }
   EngineCore& core() { return *core_; }
   Wakeups& wakeups() { return core_->wakeups; }
@@ -66,8 +68,7 @@ class LocalEngine final : public Engine {
   const std::unique_ptr<EngineCore> core_;
   Windows windows_;
   Relief relief_;
-  PrefillLoop prefill_;
-  DecodeLoop decode_;
+  std::vector<LaneLoop> loops_;  // By Lanes::index.
   KeeperActor keeper_;
 };
 

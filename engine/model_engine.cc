@@ -3,7 +3,9 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "engine/lanes.h"
 #include "kernels/paged_kv.h"
 #include "memory/kv_geometry.h"
 
@@ -24,8 +26,12 @@ memory::KvMemory::Options MemoryOptionsOf(const LocalEngineOptions& options,
   memory.shrink.pages_at_once = options.memory.shrink_pages_max;
   memory.compact_above_percent = options.memory.compact_above_percent;
   memory.prepare_ahead_pages = options.memory.prepared_pages;
-  memory.workspaces = {{"workspace.prefill", runners.WorkspaceBytesMax(options, Lane::kPrefill)},
-                       {"workspace.decode", runners.WorkspaceBytesMax(options, Lane::kDecode)}};
+  const Lanes lanes(options.queue.queues);
+  for (const Lane lane : lanes.all()) {
+    memory.workspaces.push_back(
+        {absl::StrCat("workspace.", memory::WindowQueueName(lanes.queue(lane))),
+         runners.WorkspaceBytesMax(options, lane)});
+  }
   return memory;
 }
 
@@ -43,12 +49,16 @@ kernels::PagedKv PagedKvOf(const memory::KvMemory& memory, const StepRunnerFacto
   return kv;
 }
 
-StepRunnerPlace PlaceIn(memory::KvMemory* memory, const StepRunnerFactory& runners) {
-  const auto workspace_of = [memory](Lane lane) {
-    memory::Workspace& workspace = memory->workspace(static_cast<int>(lane));
-    return StepRunnerPlace::Workspace{workspace.base(), workspace.bytes_max()};
-  };
-  return {PagedKvOf(*memory, runners), workspace_of(Lane::kPrefill), workspace_of(Lane::kDecode)};
+StepRunnerPlace PlaceIn(memory::KvMemory* memory, const Lanes& lanes,
+                        const StepRunnerFactory& runners) {
+  StepRunnerPlace place;
+  place.kv = PagedKvOf(*memory, runners);
+  for (const Lane lane : lanes.all()) {
+    memory::Workspace& workspace = memory->workspace(lanes.index(lane));
+    (lane == Lane::kPrefill ? place.prefill : place.decode) = {workspace.base(),
+                                                               workspace.bytes_max()};
+  }
+  return place;
 }
 
 }  // namespace
@@ -71,7 +81,9 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(
   std::unique_ptr<ModelEngine> self(new ModelEngine(parts.log));
   ASSIGN_OR_RETURN(self->memory_, memory::KvMemory::Create(
                                       geometry, MemoryOptionsOf(options, runners), parts.vmm));
-  ASSIGN_OR_RETURN(self->runner_, runners.Make(options, PlaceIn(self->memory_.get(), runners)));
+  ASSIGN_OR_RETURN(
+      self->runner_,
+      runners.Make(options, PlaceIn(self->memory_.get(), Lanes(options.queue.queues), runners)));
   EngineParts engine;
   engine.clock = parts.clock;
   engine.log = parts.log;

@@ -172,6 +172,7 @@ SequenceResult ModelStepRunner::ReadLogits(const SequenceRows& rows, const float
 int64_t ModelStepRunnerFactory::WorkspaceBytesMax(const LocalEngineOptions& options,
                                                   Lane lane) const {
   const StepShape shape = LargestStep(options, lane);
+  if (shape.row_count == 0) return 0;
   return static_cast<int64_t>(model_->WorkspaceBytes(shape.row_count, shape.logits_row_count));
 }
 

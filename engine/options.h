@@ -11,12 +11,19 @@
 
 namespace ebb::engine {
 
+// How many queues of executing requests there are, each with its windows, its account and its loop.
+enum class Queues {
+  kSeparate,  // Prefill and decode apart: two lanes, side by side.
+  kOne,  // One for both: a step makes a token for each decoding sequence and takes prompts too.
+};
+
 // Who waits, who runs.
 struct QueueOptions {
+  Queues queues = Queues::kSeparate;
   // Requests that wait for their first prefill step, at most. Submit answers RESOURCE_EXHAUSTED
   // past it.
   int32_t queue_requests_max = 256;
-  // Sequences that hold blocks, in both loops together, at most.
+  // Sequences that hold blocks, in all lanes together, at most.
   int32_t running_sequences_max = 64;
   // A waiting request moves up one priority level each time it has waited this long.
   absl::Duration ageing = absl::Seconds(10);
@@ -28,10 +35,10 @@ struct QueueOptions {
 
 // The shape of a step.
 struct StepOptions {
-  // Prompt tokens in one prefill step, over all its sequences, at most.
+  // Prompt tokens in one step, over all its sequences, at most.
   int32_t chunk_tokens_max = 512;
-  // Prompt rows whose logits one prefill step computes for prompt log-probabilities, at most: a row
-  // of logits is as large as the vocabulary.
+  // Prompt rows whose logits one step computes for prompt log-probabilities, at most: a row of
+  // logits is as large as the vocabulary.
   int32_t logits_rows_max = 64;
   // While prompts are being prefilled, the time between two tokens of a decoding sequence is kept
   // under this (as far as one decode step allows).
@@ -41,10 +48,11 @@ struct StepOptions {
 // The windows for which memory is planned.
 struct WindowOptions {
   // A prefill window lasts as long as the executing prompts are predicted to need, within these.
+  // The one queue has no such windows.
   absl::Duration prefill_min = absl::Milliseconds(50);
   absl::Duration prefill_max = absl::Seconds(2);
-  // A decode window ends by step count; not before decode_min when it closes early because somebody
-  // waits for its boundary, and no later than decode_max.
+  // A decode window, as one of the one queue, ends by step count; not before decode_min when it
+  // closes early because somebody waits for its boundary, and no later than decode_max.
   int32_t decode_steps = 32;
   absl::Duration decode_min = absl::Milliseconds(50);
   absl::Duration decode_max = absl::Seconds(2);

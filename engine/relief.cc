@@ -10,7 +10,6 @@
 namespace ebb::engine {
 namespace {
 
-constexpr Lane kLanes[] = {Lane::kPrefill, Lane::kDecode};
 // A step that was told to stop may have been told before it began: it is told again.
 constexpr absl::Duration kTellAgain = absl::Milliseconds(1);
 
@@ -80,7 +79,7 @@ void Relief::Act(absl::Time now, Outbox* outbox) {
   const int64_t gone_total = core_->preemptions_total() + core_->finished_total();
   const bool anyone_went = gone_total != gone_seen_;
   gone_seen_ = gone_total;
-  for (const Lane lane : kLanes) windows_->Replan(lane, anyone_went, now, outbox);
+  for (const Lane lane : core_->lanes.all()) windows_->Replan(lane, anyone_went, now, outbox);
   // Now, so that no step submitted from here on keeps the emptied pages.
   memory.Tend(now);
   if (core_->AnythingDrains()) core_->wakeups.Wake(Actor::kKeeper);
@@ -120,6 +119,8 @@ Victims Relief::Choose() const {
       core_->WorkspaceBytesAlone(tokens, first->wants_prompt_logprobs());
   if (geometry.BlocksFor(tokens) > core_->LimitBlocks(workspace_bytes)) return victims;
   need = NeedBeside(workspace_bytes);
+  // It may lack what it would grow by, which it would lack as much once it is recomputed.
+  if (need.pages == 0) return victims;
   // What it gives back it will want again, as far as there is room.
   need.blocks += std::min(core_->LimitBlocks(workspace_bytes),
                           first->table.block_count() + CandidateOf(core_, *first).growth_blocks);
@@ -134,8 +135,11 @@ int64_t Relief::WorkspaceBytesWithout(const std::vector<Sequence*>& gone) const 
     const bool goes = std::find(gone.begin(), gone.end(), sequence) != gone.end();
     if (sequence->running() && !sequence->leaving() && !goes) staying.push_back(sequence);
   }
-  return core_->WorkspaceBytes(Lane::kPrefill, windows_->ShapeFor(Lane::kPrefill, staying)) +
-         core_->WorkspaceBytes(Lane::kDecode, windows_->ShapeFor(Lane::kDecode, staying));
+  int64_t bytes = 0;
+  for (const Lane lane : core_->lanes.all()) {
+    bytes += core_->WorkspaceBytes(lane, windows_->ShapeFor(lane, staying));
+  }
+  return bytes;
 }
 
 memory::ReleaseNeed Relief::NeedBeside(int64_t workspace_bytes) const {
@@ -191,7 +195,7 @@ Sequence* Relief::First() const {
 // Bytes for its next step: its blocks in as few pages as they fill, and its lane's workspace.
 int64_t Relief::NeedAlone(const Sequence& sequence) const {
   const memory::KvGeometry& geometry = core_->memory().geometry();
-  const Lane lane = sequence.state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
+  const Lane lane = core_->lanes.Of(sequence.state());
   const int64_t blocks = geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
   return geometry.PagesFor(blocks) * geometry.page_bytes() +
          core_->WorkspaceBytes(lane, windows_->ShapeFor(lane, {&sequence}));
@@ -208,7 +212,7 @@ absl::Time Relief::Hurry(absl::Time now) {
   // Most of the time is for stopping, reaping and unmapping.
   const absl::Time by = deadline_ - change_.deadline * 3 / 4;
   absl::Time next = absl::InfiniteFuture();
-  for (const Lane which : kLanes) {
+  for (const Lane which : core_->lanes.all()) {
     const LaneState& lane = core_->lane(which);
     if (!lane.in_flight || lane.spared || !StandsInTheWay(which)) continue;
     const absl::Time ends =

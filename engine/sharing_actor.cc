@@ -58,12 +58,12 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
     blocks += geometry.BlocksFor(std::max(expected, next));
   }
   const MemoryOptions& options = core_->options.memory;
-  // Both queues' slack, what is made ready, and the page that each queue has begun.
-  const int64_t pages =
-      geometry.PagesFor(blocks) + 2 * (int64_t{options.slack_pages} + 1) + options.prepared_pages;
-  needs.wanted_bytes = std::max(view.held_bytes, pages * geometry.page_bytes()) +
-                       core_->WorkspaceBytesMax(Lane::kPrefill) +
-                       core_->WorkspaceBytesMax(Lane::kDecode);
+  // Each queue's slack, the page that it has begun, and what is made ready.
+  const int64_t queue_count = static_cast<int64_t>(core_->lanes.all().size());
+  const int64_t pages = geometry.PagesFor(blocks) +
+                        queue_count * (int64_t{options.slack_pages} + 1) + options.prepared_pages;
+  needs.wanted_bytes =
+      std::max(view.held_bytes, pages * geometry.page_bytes()) + core_->WorkspaceBytesMax();
   needs.wanted_bytes = std::min(needs.wanted_bytes, std::max(view.held_bytes, view.limit_bytes));
   return needs;
 }

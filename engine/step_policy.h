@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -33,6 +34,14 @@ struct AdmissionInput {
   std::vector<DemandView> order;  // All unfinished requests.
 };
 
+// How many prompt tokens a step may take. Valid during the call.
+struct ChunkTiming {
+  // The step also makes tokens of decoding sequences, which wait for it.
+  bool beside_decode_rows = false;
+  // The predicted time of the step when it takes so many prompt tokens; 0 is allowed.
+  std::function<absl::Duration(int32_t prompt_tokens)> predicted_step;
+};
+
 // When the decode loop may take its next step.
 struct DecodeTiming {
   bool prefill_in_flight = false;
@@ -59,8 +68,13 @@ class StepPolicy {
   // the model's context is too short for it. The message holds both numbers.
   virtual absl::Status Accept(const ArrivalView& arrival) const = 0;
 
-  // For each prompt, how many tokens of it go into the next prefill step; 0: none.
-  virtual std::vector<int32_t> PlanChunk(const std::vector<PromptView>& prompts) const = 0;
+  // Prompt tokens that go into the next step, at most; at least 1.
+  virtual int32_t ChunkTokensMax(const ChunkTiming& timing) const = 0;
+
+  // For each prompt, how many tokens of it go into the next step; 0: none. Together no more than
+  // chunk_tokens_max.
+  virtual std::vector<int32_t> PlanChunk(const std::vector<PromptView>& prompts,
+                                         int32_t chunk_tokens_max) const = 0;
 
   // Indices into input.order of those that start or resume now.
   virtual std::vector<size_t> Admit(const AdmissionInput& input) const = 0;

@@ -24,7 +24,7 @@ struct StepRunnerPlace {
     int64_t bytes = 0;
   };
   kernels::PagedKv kv;
-  Workspace prefill;
+  Workspace prefill;  // Empty where the engine has no such lane.
   Workspace decode;
 };
 

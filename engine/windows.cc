@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/compaction.h"
+#include "engine/step_timing.h"
 
 namespace ebb::engine {
 namespace {
@@ -52,31 +53,30 @@ nlohmann::ordered_json WindowLine(const memory::WindowPlan& plan,
 
 }  // namespace
 
-Windows::Windows(EngineCore* core)
-    : core_(core),
-      prefill_(memory::WindowQueue::kPrefill,
-               SettingsOf(core->options, Lane::kPrefill, core->memory().geometry())),
-      decode_(memory::WindowQueue::kDecode,
-              SettingsOf(core->options, Lane::kDecode, core->memory().geometry())) {}
-
-const memory::WindowManager& Windows::ManagerOf(Lane which) const {
-  return which == Lane::kPrefill ? prefill_ : decode_;
+Windows::Windows(EngineCore* core) : core_(core) {
+  for (const Lane lane : core->lanes.all()) {
+    managers_.emplace_back(core->lanes.queue(lane),
+                           SettingsOf(core->options, lane, core->memory().geometry()));
+  }
 }
 
 // ---- when
+
+bool Windows::RequestsWait() const {
+  return static_cast<int64_t>(core_->order().size()) > core_->running_count();
+}
 
 memory::WindowProgress Windows::ProgressOf(Lane which, absl::Time now) const {
   const OpenWindow& window = *core_->lane(which).window;
   memory::WindowProgress progress;
   progress.elapsed = now - window.opened;
   progress.steps = window.steps;
-  progress.set_empty = core_->InState(StateOf(which)).empty();
+  progress.set_empty = core_->Executing(which).empty();
   progress.set_waiting = window.starved;
   // Its grants are still those of a higher limit.
   progress.limit_pending = core_->memory().budget().limit_bytes() < window.limit_bytes;
-  if (which == Lane::kPrefill) {
-    progress.arrivals_waiting =
-        static_cast<int64_t>(core_->order().size()) > core_->running_count();
+  if (TakesPrompts(which)) {
+    progress.arrivals_waiting = RequestsWait();
   } else {
     // Prefill cannot go on: only decode's boundary can make room for it.
     const LaneState& prefill = core_->lane(Lane::kPrefill);
@@ -89,17 +89,16 @@ bool Windows::IsDue(Lane which, absl::Time now) const {
   const LaneState& lane = core_->lane(which);
   if (lane.window.has_value()) {
     const memory::WindowProgress progress = ProgressOf(which, now);
-    // A decode window ends by its step count, but steps may turn out slower than predicted.
+    // A window that ends by its step count may find its steps slower than predicted.
     return progress.elapsed >= ManagerOf(which).settings().max_length ||
            ManagerOf(which).IsOver(lane.window->plan, progress);
   }
-  if (!core_->InState(StateOf(which)).empty()) return true;
+  if (!core_->Executing(which).empty()) return true;
   // A hand-over brings demand along even when no window is open to close it again.
   const memory::AccountId account = AccountOf(which);
   memory::Accounts& accounts = core_->memory().accounts();
   if (accounts.demand(account) > accounts.used(account)) return true;
-  return which == Lane::kPrefill &&
-         static_cast<int64_t>(core_->order().size()) > core_->running_count();
+  return TakesPrompts(which) && RequestsWait();
 }
 
 absl::Time Windows::NextDue(Lane which) const {
@@ -117,23 +116,23 @@ absl::Time Windows::NextDue(Lane which) const {
 
 void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
   core_->memory().OnBoundary();
-  if (which == Lane::kPrefill) {
+  if (TakesPrompts(which)) {
     GiveUpHopeless(false, now, outbox);
     Admit(now);
   }
   SetFirstAccount();
-  if (core_->InState(StateOf(which)).empty()) {
+  if (core_->Executing(which).empty()) {
     Close(which);
     return;
   }
   SetWorkspaceDemand(which);
   memory::WindowPlan plan = Plan(which, now);
-  if (!plan.fits() && ForgoSlack(OtherLane(which))) plan = Plan(which, now);
+  if (!plan.fits() && ForgoSlackBeside(which)) plan = Plan(which, now);
   if (!plan.fits() && !MovingSuffices(core_, which, plan) &&
-      (which == Lane::kDecode || core_->InState(SequenceState::kDecoding).empty())) {
+      (Decodes(which) || core_->InState(SequenceState::kDecoding).empty())) {
     plan = MakeRoom(which, plan, now, outbox);
   }
-  if (core_->InState(StateOf(which)).empty()) {
+  if (core_->Executing(which).empty()) {
     Close(which);
     return;
   }
@@ -154,10 +153,10 @@ void Windows::Close(Lane which) {
 void Windows::Open(Lane which, const memory::WindowPlan& plan, absl::Time now, Outbox* outbox) {
   LaneState& lane = core_->lane(which);
   core_->memory().OpenWindow(AccountOf(which), plan);
-  if (which == Lane::kPrefill && !plan.fits() && PrefillGoesFirst()) {
+  if (!Decodes(which) && !plan.fits() && PrefillGoesFirst()) {
     // The grant is what is there; the demand is what it takes, so that decode's next boundary finds
     // its own window too large and makes room for those that go before.
-    core_->memory().accounts().SetDemand(memory::AccountId::kPrefill,
+    core_->memory().accounts().SetDemand(AccountOf(which),
                                          plan.static_blocks + plan.dynamic_blocks);
   }
   OpenWindow window;
@@ -180,9 +179,9 @@ void Windows::Admit(absl::Time now) {
   AdmissionInput input;
   // Beside what the workspaces will need, or those that start would soon have to give way to them.
   const int64_t limit_blocks = core_->LimitBlocks(WorkspaceBytesToAdmit());
+  const memory::AccountId account = AccountOf(core_->lanes.Of(SequenceState::kPrefilling));
   input.capacity_blocks =
-      std::min(core_->memory().WindowMemoryOf(memory::AccountId::kPrefill, now).CapacityBlocks(),
-               limit_blocks);
+      std::min(core_->memory().WindowMemoryOf(account, now).CapacityBlocks(), limit_blocks);
   for (const Sequence* sequence : order) {
     DemandView view;
     view.running = sequence->running();
@@ -207,12 +206,18 @@ int64_t Windows::WorkspaceBytesToAdmit() const {
     return core_->WorkspaceBytesAlone(static_cast<int64_t>(sequences[0]->tokens.size()),
                                       sequences[0]->wants_prompt_logprobs());
   }
-  StepShape decode;
-  decode.row_count = static_cast<int32_t>(
-      std::min<size_t>(sequences.size(), LargestStep(core_->options, Lane::kDecode).row_count));
-  decode.sequence_count = decode.logits_row_count = decode.row_count;
-  return core_->WorkspaceBytes(Lane::kPrefill, ShapeFor(Lane::kPrefill, sequences)) +
-         core_->WorkspaceBytes(Lane::kDecode, decode);
+  int64_t bytes = 0;
+  for (const Lane lane : core_->lanes.all()) {
+    StepShape shape = ShapeFor(lane, sequences);
+    if (!TakesPrompts(lane)) {
+      // In the end all of them come here.
+      shape.row_count = static_cast<int32_t>(
+          std::min<size_t>(sequences.size(), LargestStep(core_->options, lane).row_count));
+      shape.sequence_count = shape.logits_row_count = shape.row_count;
+    }
+    bytes += core_->WorkspaceBytes(lane, shape);
+  }
+  return bytes;
 }
 
 int64_t Windows::ExpectedBlocks(const Sequence& sequence, int64_t limit_blocks) const {
@@ -238,7 +243,7 @@ void Windows::SetFirstAccount() {
 // The workspace for the largest step that this window may see. Falls at boundaries only.
 void Windows::SetWorkspaceDemand(Lane which) {
   std::vector<const Sequence*> staying;
-  for (const Sequence* sequence : core_->InState(StateOf(which))) {
+  for (const Sequence* sequence : core_->Executing(which)) {
     if (!sequence->leaving()) staying.push_back(sequence);
   }
   const StepShape shape = ShapeFor(which, staying);
@@ -248,16 +253,26 @@ void Windows::SetWorkspaceDemand(Lane which) {
 
 StepShape Windows::ShapeFor(Lane which, const std::vector<const Sequence*>& sequences) const {
   const StepShape largest = LargestStep(core_->options, which);
-  StepShape shape;
+  const int32_t chunk_tokens_max = core_->options.step.chunk_tokens_max;
+  int32_t prompt_rows = 0;
+  int32_t prompt_count = 0;
+  int32_t decode_count = 0;
   bool targets = false;
   for (const Sequence* sequence : sequences) {
-    const bool decodes = sequence->state() == SequenceState::kDecoding;
-    if (decodes != (which == Lane::kDecode)) continue;
-    if (shape.sequence_count < largest.sequence_count) ++shape.sequence_count;
-    shape.row_count += decodes ? 1 : sequence->remaining_tokens();
-    shape.row_count = std::min(shape.row_count, largest.row_count);
+    if (!core_->BelongsTo(which, *sequence)) continue;
+    if (sequence->state() == SequenceState::kDecoding) {
+      ++decode_count;
+    } else {
+      ++prompt_count;
+      prompt_rows += std::min(sequence->remaining_tokens(), chunk_tokens_max - prompt_rows);
+    }
     targets |= sequence->wants_prompt_logprobs();
   }
+  // While the last prompt is still taken, the others may already decode.
+  const int32_t later_rows = Decodes(which) ? std::max(0, prompt_count - 1) : 0;
+  StepShape shape;
+  shape.row_count = std::min(prompt_rows + decode_count + later_rows, largest.row_count);
+  shape.sequence_count = std::min(prompt_count + decode_count, largest.sequence_count);
   shape.logits_row_count = std::min(shape.row_count, shape.sequence_count);
   if (targets) {
     shape.logits_row_count =
@@ -269,7 +284,7 @@ StepShape Windows::ShapeFor(Lane which, const std::vector<const Sequence*>& sequ
 void Windows::Replan(Lane which, bool always, absl::Time now, Outbox* outbox) {
   LaneState& lane = core_->lane(which);
   SetFirstAccount();
-  if (core_->InState(StateOf(which)).empty()) {
+  if (core_->Executing(which).empty()) {
     if (!lane.in_flight) Close(which);
     return;
   }
@@ -282,22 +297,29 @@ void Windows::Replan(Lane which, bool always, absl::Time now, Outbox* outbox) {
 memory::WindowPlan Windows::Plan(Lane which, absl::Time now) {
   const int32_t context = core_->parts.limits.context_tokens_max;
   const memory::WindowMemory memory = core_->memory().WindowMemoryOf(AccountOf(which), now);
-  const bool other_busy = !core_->InState(StateOf(OtherLane(which))).empty();
   const memory::StepTimeModel& times = core_->lane(which).times;
-  if (which == Lane::kPrefill) {
-    std::vector<memory::PrefillSequence> sequences;
-    for (const Sequence* sequence : core_->InState(SequenceState::kPrefilling)) {
-      sequences.push_back({sequence->computed_tokens, sequence->remaining_tokens(),
-                           sequence->may_make_tokens(context), sequence->table.block_count()});
+  std::vector<memory::PrefillSequence> prompts;
+  std::vector<memory::DecodeSequence> decoding;
+  for (const Sequence* sequence : core_->Executing(which)) {
+    const int64_t may_make = sequence->may_make_tokens(context);
+    const int64_t held_blocks = sequence->table.block_count();
+    if (sequence->state() == SequenceState::kDecoding) {
+      decoding.push_back({sequence->computed_tokens, may_make, held_blocks});
+    } else {
+      prompts.push_back(
+          {sequence->computed_tokens, sequence->remaining_tokens(), may_make, held_blocks});
     }
-    return prefill_.PlanPrefill(sequences, memory, times, other_busy);
   }
-  std::vector<memory::DecodeSequence> sequences;
-  for (const Sequence* sequence : core_->InState(SequenceState::kDecoding)) {
-    sequences.push_back({sequence->computed_tokens, sequence->may_make_tokens(context),
-                         sequence->table.block_count()});
+  const memory::WindowManager& manager = ManagerOf(which);
+  switch (manager.queue()) {
+    case memory::WindowQueue::kPrefill:
+      return manager.PlanPrefill(prompts, memory, times, OtherExecutes(*core_, which));
+    case memory::WindowQueue::kDecode:
+      return manager.PlanDecode(decoding, memory, times, OtherExecutes(*core_, which));
+    case memory::WindowQueue::kOne:
+      break;
   }
-  return decode_.PlanDecode(sequences, memory, times, other_busy);
+  return manager.PlanOne(prompts, decoding, ChunkTokensMax(*core_, which), memory, times);
 }
 
 // Whether some prompt stands before a decoding sequence.
@@ -310,10 +332,12 @@ bool Windows::PrefillGoesFirst() const {
 // ---- making room
 
 // Slack is what a queue would like: the other's goes before anybody has to give way.
-bool Windows::ForgoSlack(Lane which) {
-  std::optional<OpenWindow>& window = core_->lane(which).window;
+bool Windows::ForgoSlackBeside(Lane which) {
+  const std::optional<Lane> other = core_->lanes.Other(which);
+  if (!other.has_value()) return false;
+  std::optional<OpenWindow>& window = core_->lane(*other).window;
   if (!window.has_value() || window->plan.slack_blocks == 0) return false;
-  core_->memory().accounts().Forgo(AccountOf(which), window->plan.slack_blocks);
+  core_->memory().accounts().Forgo(AccountOf(*other), window->plan.slack_blocks);
   window->plan.slack_blocks = 0;
   return true;
 }
@@ -335,21 +359,21 @@ memory::WindowPlan Windows::MakeRoom(Lane which, memory::WindowPlan plan, absl::
     if (victims.sequences.empty()) break;
     bool other_lost = false;
     for (Sequence* victim : victims.sequences) {
-      other_lost |= victim->state() != StateOf(which);
+      other_lost |= !core_->BelongsTo(which, *victim);
       core_->Preempt(victim);
     }
     SetFirstAccount();
     if (other_lost) {
       // The other queue wants less now: its window is planned anew, or the release would go on
       // for a demand that is no longer there.
-      const Lane other = OtherLane(which);
-      if (core_->InState(StateOf(other)).empty() && !core_->lane(other).in_flight) {
+      const Lane other = *core_->lanes.Other(which);
+      if (core_->Executing(other).empty() && !core_->lane(other).in_flight) {
         Close(other);
       } else {
         Open(other, Plan(other, now), now, outbox);
       }
     }
-    if (core_->InState(StateOf(which)).empty()) break;
+    if (core_->Executing(which).empty()) break;
     SetWorkspaceDemand(which);
     plan = Plan(which, now);
   }
@@ -372,9 +396,10 @@ void Windows::Supplement(Lane which, int64_t blocks) {
 }
 
 int64_t Windows::FirstGrowthBlocks(const Sequence& sequence) const {
-  return decode_.FirstGrowthBlocks(sequence.computed_tokens, sequence.table.block_count(),
-                                   sequence.may_make_tokens(core_->parts.limits.context_tokens_max),
-                                   core_->memory().geometry().block_tokens());
+  return ManagerOf(core_->lanes.Of(SequenceState::kDecoding))
+      .FirstGrowthBlocks(sequence.computed_tokens, sequence.table.block_count(),
+                         sequence.may_make_tokens(core_->parts.limits.context_tokens_max),
+                         core_->memory().geometry().block_tokens());
 }
 
 bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
@@ -407,13 +432,13 @@ bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
 // page is quarantined and the lane can run no step any more.
 bool Windows::EndWithoutWorkspace(absl::Time now, Outbox* outbox) {
   bool ended = false;
-  for (const Lane which : {Lane::kPrefill, Lane::kDecode}) {
+  for (const Lane which : core_->lanes.all()) {
     memory::Workspace& workspace = core_->workspace(which);
     const bool lost = workspace.pool()->count(memory::PageState::kQuarantined) > 0 &&
                       workspace.missing_bytes() == 0 &&
                       workspace.usable_bytes() < workspace.demand_bytes();
     if (!lost) continue;
-    for (Sequence* sequence : core_->InState(StateOf(which))) {
+    for (Sequence* sequence : core_->Executing(which)) {
       if (sequence->in_step) continue;
       core_->End(sequence, FinishReason::kError,
                  absl::InternalError("the device lost a page of the workspace: restart the server"),
@@ -424,10 +449,11 @@ bool Windows::EndWithoutWorkspace(absl::Time now, Outbox* outbox) {
   return ended;
 }
 
-// Of both lanes for one that has a prompt to run, of decode's alone for one that is past it.
+// Of all lanes for one that has a prompt to run, of decode's alone for one that is past it.
 int64_t Windows::WorkspaceBytesOf(const Sequence& sequence) const {
   if (sequence.state() == SequenceState::kDecoding) {
-    return core_->WorkspaceBytes(Lane::kDecode, ShapeFor(Lane::kDecode, {&sequence}));
+    const Lane decode = core_->lanes.Of(SequenceState::kDecoding);
+    return core_->WorkspaceBytes(decode, ShapeFor(decode, {&sequence}));
   }
   return core_->WorkspaceBytesAlone(static_cast<int64_t>(sequence.tokens.size()),
                                     sequence.wants_prompt_logprobs());
@@ -435,8 +461,7 @@ int64_t Windows::WorkspaceBytesOf(const Sequence& sequence) const {
 
 bool Windows::LacksWorkspace(const Sequence& sequence) const {
   if (!sequence.running()) return false;
-  const Lane which = sequence.state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
-  return core_->workspace(which).missing_bytes() > 0;
+  return core_->workspace(core_->lanes.Of(sequence.state())).missing_bytes() > 0;
 }
 
 // The last running sequence may hold few blocks in many pages, so that nothing is left under the
@@ -446,15 +471,14 @@ bool Windows::YieldScattered() {
   const memory::GrowthBounds& bounds = core_->memory().budget().bounds();
   if (core_->running_count() != 1 || bounds.TightestBound() == memory::Bound::kFree) return false;
   if (core_->AnythingDrains() || core_->memory().blocks().empty_pages() > 0) return false;
-  for (const Lane lane : {Lane::kPrefill, Lane::kDecode}) {
+  for (const Lane lane : core_->lanes.all()) {
     if (core_->workspace(lane).surplus_bytes() > 0) return false;
   }
   for (Sequence* sequence : core_->order()) {
     if (!sequence->running() || sequence->in_step) continue;
     // Without blocks it would start again at once, in the same plight: the keeper must do its part.
     if (sequence->table.block_count() == 0) return false;
-    const Lane which =
-        sequence->state() == SequenceState::kDecoding ? Lane::kDecode : Lane::kPrefill;
+    const Lane which = core_->lanes.Of(sequence->state());
     if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
       return false;
     }

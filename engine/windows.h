@@ -1,11 +1,11 @@
-// Windows: opens and closes the two queues' memory windows, and makes room when one does not fit.
+// Windows: opens and closes the queues' memory windows, and makes room when one does not fit.
 //
 //   boundary of a queue:  plan (memory's WindowManager) -> fits? open it
 //                                                       -> else release: preempt, plan again
 //
 // Only memory of sequences behind others in the one order is released. Decode's boundary may
 // preempt any sequence without a step in flight; prefill's only when nothing is decoding, since a
-// decoding sequence loses memory at its own boundaries alone.
+// decoding sequence loses memory at its own boundaries alone. A boundary of the one queue is both.
 //
 // Owned by LocalEngine, guarded by EngineCore::mutex.
 #pragma once
@@ -26,8 +26,8 @@ class Windows {
 
   // Whether the queue is at a boundary. REQUIRES: no step of the lane is in flight.
   bool IsDue(Lane which, absl::Time now) const;
-  // A boundary: prefill admits, then the window for what executes is planned, paid for and opened;
-  // with nothing to execute the window closes.
+  // A boundary: where prompts execute, some are admitted; then the window for what executes is
+  // planned, paid for and opened; with nothing to execute the window closes.
   void Boundary(Lane which, absl::Time now, Outbox* outbox);
   // When IsDue could change by time alone.
   absl::Time NextDue(Lane which) const;
@@ -39,8 +39,7 @@ class Windows {
   // Closes the queue's window if nothing executes, and opens it anew in the place of one that was
   // planned under another limit, or `always`; a step may be in flight.
   void Replan(Lane which, bool always, absl::Time now, Outbox* outbox);
-  // The largest step that those of the sequences that are in the lane (decode: decoding; prefill:
-  // all others) may see.
+  // The largest step that those of the sequences that belong to the lane may see.
   StepShape ShapeFor(Lane which, const std::vector<const Sequence*>& sequences) const;
 
   // Blocks that the sequence will grow by in its first decode window.
@@ -52,7 +51,14 @@ class Windows {
   bool GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox);
 
  private:
-  const memory::WindowManager& ManagerOf(Lane which) const;
+  const memory::WindowManager& ManagerOf(Lane which) const {
+    return managers_[core_->lanes.index(which)];
+  }
+  bool TakesPrompts(Lane which) const {
+    return core_->lanes.Executes(which, SequenceState::kPrefilling);
+  }
+  bool Decodes(Lane which) const { return core_->lanes.Executes(which, SequenceState::kDecoding); }
+  bool RequestsWait() const;
   memory::WindowPlan Plan(Lane which, absl::Time now);
   memory::WindowProgress ProgressOf(Lane which, absl::Time now) const;
   void Admit(absl::Time now);
@@ -64,8 +70,8 @@ class Windows {
   void Close(Lane which);
   void Open(Lane which, const memory::WindowPlan& plan, absl::Time now, Outbox* outbox);
 
-  // Takes back what is left of the slack in the queue's open window. True when there was any.
-  bool ForgoSlack(Lane which);
+  // Takes back what is left of the slack in the other queue's open window. True when there was any.
+  bool ForgoSlackBeside(Lane which);
   // Preempts until the plan fits or nobody is left to give way; returns the last plan.
   memory::WindowPlan MakeRoom(Lane which, memory::WindowPlan plan, absl::Time now, Outbox* outbox);
   bool LacksWorkspace(const Sequence& sequence) const;
@@ -74,19 +80,7 @@ class Windows {
   bool PrefillGoesFirst() const;
 
   EngineCore* const core_;
-  const memory::WindowManager prefill_;
-  const memory::WindowManager decode_;
+  std::vector<memory::WindowManager> managers_;  // By Lanes::index; never changed.
 };
-
-inline memory::AccountId AccountOf(Lane lane) {
-  return lane == Lane::kPrefill ? memory::AccountId::kPrefill : memory::AccountId::kDecode;
-}
-inline Actor ActorOf(Lane lane) {
-  return lane == Lane::kPrefill ? Actor::kPrefill : Actor::kDecode;
-}
-inline Lane OtherLane(Lane lane) { return lane == Lane::kPrefill ? Lane::kDecode : Lane::kPrefill; }
-inline SequenceState StateOf(Lane lane) {
-  return lane == Lane::kPrefill ? SequenceState::kPrefilling : SequenceState::kDecoding;
-}
 
 }  // namespace ebb::engine

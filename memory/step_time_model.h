@@ -1,7 +1,9 @@
 // StepTimeModel: seconds of a step, learned from the steps that ran.
 //
 //   seconds = c0 + c1 * rows + c2 * context_tokens     one such line while the other lane works,
-//                                                      another while it does not
+//                                                      another while it does not; in a lane that
+//                                                      takes both, for steps that mix prompts and
+//                                                      answers and for those that do not
 //
 // Fitted online by recursive least squares with a forgetting factor (Ljung, "System
 // Identification", 2nd ed., section 11.2), each step weighted by 1 / seconds so that relative
@@ -17,9 +19,9 @@ namespace ebb::memory {
 
 // What a step's time depends on.
 struct StepShape {
-  int64_t rows = 0;            // Tokens that go through the model.
-  int64_t context_tokens = 0;  // Sum over rows of the tokens that each attends to.
-  bool other_lane_busy = false;
+  int64_t rows = 0;              // Tokens that go through the model.
+  int64_t context_tokens = 0;    // Sum over rows of the tokens that each attends to.
+  bool other_lane_busy = false;  // Or, in a lane that takes both: it mixes prompts and answers.
 };
 
 // Thread-compatible: guarded by the engine's mutex. One for each lane.

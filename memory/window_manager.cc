@@ -39,6 +39,38 @@ void AddSequence(const WindowSettings& settings, int32_t block_tokens, int64_t c
   ++plan->sequences;
 }
 
+// How far prompts have come in the steps that are played through.
+struct PromptProgress {
+  std::vector<int64_t> processed;  // Tokens, of each.
+  size_t next = 0;                 // The first that is not done.
+};
+
+// One step takes the next `chunk_tokens` tokens, in order.
+void TakeChunk(absl::Span<const PrefillSequence> prompts, int64_t chunk_tokens,
+               PromptProgress* progress, StepShape* step) {
+  while (progress->next < prompts.size() && chunk_tokens > 0) {
+    const PrefillSequence& prompt = prompts[progress->next];
+    int64_t& processed = progress->processed[progress->next];
+    const int64_t rows = std::min(chunk_tokens, prompt.remaining_tokens - processed);
+    // A row attends to itself and to all before it.
+    step->rows += rows;
+    step->context_tokens += rows * (prompt.cached_tokens + processed) + rows * (rows + 1) / 2;
+    processed += rows;
+    chunk_tokens -= rows;
+    if (processed == prompt.remaining_tokens) ++progress->next;
+  }
+}
+
+// A step's token for each sequence that may still make one after `steps_before` of them.
+void AddDecodeRows(absl::Span<const DecodeSequence> sequences, int64_t steps_before,
+                   StepShape* step) {
+  for (const DecodeSequence& sequence : sequences) {
+    if (sequence.may_make_tokens <= steps_before) continue;
+    ++step->rows;
+    step->context_tokens += sequence.cached_tokens + steps_before + 1;
+  }
+}
+
 // From demand to decision: the allocation condition, and what must go where it fails.
 void Decide(const WindowSettings& settings, const WindowMemory& memory, WindowPlan* plan) {
   plan->static_blocks_by_usage = memory.used_blocks;
@@ -78,7 +110,15 @@ void Decide(const WindowSettings& settings, const WindowMemory& memory, WindowPl
 }  // namespace
 
 absl::string_view WindowQueueName(WindowQueue queue) {
-  return queue == WindowQueue::kPrefill ? "prefill" : "decode";
+  switch (queue) {
+    case WindowQueue::kPrefill:
+      return "prefill";
+    case WindowQueue::kDecode:
+      return "decode";
+    case WindowQueue::kOne:
+      return "one";
+  }
+  return "unknown";
 }
 
 absl::string_view WindowReasonName(WindowReason reason) {
@@ -124,42 +164,36 @@ WindowPlan WindowManager::PlanPrefill(absl::Span<const PrefillSequence> sequence
   CHECK(queue_ == WindowQueue::kPrefill);
   WindowPlan plan;
   plan.queue = queue_;
-  // Plays the steps through: each takes the next chunk_tokens prompt tokens in order.
-  std::vector<int64_t> processed(sequences.size(), 0);
+  // Plays the steps through.
+  PromptProgress progress{std::vector<int64_t>(sequences.size(), 0)};
   absl::Duration elapsed;
-  size_t next = 0;
-  while (next < sequences.size() && elapsed < settings_.max_length) {
+  while (progress.next < sequences.size() && elapsed < settings_.max_length) {
     StepShape step{0, 0, other_lane_busy};
-    while (next < sequences.size() && step.rows < settings_.chunk_tokens) {
-      const PrefillSequence& sequence = sequences[next];
-      const int64_t rows =
-          std::min(settings_.chunk_tokens - step.rows, sequence.remaining_tokens - processed[next]);
-      // A row attends to itself and to all before it.
-      const int64_t before = sequence.cached_tokens + processed[next];
-      step.rows += rows;
-      step.context_tokens += rows * before + rows * (rows + 1) / 2;
-      processed[next] += rows;
-      if (processed[next] == sequence.remaining_tokens) ++next;
-    }
+    TakeChunk(sequences, settings_.chunk_tokens, &progress, &step);
     elapsed += model.Predict(step);
     ++plan.steps;
   }
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const PrefillSequence& sequence = sequences[i];
-    CHECK(sequence.cached_tokens >= 0 && sequence.remaining_tokens >= 0);
-    int64_t growth = processed[i];
-    // It will be handed to decode, and must last there until decode's next boundary.
-    if (processed[i] == sequence.remaining_tokens) {
-      growth += std::min<int64_t>(settings_.decode_steps, sequence.may_make_tokens);
-    }
-    AddSequence(settings_, memory.block_tokens, sequence.cached_tokens, sequence.held_blocks,
-                growth, &plan);
-  }
+  // One that is done will be handed to decode, and must last there until decode's next boundary.
+  AddPrompts(sequences, progress.processed, settings_.decode_steps, memory.block_tokens, &plan);
   if (plan.sequences > 0) {
     plan.length = std::clamp(elapsed, settings_.min_length, settings_.max_length);
   }
   Decide(settings_, memory, &plan);
   return plan;
+}
+
+void WindowManager::AddPrompts(absl::Span<const PrefillSequence> prompts,
+                               absl::Span<const int64_t> processed, int64_t steps_after,
+                               int32_t block_tokens, WindowPlan* plan) const {
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const PrefillSequence& prompt = prompts[i];
+    CHECK(prompt.cached_tokens >= 0 && prompt.remaining_tokens >= 0);
+    int64_t growth = processed[i];
+    if (processed[i] == prompt.remaining_tokens) {
+      growth += std::min<int64_t>(steps_after, prompt.may_make_tokens);
+    }
+    AddSequence(settings_, block_tokens, prompt.cached_tokens, prompt.held_blocks, growth, plan);
+  }
 }
 
 WindowPlan WindowManager::PlanDecode(absl::Span<const DecodeSequence> sequences,
@@ -179,12 +213,46 @@ WindowPlan WindowManager::PlanDecode(absl::Span<const DecodeSequence> sequences,
   plan.steps = static_cast<int32_t>(steps);
   for (int64_t s = 0; s < steps; ++s) {
     StepShape step{0, 0, other_lane_busy};
-    for (const DecodeSequence& sequence : sequences) {
-      if (sequence.may_make_tokens <= s) continue;
-      ++step.rows;
-      step.context_tokens += sequence.cached_tokens + s + 1;
-    }
+    AddDecodeRows(sequences, s, &step);
     plan.length += model.Predict(step);
+  }
+  Decide(settings_, memory, &plan);
+  return plan;
+}
+
+WindowPlan WindowManager::PlanOne(absl::Span<const PrefillSequence> prompts,
+                                  absl::Span<const DecodeSequence> decoding, int64_t chunk_tokens,
+                                  const WindowMemory& memory, const StepTimeModel& model) const {
+  CHECK(queue_ == WindowQueue::kOne);
+  CHECK_GE(chunk_tokens, 1);
+  WindowPlan plan;
+  plan.queue = queue_;
+  // Plays the steps through.
+  PromptProgress progress{std::vector<int64_t>(prompts.size(), 0)};
+  std::vector<DecodeSequence> done;  // Prompts, as if they had decoded since the window's start.
+  while (plan.steps < settings_.decode_steps && plan.length < settings_.max_length) {
+    StepShape step;
+    AddDecodeRows(decoding, plan.steps, &step);
+    AddDecodeRows(done, plan.steps, &step);
+    const int64_t decode_rows = step.rows;
+    const size_t done_before = progress.next;
+    TakeChunk(prompts, chunk_tokens, &progress, &step);
+    if (step.rows == 0) break;
+    step.other_lane_busy = decode_rows > 0 && step.rows > decode_rows;
+    plan.length += model.Predict(step);
+    ++plan.steps;
+    for (size_t i = done_before; i < progress.next; ++i) {
+      // This step makes its first token.
+      done.push_back({prompts[i].cached_tokens + prompts[i].remaining_tokens - plan.steps,
+                      prompts[i].may_make_tokens - 1 + plan.steps, 0});
+    }
+  }
+  // Wherever in the window a prompt is done, no more steps than the window has come after.
+  AddPrompts(prompts, progress.processed, plan.steps, memory.block_tokens, &plan);
+  for (const DecodeSequence& sequence : decoding) {
+    CHECK(sequence.cached_tokens >= 0 && sequence.may_make_tokens >= 0);
+    AddSequence(settings_, memory.block_tokens, sequence.cached_tokens, sequence.held_blocks,
+                std::min<int64_t>(plan.steps, sequence.may_make_tokens), &plan);
   }
   Decide(settings_, memory, &plan);
   return plan;
@@ -198,8 +266,8 @@ int64_t WindowManager::FirstGrowthBlocks(int64_t cached_tokens, int64_t held_blo
 
 bool WindowManager::IsOver(const WindowPlan& plan, const WindowProgress& progress) const {
   if (progress.set_empty) return true;
-  const bool done = queue_ == WindowQueue::kDecode ? progress.steps >= plan.steps
-                                                   : progress.elapsed >= plan.length;
+  const bool done = queue_ == WindowQueue::kPrefill ? progress.elapsed >= plan.length
+                                                    : progress.steps >= plan.steps;
   if (done) return true;
   // Under a lowered limit nothing waits.
   if (progress.limit_pending) return true;

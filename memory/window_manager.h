@@ -26,8 +26,12 @@
 
 namespace ebb::memory {
 
-enum class WindowQueue { kPrefill, kDecode };
-absl::string_view WindowQueueName(WindowQueue queue);  // "prefill", "decode"
+enum class WindowQueue {
+  kPrefill,
+  kDecode,
+  kOne,  // Prompts and decoding sequences together.
+};
+absl::string_view WindowQueueName(WindowQueue queue);  // "prefill", "decode", "one"
 
 // Where the static part comes from; the plan shows both.
 enum class StaticEstimator {
@@ -38,7 +42,7 @@ enum class StaticEstimator {
 struct WindowSettings {
   absl::Duration min_length = absl::Milliseconds(20);
   absl::Duration max_length = absl::Milliseconds(500);
-  int32_t decode_steps = 16;   // Length of a decode window.
+  int32_t decode_steps = 16;   // Length of a decode window; of one of the one queue, at most.
   int32_t chunk_tokens = 128;  // Prompt tokens in one prefill step.
   int64_t slack_blocks = 0;    // Demanded beside what is predicted.
   StaticEstimator estimator = StaticEstimator::kByTokens;
@@ -95,7 +99,7 @@ struct WindowPlan {
   WindowQueue queue = WindowQueue::kDecode;
   WindowReason reason = WindowReason::kEmpty;
   absl::Duration length;
-  int32_t steps = 0;  // Decode: it ends after so many. Prefill: predicted.
+  int32_t steps = 0;  // It ends after so many. Prefill: predicted.
   int64_t sequences = 0;
   int64_t static_blocks = 0;  // By the estimator of the settings.
   int64_t static_blocks_by_tokens = 0;
@@ -139,17 +143,28 @@ class WindowManager {
   // REQUIRES: queue() == kDecode.
   WindowPlan PlanDecode(absl::Span<const DecodeSequence> sequences, const WindowMemory& memory,
                         const StepTimeModel& model, bool other_lane_busy) const;
+  // REQUIRES: queue() == kOne, chunk_tokens >= 1. Each step makes a token for each sequence that
+  // decodes and takes up to `chunk_tokens` tokens of the prompts, in their order; a prompt that is
+  // done decodes from then on.
+  WindowPlan PlanOne(absl::Span<const PrefillSequence> prompts,
+                     absl::Span<const DecodeSequence> decoding, int64_t chunk_tokens,
+                     const WindowMemory& memory, const StepTimeModel& model) const;
 
   // Blocks that a sequence will grow by in decode's first window, after its prefill.
   int64_t FirstGrowthBlocks(int64_t cached_tokens, int64_t held_blocks, int64_t may_make_tokens,
                             int32_t block_tokens) const;
 
-  // Whether the window is over: its steps are done (decode) or its length is over (prefill), its
-  // set is empty, or it closes early because something waits for the boundary; early never before
+  // Whether the window is over: its steps are done (prefill: its length is over), its set is empty,
+  // or it closes early because something waits for the boundary; early never before
   // min_length, unless the set is empty or the limit was lowered.
   bool IsOver(const WindowPlan& plan, const WindowProgress& progress) const;
 
  private:
+  // Adds the prompts' tokens, cached and to be processed, and for each that is done what it makes
+  // in `steps_after` steps.
+  void AddPrompts(absl::Span<const PrefillSequence> prompts, absl::Span<const int64_t> processed,
+                  int64_t steps_after, int32_t block_tokens, WindowPlan* plan) const;
+
   const WindowQueue queue_;
   const WindowSettings settings_;
 };

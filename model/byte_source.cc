@@ -71,7 +71,8 @@ absl::Status OpenError(const std::string& path, int error) {
                      "this user may not read it. Give the server's user read permission.");
   }
   return LoadError(absl::StatusCode::kInvalidArgument, path, "not_a_model", kNoOffset,
-                   absl::StrCat("it cannot be opened: ", text, ". Name a GGUF file or a Hugging Face directory."));
+                   absl::StrCat("it cannot be opened: ", text,
+                                ". Name a GGUF file or a Hugging Face directory."));
 }
 
 }  // namespace

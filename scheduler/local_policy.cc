@@ -19,14 +19,30 @@ absl::Status LocalPolicy::Accept(const engine::ArrivalView& arrival) const {
   return scheduler::Accept(options_.admission, arrival);
 }
 
-std::vector<int32_t> LocalPolicy::PlanChunk(const std::vector<engine::PromptView>& prompts) const {
+int32_t LocalPolicy::ChunkTokensMax(const engine::ChunkTiming& timing) const {
+  if (!timing.beside_decode_rows) return options_.chunk_tokens_max;
+  const absl::Duration decode_step = timing.predicted_step(0);
+  const absl::Duration longest =
+      std::max(options_.max_gap, decode_step + PrefillShare(decode_step));
+  // The most that fit: more tokens are predicted to take longer.
+  int32_t fit = 1;
+  int32_t too_many = options_.chunk_tokens_max + 1;
+  while (too_many - fit > 1) {
+    const int32_t tokens = fit + (too_many - fit) / 2;
+    (timing.predicted_step(tokens) <= longest ? fit : too_many) = tokens;
+  }
+  return fit;
+}
+
+std::vector<int32_t> LocalPolicy::PlanChunk(const std::vector<engine::PromptView>& prompts,
+                                            int32_t chunk_tokens_max) const {
   std::vector<int32_t> tokens(prompts.size(), 0);
-  int32_t chunk_left = options_.chunk_tokens_max;
+  int32_t chunk_left = chunk_tokens_max;
   int32_t logits_left = options_.logits_rows_max;
   // First no prompt takes more than three quarters, so that short ones need not wait until a long
   // one is done; then what is left goes round again.
   const int32_t share = chunk_left - chunk_left / 4;
-  for (const int32_t tokens_max : {share, options_.chunk_tokens_max}) {
+  for (const int32_t tokens_max : {share, chunk_tokens_max}) {
     for (size_t i = 0; i < prompts.size() && chunk_left > 0; ++i) {
       const engine::PromptView& prompt = prompts[i];
       int32_t more =
@@ -49,11 +65,15 @@ std::vector<size_t> LocalPolicy::Admit(const engine::AdmissionInput& input) cons
 
 absl::Time LocalPolicy::NextDecodeStart(const engine::DecodeTiming& timing) const {
   if (!timing.prefill_in_flight) return absl::InfinitePast();
-  // One part in kPrefillShare of a step is left to prefill whatever the gap; but a prediction that
-  // is far too high must not keep decode waiting for longer than the gap.
+  return timing.last_step_ended +
+         std::max(options_.max_gap - timing.predicted_step, PrefillShare(timing.predicted_step));
+}
+
+absl::Duration LocalPolicy::PrefillShare(absl::Duration decode_step) const {
+  // One part in kPrefillShare of a step; but a prediction that is far too high must not keep decode
+  // waiting for longer than the gap.
   constexpr int64_t kPrefillShare = 4;
-  const absl::Duration least = std::min(timing.predicted_step / kPrefillShare, options_.max_gap);
-  return timing.last_step_ended + std::max(options_.max_gap - timing.predicted_step, least);
+  return std::min(decode_step / kPrefillShare, options_.max_gap);
 }
 
 int64_t LocalPolicy::ExpectedTokens(int64_t max_tokens, int64_t generated) const {

@@ -32,9 +32,15 @@ class LocalPolicy final : public engine::StepPolicy {
 
   absl::Status Accept(const engine::ArrivalView& arrival) const override;
 
+  // As many as the options say. Beside decode rows, no more than leave the predicted step within
+  // max_gap, for it is the gap between their tokens; where that would leave less, the prompts get a
+  // quarter of the decode rows' own time (not longer than the gap), as in NextDecodeStart.
+  int32_t ChunkTokensMax(const engine::ChunkTiming& timing) const override;
+
   // Fills the chunk in order, several prompts to a chunk; while others wait, one prompt takes at
   // most three quarters of it.
-  std::vector<int32_t> PlanChunk(const std::vector<engine::PromptView>& prompts) const override;
+  std::vector<int32_t> PlanChunk(const std::vector<engine::PromptView>& prompts,
+                                 int32_t chunk_tokens_max) const override;
 
   std::vector<size_t> Admit(const engine::AdmissionInput& input) const override;
 
@@ -50,6 +56,9 @@ class LocalPolicy final : public engine::StepPolicy {
   int64_t ExpectedTokens(int64_t max_tokens, int64_t generated) const override;
 
  private:
+  // What prefill gets of decode's time whatever the gap, when decode's step takes so long.
+  absl::Duration PrefillShare(absl::Duration decode_step) const;
+
   const LocalPolicyOptions options_;
 };
 

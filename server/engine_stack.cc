@@ -10,6 +10,9 @@ namespace ebb::server {
 
 engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   engine::LocalEngineOptions options;
+  options.queue.queues = config.scheduler.queues == config::Queues::kOne
+                             ? engine::Queues::kOne
+                             : engine::Queues::kSeparate;
   options.queue.queue_requests_max = config.scheduler.queue_requests_max;
   options.queue.running_sequences_max = config.scheduler.running_sequences_max;
   options.queue.ageing = config.scheduler.ageing;

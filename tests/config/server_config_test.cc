@@ -33,6 +33,7 @@ TEST(ServerConfigTest, ValuesArriveInTheirMembers) {
     "kernels": {"path": "avx2", "threads": 2},
     "kv": {"dtype": "bf16", "block_tokens": 32},
     "memory": {"limit_bytes": 3000000000, "idle_ms": 1500, "static_estimator": "by_usage"},
+    "scheduler": {"queues": "one"},
     "decode_window": {"steps": 7 /* few */},
     "log": {"windows": false}
   })",
@@ -46,6 +47,7 @@ TEST(ServerConfigTest, ValuesArriveInTheirMembers) {
   EXPECT_EQ(config->memory.limit_bytes, 3'000'000'000);
   EXPECT_EQ(config->memory.idle, absl::Milliseconds(1500));
   EXPECT_EQ(config->memory.static_estimator, StaticEstimator::kByUsage);
+  EXPECT_EQ(config->scheduler.queues, Queues::kOne);
   EXPECT_EQ(config->decode_window.steps, 7);
   EXPECT_FALSE(config->log.windows);
   EXPECT_TRUE(config->log.requests);

@@ -90,7 +90,7 @@ class CudaEngineTest : public testing::Test {
     return requests;
   }
 
-  // Of both lanes, in whole pages.
+  // Of all lanes, in whole pages.
   int64_t WorkspaceBytes(const LocalEngineOptions& options) const {
     CudaStepRunner::Parts parts;
     parts.model = model_.get();
@@ -159,9 +159,10 @@ TEST_F(CudaEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
     options.step.chunk_tokens_max = 7;
     ExpectSame(Run(options, requests, true), quiet);
   }
-  {
-    SCOPED_TRACE("too little memory");
+  for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
+    SCOPED_TRACE(testing::Message() << "too little memory, queues " << static_cast<int>(queues));
     LocalEngineOptions options = Options();
+    options.queue.queues = queues;
     // Small steps: decode may use what prefill's workspace does not.
     options.step.chunk_tokens_max = 4;
     options.step.logits_rows_max = 1;

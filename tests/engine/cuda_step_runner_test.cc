@@ -107,6 +107,22 @@ TEST_F(CudaStepRunnerTest, WorkspaceGrowsWithTheShape) {
             workspace(Lane::kPrefill).bytes());
 }
 
+// With one queue, the window's largest step may take prompts, and a smaller one be padded to a
+// bucket.
+TEST_F(CudaStepRunnerTest, AStepWithPromptsHasRoomForTheBucketsWithin) {
+  for (const bool batch_invariant : {false, true}) {
+    MakeRunner(batch_invariant);
+    StepShape mixed;
+    mixed.sequence_count = mixed.logits_row_count = 5;
+    mixed.row_count = 6;
+    const int64_t bytes = runner_->WorkspaceBytes(Lane::kDecode, mixed);
+    EXPECT_GE(bytes, planner().LayOut(Lane::kDecode, mixed).total_bytes);
+    EXPECT_GE(bytes, planner().LayOutBucket(5).total_bytes);
+    EXPECT_GE(planner().StagingBytes(Lane::kDecode, mixed),
+              planner().LayOutBucket(5).staging_bytes);
+  }
+}
+
 // The token after a prompt, its alternatives, and each prompt token's log-probability are those of
 // the model's logits read by the CPU's sampler.
 TEST_F(CudaStepRunnerTest, TokensAndLogprobsAreTheSamplers) {

@@ -30,7 +30,8 @@ constexpr int64_t kGranularity = 4096;
 // A small engine with its threads: blocks of 4 tokens, pages of 16.
 class ThreadedEngine {
  public:
-  explicit ThreadedEngine(int64_t limit_pages) {
+  ThreadedEngine(int64_t limit_pages, Queues queues) {
+    options_.queue.queues = queues;
     options_.queue.running_sequences_max = 8;
     options_.queue.queue_requests_max = 1000;
     options_.queue.growth_prior_tokens = 8;
@@ -49,7 +50,7 @@ class ThreadedEngine {
     memory.shrink.after = absl::Milliseconds(1);
     memory_ = *memory::KvMemory::Create(SmallGeometry(kGranularity), memory, &vmm_);
     runner_ = std::make_unique<FakeStepRunner>(
-        SmallRunner(memory_.get(), streams_, &vmm_, &clock_, kVocabulary));
+        SmallRunner(memory_.get(), streams_, &vmm_, &clock_, kVocabulary, queues));
     policy_ =
         std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
     EngineParts parts{&clock_,
@@ -112,8 +113,16 @@ std::vector<int32_t> QuietTokens(const Request& request) {
   return {tokens.begin() + static_cast<int64_t>(request.prompt.size()), tokens.end()};
 }
 
-TEST(LocalEngineThreadsTest, ManyClientsInLittleMemoryGetTheirQuietAnswers) {
-  ThreadedEngine threaded(24);
+class LocalEngineThreadsTest : public testing::TestWithParam<Queues> {};
+
+INSTANTIATE_TEST_SUITE_P(Queues, LocalEngineThreadsTest,
+                         testing::Values(Queues::kSeparate, Queues::kOne),
+                         [](const testing::TestParamInfo<Queues>& info) {
+                           return info.param == Queues::kOne ? "one" : "separate";
+                         });
+
+TEST_P(LocalEngineThreadsTest, ManyClientsInLittleMemoryGetTheirQuietAnswers) {
+  ThreadedEngine threaded(24, GetParam());
   constexpr int kClients = 4;
   constexpr int kRequestsEach = 25;
   std::atomic<int> wrong = 0;
@@ -143,8 +152,8 @@ TEST(LocalEngineThreadsTest, ManyClientsInLittleMemoryGetTheirQuietAnswers) {
   EXPECT_LE(threaded.engine().Memory().held_bytes, threaded.options().memory.limit_bytes);
 }
 
-TEST(LocalEngineThreadsTest, CancelStormsAndMovingLimitsEndEveryRequestOnce) {
-  ThreadedEngine threaded(40);
+TEST_P(LocalEngineThreadsTest, CancelStormsAndMovingLimitsEndEveryRequestOnce) {
+  ThreadedEngine threaded(40, GetParam());
   base::Rng rng(5);
   std::vector<std::pair<RequestId, std::shared_ptr<RecordingSink>>> requests;
   for (int i = 0; i < 200; ++i) {
@@ -168,9 +177,9 @@ TEST(LocalEngineThreadsTest, CancelStormsAndMovingLimitsEndEveryRequestOnce) {
 }
 
 // Clients submit and cancel, both lanes run and pages are made while the device goes.
-TEST(LocalEngineThreadsTest, ALostDeviceUnderLoadEndsEveryRequestOnce) {
+TEST_P(LocalEngineThreadsTest, ALostDeviceUnderLoadEndsEveryRequestOnce) {
   for (const bool keeper_first : {false, true}) {
-    ThreadedEngine threaded(40);
+    ThreadedEngine threaded(40, GetParam());
     std::atomic<int> told = 0;
     threaded.engine().SetOnLost([&] { ++told; });
     std::atomic<int> wrong = 0;
@@ -214,8 +223,8 @@ TEST(LocalEngineThreadsTest, ALostDeviceUnderLoadEndsEveryRequestOnce) {
   }
 }
 
-TEST(LocalEngineThreadsTest, DrainRefusesNewWorkAndHurriesTheOld) {
-  ThreadedEngine threaded(40);
+TEST_P(LocalEngineThreadsTest, DrainRefusesNewWorkAndHurriesTheOld) {
+  ThreadedEngine threaded(40, GetParam());
   base::Rng rng(6);
   std::vector<std::shared_ptr<RecordingSink>> sinks;
   for (int i = 0; i < 50; ++i) {

@@ -129,8 +129,15 @@ TEST_F(ModelEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
     ExpectSame(Run(options, requests, true), quiet);
   }
   {
-    SCOPED_TRACE("too little memory");
+    SCOPED_TRACE("all at once in one queue");
     LocalEngineOptions options = Options();
+    options.queue.queues = Queues::kOne;
+    ExpectSame(Run(options, requests, true), quiet);
+  }
+  for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
+    SCOPED_TRACE(testing::Message() << "too little memory, queues " << static_cast<int>(queues));
+    LocalEngineOptions options = Options();
+    options.queue.queues = queues;
     // Pages of 256 tokens and 6 MiB. The six need eight at their ends and expect fewer at first;
     // there is room for four or five beside the workspaces.
     options.memory.limit_bytes = int64_t{32} << 20;
@@ -163,9 +170,12 @@ TEST_F(ModelEngineTest, TheSameTokensWithBlocksThatMove) {
   const std::vector<Answer> still = Run(options, requests, true, 2, &moved_bytes);
   EXPECT_EQ(moved_bytes, 0);
   options.memory.compact_above_percent = 100;
-  ExpectSame(Run(options, requests, true, 2, &moved_bytes), still);
-  std::cout << "moved: " << moved_bytes << " bytes\n";
-  EXPECT_GT(moved_bytes, 0);
+  for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
+    options.queue.queues = queues;
+    ExpectSame(Run(options, requests, true, 2, &moved_bytes), still);
+    std::cout << "moved: " << moved_bytes << " bytes\n";
+    EXPECT_GT(moved_bytes, 0);
+  }
 }
 
 }  // namespace

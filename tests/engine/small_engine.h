@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "device/vmm_fake.h"
+#include "engine/lanes.h"
 #include "engine/options.h"
 #include "engine/step_runner_fake.h"
 #include "kernels/paged_kv.h"
@@ -19,15 +20,15 @@ inline memory::KvGeometry SmallGeometry(int64_t granularity_bytes) {
   return *memory::KvGeometry::Create(shape, granularity_bytes, 4);
 }
 
-// Bounds and idle time of the engine's options, and two workspaces of this size.
+// Bounds and idle time of the engine's options, and a workspace of this size for each lane.
 inline memory::KvMemory::Options SmallMemory(const LocalEngineOptions& options,
                                              int64_t workspace_bytes) {
   memory::KvMemory::Options memory;
   memory.ceiling_bytes = options.memory.ceiling_bytes;
   memory.limit_bytes = options.memory.limit_bytes;
   memory.idle_after = options.memory.idle;
-  memory.workspaces = {{"workspace.prefill", workspace_bytes},
-                       {"workspace.decode", workspace_bytes}};
+  memory.workspaces.assign(Lanes(options.queue.queues).all().size(),
+                           {"workspace", workspace_bytes});
   return memory;
 }
 
@@ -35,14 +36,15 @@ inline memory::KvMemory::Options SmallMemory(const LocalEngineOptions& options,
 template <typename Stream>
 FakeStepRunner::Options SmallRunner(memory::KvMemory* memory, Stream (&streams)[2],
                                     device::FakeVmm* vmm, const base::Clock* clock,
-                                    int32_t vocabulary_size) {
+                                    int32_t vocabulary_size, Queues queues = Queues::kSeparate) {
   FakeStepRunner::Options runner;
   runner.kv = {
       memory->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, memory->geometry().layer_block_bytes()};
-  for (int lane = 0; lane < 2; ++lane) {
-    runner.workspace_base[lane] = memory->workspace(lane).base();
-    runner.stream[lane] = &streams[lane];
+  const Lanes lanes(queues);
+  for (const Lane lane : lanes.all()) {
+    runner.workspace_base[static_cast<int>(lane)] = memory->workspace(lanes.index(lane)).base();
   }
+  for (int stream = 0; stream < 2; ++stream) runner.stream[stream] = &streams[stream];
   runner.vmm = vmm;
   runner.clock = clock;
   runner.vocabulary_size = vocabulary_size;

@@ -73,8 +73,8 @@ class ToyEngine {
     options.workspaces = {{"workspace.prefill", 3 * kGranule}, {"workspace.decode", kGranule}};
     memory_ = KvMemory::Create(geometry, options, device_.vmm()).value();
     for (int lane = 0; lane < kLanes; ++lane) readers_[lane] = memory_->readers().Add("lane");
-    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{3}, memory_.get(), device_.vmm(), &clock_,
-                                           &mutex_);
+    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{3}, memory_.get(), device_.vmm(),
+                                           &clock_, &mutex_);
     before_ = Picture();
     vmm_.SetBeforeCall([this](VmmCall call) {
       // The fake's own check of a range, made by this test, is not a call of the keeper's.

@@ -40,8 +40,8 @@ class PageKeeperTest : public testing::Test {
     ASSERT_EQ(geometry.page_bytes(), kPage);
     memory_ = KvMemory::Create(geometry, options_, device_.vmm()).value();
     decode_reader_ = memory_->readers().Add("decode");
-    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{4}, memory_.get(), device_.vmm(), &clock_,
-                                           &mutex_);
+    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{4}, memory_.get(), device_.vmm(),
+                                           &clock_, &mutex_);
   }
   void Stop() {
     if (keeper_ == nullptr) return;

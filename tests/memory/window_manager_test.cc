@@ -52,6 +52,7 @@ StepTimeModel Model(double seconds_per_row = 1e-12) {
 
 const WindowManager kDecode(WindowQueue::kDecode, Settings());
 const WindowManager kPrefill(WindowQueue::kPrefill, Settings());
+const WindowManager kOne(WindowQueue::kOne, Settings());
 
 TEST(DecodeWindowTest, DemandIsWhatIsThereAndWhatTheStepsWillAdd) {
   // 20 tokens: 2 blocks, 36 after 16 steps: 3. 31: 2, may make 1 only: 32, still 2. 16: 1, 32: 2.
@@ -206,6 +207,61 @@ TEST(WindowEndTest, EarlyOnlyForAReasonAndNeverBeforeMinLength) {
   EXPECT_TRUE(kDecode.IsOver(plan, lowered));
 }
 
+TEST(OneWindowTest, StepsMakeTokensAndTakePromptsTogether) {
+  // 20 tokens decode: 2 blocks, 36 after 16 steps: 3. A prompt of 100 in chunks of 40 is done after
+  // 3 steps: 100 tokens, and no more than 16 after them: 116, 8 blocks.
+  const std::vector<DecodeSequence> decoding = {{20, 100, 2}};
+  const std::vector<PrefillSequence> prompts = {{0, 100, 50, 0}};
+  const WindowPlan plan = kOne.PlanOne(prompts, decoding, 40, Memory(1, 10, 2), Model());
+  EXPECT_EQ(WindowQueueName(plan.queue), "one");
+  EXPECT_EQ(plan.sequences, 2);
+  EXPECT_EQ(plan.steps, 16);
+  EXPECT_EQ(plan.length, absl::Milliseconds(16));
+  EXPECT_EQ(plan.static_blocks, 2);
+  EXPECT_EQ(plan.dynamic_blocks, 1 + 8);
+  EXPECT_EQ(plan.demand_blocks, 11);
+  EXPECT_EQ(plan.pages_after, 3);
+  EXPECT_TRUE(plan.fits());
+}
+
+TEST(OneWindowTest, TheLengthIsThatOfItsSteps) {
+  // A millisecond a step and one a row: two steps of 40 prompt rows beside the decode row, one of
+  // 20, then the token of each, until the prompt's last: it makes its first with its last chunk.
+  const StepTimeModel model = Model(1e-3);
+  WindowSettings settings = Settings();
+  settings.max_length = absl::Seconds(10);
+  const WindowManager manager(WindowQueue::kOne, settings);
+  const WindowPlan plan =
+      manager.PlanOne({{0, 100, 3, 0}}, {{20, 8, 2}}, 40, Memory(1, 10, 2), model);
+  EXPECT_EQ(plan.steps, 8);
+  const int64_t rows = 41 + 41 + 21 + 2 + 2 + 1 + 1 + 1;
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(plan.length), static_cast<double>(rows + 8), 1e-3);
+}
+
+TEST(OneWindowTest, NoStepIsPlannedPastMaxLength) {
+  // 0.1 s a step, of 0.2 s at most.
+  const WindowPlan plan =
+      kOne.PlanOne({{0, 1000, 50, 0}}, {{20, 100, 2}}, 99, Memory(1, 30, 2), Model(1e-3));
+  EXPECT_EQ(plan.steps, 2);
+  // The prompt's 198 tokens, and those that decoding makes.
+  EXPECT_EQ(plan.demand_blocks, 13 + 2);
+}
+
+TEST(OneWindowTest, WhatIsMissingMustBeReleasedByBothTogether) {
+  // 2 pages are 8 blocks; the prompt needs 7 and what decodes 3.
+  const WindowPlan plan =
+      kOne.PlanOne({{0, 96, 1, 0}}, {{20, 100, 2}}, 128, Memory(1, 2, 2), Model());
+  EXPECT_EQ(plan.static_blocks + plan.dynamic_blocks, 10);
+  EXPECT_EQ(plan.release_blocks, 2);
+  EXPECT_EQ(plan.reason, WindowReason::kLimit);
+}
+
+TEST(OneWindowTest, EndsByStepsLikeDecodes) {
+  const WindowPlan plan = kOne.PlanOne({}, {{20, 100, 2}}, 1, Memory(1, 9, 2), Model());
+  EXPECT_FALSE(kOne.IsOver(plan, {absl::Hours(1), 15}));
+  EXPECT_TRUE(kOne.IsOver(plan, {absl::ZeroDuration(), 16}));
+}
+
 // Properties that hold for any numbers.
 TEST(WindowRandomTest, PlansKeepTheCondition) {
   const uint64_t seed = TestSeed(1);
@@ -235,9 +291,21 @@ TEST(WindowRandomTest, PlansKeepTheCondition) {
     }
     memory.empty_pages = rng.Between(0, mapped);
     const bool is_decode = rng.Chance(0.5);
-    const WindowManager manager(is_decode ? WindowQueue::kDecode : WindowQueue::kPrefill, settings);
-    const WindowPlan plan = is_decode ? manager.PlanDecode(decode, memory, Model(1e-4), false)
-                                      : manager.PlanPrefill(prefill, memory, Model(1e-4), false);
+    const bool is_one = rng.Chance(0.3);
+    const WindowManager manager(is_one      ? WindowQueue::kOne
+                                : is_decode ? WindowQueue::kDecode
+                                            : WindowQueue::kPrefill,
+                                settings);
+    // One queue has some of both: here the first half decodes.
+    if (is_one) {
+      const auto half = static_cast<int64_t>(decode.size() / 2);
+      decode.resize(static_cast<size_t>(half));
+      prefill.erase(prefill.begin(), prefill.begin() + half);
+    }
+    const WindowPlan plan =
+        is_one      ? manager.PlanOne(prefill, decode, rng.Between(1, 80), memory, Model(1e-4))
+        : is_decode ? manager.PlanDecode(decode, memory, Model(1e-4), false)
+                    : manager.PlanPrefill(prefill, memory, Model(1e-4), false);
 
     const int64_t growable = std::min(
         std::min(memory.bounds.limit_bytes, memory.bounds.lease_bytes) - memory.bounds.held_bytes,
@@ -256,11 +324,10 @@ TEST(WindowRandomTest, PlansKeepTheCondition) {
       ASSERT_LE(plan.grant_blocks + memory.others_blocks,
                 std::max(memory.CapacityBlocks(), memory.used_blocks + memory.others_blocks));
       int64_t least = 0;
-      if (is_decode) {
+      if (is_decode || is_one) {
+        const int64_t steps = is_one ? plan.steps : settings.decode_steps;
         for (const DecodeSequence& s : decode) {
-          least +=
-              (s.cached_tokens + std::min<int64_t>(settings.decode_steps, s.may_make_tokens) + 15) /
-              16;
+          least += (s.cached_tokens + std::min(steps, s.may_make_tokens) + 15) / 16;
         }
       }
       ASSERT_GE(plan.grant_blocks, least);

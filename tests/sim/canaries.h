@@ -150,11 +150,15 @@ class CanaryPolicy final : public engine::StepPolicy {
   absl::Status Accept(const engine::ArrivalView& arrival) const override {
     return inner_->Accept(arrival);
   }
-  std::vector<int32_t> PlanChunk(const std::vector<engine::PromptView>& prompts) const override {
-    if (canary_ != Canary::kGreedyChunks) return inner_->PlanChunk(prompts);
+  int32_t ChunkTokensMax(const engine::ChunkTiming& timing) const override {
+    return inner_->ChunkTokensMax(timing);
+  }
+  std::vector<int32_t> PlanChunk(const std::vector<engine::PromptView>& prompts,
+                                 int32_t chunk_tokens_max) const override {
+    if (canary_ != Canary::kGreedyChunks) return inner_->PlanChunk(prompts, chunk_tokens_max);
     std::vector<engine::PromptView> greedy = prompts;
     for (engine::PromptView& view : greedy) view.room_tokens = view.remaining_tokens;
-    return inner_->PlanChunk(greedy);
+    return inner_->PlanChunk(greedy, chunk_tokens_max);
   }
   std::vector<size_t> Admit(const engine::AdmissionInput& input) const override {
     std::vector<size_t> admitted = inner_->Admit(input);

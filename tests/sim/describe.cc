@@ -38,7 +38,7 @@ std::string Describe(engine::LocalEngine* engine, memory::KvMemory& memory) {
        << memory.pages().count(PageState::kDraining) << ", prepared "
        << memory.pages().count(PageState::kPrepared) << ", usable blocks "
        << memory.blocks().usable_blocks() << ", limit blocks " << core.LimitBlocks(0);
-  for (const Lane which : {Lane::kPrefill, Lane::kDecode}) {
+  for (const Lane which : core.lanes.all()) {
     DescribeLane(&core, memory.accounts(), which, &text);
   }
   for (const engine::Sequence* sequence : core.order()) {

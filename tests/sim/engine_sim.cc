@@ -38,8 +38,12 @@ constexpr int64_t kWorkspaceRowBytes = 256;
 
 class EngineSim {
  public:
-  EngineSim(uint64_t seed, Canary canary)
-      : canary_(canary), rng_(seed), options_(MakeOptions(seed)), vmm_(VmmOptions()) {
+  EngineSim(uint64_t seed, Canary canary, engine::Queues queues)
+      : canary_(canary),
+        lanes_(queues),
+        rng_(seed),
+        options_(MakeOptions(seed, queues)),
+        vmm_(VmmOptions()) {
     base::Rng loss(seed + 3);  // Of its own: the other draws are the same with it and without.
     if (loss.Chance(0.1)) loss_tick_ = loss.Between(0, 400);
     step_rounds_ = loss.Chance(0.3) ? 1000 : loss.Between(1, 20);
@@ -79,8 +83,9 @@ class EngineSim {
     return options;
   }
 
-  engine::LocalEngineOptions MakeOptions(uint64_t seed) {
+  engine::LocalEngineOptions MakeOptions(uint64_t seed, engine::Queues queues) {
     engine::LocalEngineOptions options;
+    options.queue.queues = queues;
     base::Rng compaction(seed + 4);  // Of its own, as the loss's.
     options.memory.compact_above_percent =
         compaction.Chance(0.2) ? 0 : static_cast<int32_t>(compaction.Between(1, 150));
@@ -138,8 +143,11 @@ class EngineSim {
     }
     memory.compact_above_percent = options_.memory.compact_above_percent;
     memory.prepare_ahead_pages = options_.memory.prepared_pages;
-    memory.workspaces = {{"workspace.prefill", kGranularity * 4},
-                         {"workspace.decode", kGranularity * 2}};
+    for (const Lane lane : lanes_.all()) {
+      memory.workspaces.push_back({"workspace", kGranularity * (lanes_.one()             ? 6
+                                                                : lane == Lane::kPrefill ? 4
+                                                                                         : 2)});
+    }
     auto made = memory::KvMemory::Create(*geometry, memory, canary_vmm_.get());
     CHECK_OK(made.status());
     memory_ = *std::move(made);
@@ -155,10 +163,10 @@ class EngineSim {
     runner.kv.block_tokens = kBlockTokens;
     runner.kv.blocks_per_page = kBlocksPerPage;
     runner.kv.layer_block_bytes = memory_->geometry().layer_block_bytes();
-    for (int lane = 0; lane < 2; ++lane) {
-      runner.workspace_base[lane] = memory_->workspace(lane).base();
-      runner.stream[lane] = &streams_[lane];
+    for (const Lane lane : lanes_.all()) {
+      runner.workspace_base[static_cast<int>(lane)] = memory_->workspace(lanes_.index(lane)).base();
     }
+    for (int stream = 0; stream < 2; ++stream) runner.stream[stream] = &streams_[stream];
     runner.vmm = &vmm_;
     runner.clock = &clock_;
     runner.vocabulary_size = kVocabulary;
@@ -317,7 +325,7 @@ class EngineSim {
     while (clock_.Now() <= call->deadline && report_.failure.empty()) {
       RunActors();
       if (MayDefer(change)) excused = clock_.Now();
-      for (const Lane lane : {Lane::kPrefill, Lane::kDecode}) {
+      for (const Lane lane : lanes_.all()) {
         const int at = static_cast<int>(lane);
         if (!runner_->is_told_to_stop(lane) && ++step_rounds[at] < step_rounds_) continue;
         step_rounds[at] = 0;
@@ -344,7 +352,7 @@ class EngineSim {
     for (const memory::PagePool* pool : memory_->pools()) {
       if (pool->count(memory::PageState::kQuarantined) > 0) return true;
     }
-    for (const Lane lane : {Lane::kPrefill, Lane::kDecode}) {
+    for (const Lane lane : lanes_.all()) {
       if (core.lane(lane).in_flight && core.lane(lane).spared) return true;
     }
     for (const engine::Sequence* sequence : core.order()) {
@@ -363,8 +371,10 @@ class EngineSim {
                                     : 1;
     const auto pages = [](int64_t bytes) { return (bytes + kGranularity - 1) / kGranularity; };
     const int64_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
+    // With one queue a token's step is no larger than a chunk's and lies in the same workspace.
+    const int64_t decode_pages = lanes_.one() ? 0 : pages(kWorkspaceRowBytes * 2);
     return ((blocks + kBlocksPerPage - 1) / kBlocksPerPage +
-            pages(kWorkspaceRowBytes * (rows + logits_rows)) + pages(kWorkspaceRowBytes * 2)) *
+            pages(kWorkspaceRowBytes * (rows + logits_rows)) + decode_pages) *
            kGranularity;
   }
 
@@ -376,7 +386,7 @@ class EngineSim {
 
   void FailAStep() {
     world_.step_failed = true;
-    const Lane lane = rng_.Chance(0.5) ? Lane::kPrefill : Lane::kDecode;
+    const Lane lane = rng_.Chance(0.5) ? lanes_.all().front() : Lane::kDecode;
     if (rng_.Chance(0.5)) {
       runner_->FailNext(lane, absl::UnknownError("planted"));
     } else {
@@ -543,6 +553,7 @@ class EngineSim {
   }
 
   const Canary canary_;
+  const engine::Lanes lanes_;
   base::Rng rng_;
   int64_t ceiling_pages_ = 0;
   bool shrinks_eagerly_ = false;
@@ -582,9 +593,9 @@ const char* CanaryName(Canary canary) {
   return kNames[static_cast<int>(canary)];
 }
 
-SimReport RunEngineSim(uint64_t seed, Canary canary) {
+SimReport RunEngineSim(uint64_t seed, Canary canary, engine::Queues queues) {
   // On the heap, and left there after a failure: what it stands on is broken then.
-  auto sim = std::make_unique<EngineSim>(seed, canary);
+  auto sim = std::make_unique<EngineSim>(seed, canary, queues);
   SimReport report = sim->Run();
   if (!report.failure.empty()) (void)sim.release();
   return report;

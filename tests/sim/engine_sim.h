@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/options.h"
+
 namespace ebb::sim {
 
 // Bugs planted through the interfaces, to show that the simulation would find them.
@@ -54,6 +56,6 @@ struct SimReport {
   int64_t abandoned = 0;  // Steps.
 };
 
-SimReport RunEngineSim(uint64_t seed, Canary canary);
+SimReport RunEngineSim(uint64_t seed, Canary canary, engine::Queues queues);
 
 }  // namespace ebb::sim

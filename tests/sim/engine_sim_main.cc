@@ -1,4 +1,4 @@
-// engine_sim --seeds=N --first=N [--canary=NAME]: replays the engine from N seeds.
+// engine_sim --seeds=N --first=N [--queues=one] [--canary=NAME]: replays the engine from N seeds.
 //
 // Stops at the first failing seed and prints the command that replays it. Exit code 1 then.
 
@@ -37,9 +37,14 @@ int main(int argc, char** argv) {
   uint64_t seeds = 2000;
   uint64_t first = 1;
   ebb::sim::Canary canary = ebb::sim::Canary::kNone;
+  ebb::engine::Queues queues = ebb::engine::Queues::kSeparate;
   for (int i = 1; i < argc; ++i) {
     if (ReadNumber(argv[i], "--seeds=", &seeds) || ReadNumber(argv[i], "--first=", &first))
       continue;
+    if (std::strcmp(argv[i], "--queues=one") == 0) {
+      queues = ebb::engine::Queues::kOne;
+      continue;
+    }
     bool known = false;
     for (int c = 0; c < ebb::sim::kCanaryCount; ++c) {
       if (std::string("--canary=") + ebb::sim::CanaryName(static_cast<ebb::sim::Canary>(c)) ==
@@ -49,7 +54,8 @@ int main(int argc, char** argv) {
       }
     }
     if (!known) {
-      std::fprintf(stderr, "usage: %s [--seeds=N] [--first=N] [--canary=NAME]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--seeds=N] [--first=N] [--queues=one] [--canary=NAME]\n",
+                   argv[0]);
       return 2;
     }
   }
@@ -58,9 +64,10 @@ int main(int argc, char** argv) {
   ebb::sim::SimReport sum;
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
     std::snprintf(
-        g_replay, sizeof g_replay, "seed %llu failed; replay: %s --seeds=1 --first=%llu\n",
-        static_cast<unsigned long long>(seed), argv[0], static_cast<unsigned long long>(seed));
-    const ebb::sim::SimReport report = ebb::sim::RunEngineSim(seed, canary);
+        g_replay, sizeof g_replay, "seed %llu failed; replay: %s --seeds=1 --first=%llu%s\n",
+        static_cast<unsigned long long>(seed), argv[0], static_cast<unsigned long long>(seed),
+        queues == ebb::engine::Queues::kOne ? " --queues=one" : "");
+    const ebb::sim::SimReport report = ebb::sim::RunEngineSim(seed, canary, queues);
     if (!report.failure.empty()) {
       std::fprintf(stderr, "%s\n%s", report.failure.c_str(), g_replay);
       return 1;

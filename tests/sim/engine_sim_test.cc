@@ -1,4 +1,5 @@
-// The short run of the engine's simulation: 2,000 seeds, and every planted bug found within 300.
+// The short run of the engine's simulation: 2,000 seeds with separate queues and as many with one,
+// and every planted bug found within 300 of each.
 
 #include "tests/sim/engine_sim.h"
 
@@ -8,7 +9,9 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <tuple>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 namespace ebb::sim {
@@ -23,13 +26,13 @@ constexpr uint64_t kCanarySeeds = 300;
 
 // Whether a child process that plays seeds with this bug planted stops at one of them, by a broken
 // invariant or by a CHECK.
-bool IsFound(Canary canary) {
+bool IsFound(Canary canary, engine::Queues queues) {
   const pid_t child = fork();
   if (child == 0) {
     const int nowhere = open("/dev/null", O_WRONLY);
     dup2(nowhere, STDERR_FILENO);
     for (uint64_t seed = 1; seed <= kCanarySeeds; ++seed) {
-      if (!RunEngineSim(seed, canary).failure.empty()) _exit(1);
+      if (!RunEngineSim(seed, canary, queues).failure.empty()) _exit(1);
     }
     _exit(0);
   }
@@ -38,7 +41,13 @@ bool IsFound(Canary canary) {
   return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
-TEST(EngineSimTest, EverySeedHolds) {
+const char* QueuesName(engine::Queues queues) {
+  return queues == engine::Queues::kOne ? "one" : "separate";
+}
+
+class EngineSimTest : public testing::TestWithParam<engine::Queues> {};
+
+TEST_P(EngineSimTest, EverySeedHolds) {
   uint64_t first = 1;
   uint64_t count = kSeeds;
   if (const char* seed = std::getenv("SEED"); seed != nullptr) {
@@ -50,7 +59,7 @@ TEST(EngineSimTest, EverySeedHolds) {
   int64_t moved_blocks = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with SEED=" << seed);
-    const SimReport report = RunEngineSim(seed, Canary::kNone);
+    const SimReport report = RunEngineSim(seed, Canary::kNone, GetParam());
     ASSERT_EQ(report.failure, "");
     preemptions += report.preemptions;
     tokens += report.tokens;
@@ -65,24 +74,36 @@ TEST(EngineSimTest, EverySeedHolds) {
   }
 }
 
-TEST(EngineSimTest, TheSameSeedIsTheSameRun) {
-  const SimReport once = RunEngineSim(17, Canary::kNone);
-  const SimReport again = RunEngineSim(17, Canary::kNone);
+TEST_P(EngineSimTest, TheSameSeedIsTheSameRun) {
+  const SimReport once = RunEngineSim(17, Canary::kNone, GetParam());
+  const SimReport again = RunEngineSim(17, Canary::kNone, GetParam());
   EXPECT_EQ(once.ticks, again.ticks);
   EXPECT_EQ(once.tokens, again.tokens);
   EXPECT_EQ(once.preemptions, again.preemptions);
 }
 
-class CanaryTest : public testing::TestWithParam<int> {};
+constexpr engine::Queues kBoth[] = {engine::Queues::kSeparate, engine::Queues::kOne};
+
+INSTANTIATE_TEST_SUITE_P(Queues, EngineSimTest, testing::ValuesIn(kBoth),
+                         [](const testing::TestParamInfo<engine::Queues>& info) {
+                           return QueuesName(info.param);
+                         });
+
+class CanaryTest : public testing::TestWithParam<std::tuple<int, engine::Queues>> {};
 
 TEST_P(CanaryTest, IsFoundWithinTheShortRun) {
-  const Canary canary = static_cast<Canary>(GetParam());
-  EXPECT_TRUE(IsFound(canary)) << CanaryName(canary);
+  const auto [number, queues] = GetParam();
+  const Canary canary = static_cast<Canary>(number);
+  EXPECT_TRUE(IsFound(canary, queues)) << CanaryName(canary);
 }
 
-INSTANTIATE_TEST_SUITE_P(EngineSimTest, CanaryTest, testing::Range(1, kCanaryCount),
-                         [](const testing::TestParamInfo<int>& info) {
-                           return CanaryName(static_cast<Canary>(info.param));
+INSTANTIATE_TEST_SUITE_P(EngineSimTest, CanaryTest,
+                         testing::Combine(testing::Range(1, kCanaryCount),
+                                          testing::ValuesIn(kBoth)),
+                         [](const testing::TestParamInfo<std::tuple<int, engine::Queues>>& info) {
+                           return absl::StrCat(
+                               CanaryName(static_cast<Canary>(std::get<0>(info.param))), "_",
+                               QueuesName(std::get<1>(info.param)));
                          });
 
 }  // namespace
