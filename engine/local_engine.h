@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,6 +42,7 @@ class LocalEngine final : public Engine {
   absl::StatusOr<LimitAnswer> SetMemoryLimit(const LimitChange& change) override;
   MemoryView Memory() const override;
   LoadView Load() const override;
+  std::vector<WindowView> RecentWindows() const override;
   absl::Status Health() const override { return core_->Health(); }
   void SetOnLost(std::function<void()> on_lost) override { core_->SetOnLost(std::move(on_lost)); }
   // REQUIRES: the actors are running, or nothing is left to end.
