@@ -27,7 +27,7 @@ struct Terminal {
   Interrupt* interrupt = nullptr;
   // Takes the whole terminal over until the screen goes. Null where there is none that can.
   std::function<std::unique_ptr<Screen>()> open_screen = nullptr;
-  bool color = false;  // The user wants colours.
+  bool color = false;                  // The user wants colours.
   int columns = ScreenSize().columns;  // Of lines that `out` shows whole.
 };
 

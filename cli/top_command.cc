@@ -80,12 +80,10 @@ ExitCode PrintFrame(Watch* watch, Terminal* terminal) {
 ExitCode RunTop(const Args& args, Connection* connection, Terminal* terminal) {
   const absl::StatusOr<TopPlan> plan = MakePlan(args);
   if (!plan.ok()) return FailUsage(terminal, plan.status());
-  const bool on_screen =
-      terminal->open_screen != nullptr && !args.Has("json") && !args.Has("once");
+  const bool on_screen = terminal->open_screen != nullptr && !args.Has("json") && !args.Has("once");
   const base::RealClock clock;
-  Watch watch({connection->address(), plan->interval, on_screen && terminal->color}, [&] {
-    return TakeSample(*connection, kSampleTimeout, clock, terminal->interrupt);
-  });
+  Watch watch({connection->address(), plan->interval, on_screen && terminal->color},
+              [&] { return TakeSample(*connection, kSampleTimeout, clock, terminal->interrupt); });
   if (const Sample& first = watch.Next(); !first.answered()) {
     return FailCall(terminal, *connection, first.status);
   }
@@ -94,9 +92,8 @@ ExitCode RunTop(const Args& args, Connection* connection, Terminal* terminal) {
   // A signal ends the loop, which gives the terminal back, and not the process.
   const Interrupt::Scope ends_loop(terminal->interrupt, [] {});
   const std::unique_ptr<Screen> screen = terminal->open_screen();
-  return ShowOnScreen(&watch, screen.get(), clock) == Screen::Event::kQuit
-             ? ExitCode::kOk
-             : ExitCode::kInterrupted;
+  return ShowOnScreen(&watch, screen.get(), clock) == Screen::Event::kQuit ? ExitCode::kOk
+                                                                           : ExitCode::kInterrupted;
 }
 
 }  // namespace

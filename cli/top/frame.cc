@@ -35,8 +35,8 @@ StyledLine StateText(v1::ServerState state) {
 
 StyledLine DrawTitle(const FrameInput& input, int width) {
   const v1::GetServerInfoResponse& server = input.sample.server;
-  StyledLine state = input.silent_for.has_value() ? StyledLine("silent", Style::kBad)
-                                                  : StateText(server.state());
+  StyledLine state =
+      input.silent_for.has_value() ? StyledLine("silent", Style::kBad) : StateText(server.state());
   if (server.has_uptime_seconds()) {
     state.Append(absl::StrCat("  up ", DurationText(server.uptime_seconds())));
   }
@@ -76,9 +76,9 @@ std::vector<Group> FiguresOf(const FrameInput& input) {
     return has ? std::optional<int64_t>(value) : std::nullopt;
   };
   const auto warn_if = [](bool warn) { return warn ? Style::kWarning : Style::kStrong; };
-  const std::string flips =
-      memory.has_flips_per_minute() ? absl::StrCat(CountText(memory.flips_per_minute()), "/min")
-                                    : "-";
+  const std::string flips = memory.has_flips_per_minute()
+                                ? absl::StrCat(CountText(memory.flips_per_minute()), "/min")
+                                : "-";
   return {
       {"requests",
        {{"running", CountText(count(server.has_running_requests(), server.running_requests()))},
@@ -95,8 +95,7 @@ std::vector<Group> FiguresOf(const FrameInput& input) {
         {"needed", SizeText(count(memory.has_needed_bytes(), memory.needed_bytes())),
          Style::kNeeded},
         {"cached", SizeText(count(memory.has_cached_bytes(), memory.cached_bytes()))},
-        {"limit", SizeText(count(memory.has_limit_bytes(), memory.limit_bytes())),
-         Style::kLimit}}},
+        {"limit", SizeText(count(memory.has_limit_bytes(), memory.limit_bytes())), Style::kLimit}}},
       {"pages",
        {{"mapped", CountText(count(memory.has_pages_mapped(), memory.pages_mapped()))},
         {"flips", flips, warn_if(memory.flips_per_minute() > 0)}}},
@@ -114,11 +113,10 @@ Lines DrawFigures(const std::vector<Group>& groups, int width) {
   constexpr int kAbreast = 4;
   const bool named = width >= kGroupNameColumns + kAbreast * (kFigureColumns + kFigureGap) - 2;
   const int left = named ? kGroupNameColumns : 0;
-  const int abreast = named ? kAbreast
-                            : std::clamp((width + kFigureGap) / (kFigureColumns + kFigureGap), 1,
-                                         kAbreast);
-  const int slot =
-      std::min((width - left + kFigureGap) / abreast, kFigureColumnsMax + kFigureGap);
+  const int abreast =
+      named ? kAbreast
+            : std::clamp((width + kFigureGap) / (kFigureColumns + kFigureGap), 1, kAbreast);
+  const int slot = std::min((width - left + kFigureGap) / abreast, kFigureColumnsMax + kFigureGap);
   Lines lines;
   int at = abreast;  // Of the figures on the line.
   for (const Group& group : groups) {
@@ -151,9 +149,9 @@ StyledLine DrawGauge(const v1::GetMemoryResponse& memory, int width, bool color)
     if (memory.has_limit_bytes()) text = "the limit leaves nothing";
   } else {
     const double percent = held / limit * 100;
-    text = absl::StrCat(percent > 999 ? std::string(">999")
-                                      : absl::StrFormat("%.0f", std::ceil(percent)),
-                        "% of the limit");
+    text = absl::StrCat(
+        percent > 999 ? std::string(">999") : absl::StrFormat("%.0f", std::ceil(percent)),
+        "% of the limit");
   }
   const int bar = width - ColumnsOf(text) - 3;
   if (bar < 4) return StyledLine(text);
@@ -184,7 +182,7 @@ Lines DrawChart(const FrameInput& input, int width, int lines_max) {
   title.Append(input.color ? "█ " : "░ ", Style::kHeld).Append("held  ", Style::kQuiet);
   title.Append("─ ", Style::kLimit).Append("limit", Style::kQuiet);
   const auto limit = static_cast<double>(input.sample.memory.limit_bytes());
-  if (limit > ChartTop(history)) title.Append(", far above", Style::kQuiet);
+  if (limit > ChartTop(history)) title.Append(" ↑", Style::kQuiet);
   Lines lines = {title};
   Append(DrawMemoryChart(history, column_width, lines_max - 2, input.color), &lines);
   return lines;

@@ -51,10 +51,10 @@ Sample TakeSample(const Connection& connection, absl::Duration timeout, const ba
   const grpc::Status status = AskAll(Asker(timeout, interrupt), connection.control(), &sample);
   if (!status.ok()) {
     sample = Sample();
-    sample.error = connection.IsUnreachable(status)
-                       ? absl::StrCat("no server answers at ", connection.address())
-                       : absl::StrCat(StatusCodeName(status.error_code()), ": ",
-                                      status.error_message());
+    sample.error =
+        connection.IsUnreachable(status)
+            ? absl::StrCat("no server answers at ", connection.address())
+            : absl::StrCat(StatusCodeName(status.error_code()), ": ", status.error_message());
   }
   sample.status = status;
   sample.time = clock.Now();

@@ -32,17 +32,16 @@ const char* StateName(v1::ServerState state) {
 }
 
 ordered_json ServerJson(const v1::GetServerInfoResponse& server) {
-  return {
-      {"state", StateName(server.state())},
-      {"uptime_seconds", OrNull(server.has_uptime_seconds(), server.uptime_seconds())},
-      {"waiting_requests", OrNull(server.has_waiting_requests(), server.waiting_requests())},
-      {"running_requests", OrNull(server.has_running_requests(), server.running_requests())},
-      {"finished_total", OrNull(server.has_finished_total(), server.finished_total())},
-      {"preemptions_total", OrNull(server.has_preemptions_total(), server.preemptions_total())},
-      {"prefilled_tokens_total",
-       OrNull(server.has_prefilled_tokens_total(), server.prefilled_tokens_total())},
-      {"completion_tokens_total",
-       OrNull(server.has_completion_tokens_total(), server.completion_tokens_total())}};
+  return {{"state", StateName(server.state())},
+          {"uptime_seconds", OrNull(server.has_uptime_seconds(), server.uptime_seconds())},
+          {"waiting_requests", OrNull(server.has_waiting_requests(), server.waiting_requests())},
+          {"running_requests", OrNull(server.has_running_requests(), server.running_requests())},
+          {"finished_total", OrNull(server.has_finished_total(), server.finished_total())},
+          {"preemptions_total", OrNull(server.has_preemptions_total(), server.preemptions_total())},
+          {"prefilled_tokens_total",
+           OrNull(server.has_prefilled_tokens_total(), server.prefilled_tokens_total())},
+          {"completion_tokens_total",
+           OrNull(server.has_completion_tokens_total(), server.completion_tokens_total())}};
 }
 
 ordered_json WindowJson(const v1::Window& window) {
@@ -65,9 +64,9 @@ ordered_json WindowJson(const v1::Window& window) {
 }  // namespace
 
 ordered_json SampleJson(const Sample& sample, const Rates& rates) {
-  ordered_json out = {{"time", absl::FormatTime("%Y-%m-%d%ET%H:%M:%E3SZ", sample.time,
-                                                absl::UTCTimeZone())},
-                      {"answered", sample.answered()}};
+  ordered_json out = {
+      {"time", absl::FormatTime("%Y-%m-%d%ET%H:%M:%E3SZ", sample.time, absl::UTCTimeZone())},
+      {"answered", sample.answered()}};
   if (!sample.answered()) {
     out["error"] = sample.error;
     return out;

@@ -51,8 +51,7 @@ Screen::Event ShowOnScreen(Watch* watch, Screen* screen, const base::Clock& cloc
     next = std::max(next + watch->options().interval, clock.Now());
     for (auto event = Screen::Event::kResized; event != Screen::Event::kTimeout;) {
       const ScreenSize size = screen->size();
-      screen->Show(
-          FrameBytes(watch->Frame(size.columns, size.rows), size, watch->options().color));
+      screen->Show(FrameBytes(watch->Frame(size.columns, size.rows), size, watch->options().color));
       event = screen->WaitFor(next - clock.Now());
       if (event == Screen::Event::kQuit || event == Screen::Event::kInterrupted) return event;
     }

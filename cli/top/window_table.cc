@@ -98,9 +98,9 @@ std::vector<StyledLine> DrawWindowTable(const v1::GetWindowsResponse& windows, i
                                         int lines_max) {
   if (lines_max <= 0) return {};
   const std::vector<TableColumn> columns = {
-      {"window", 7, true, 9},   {"number", 6, false, 0}, {"age", 6, false, 1},
-      {"length", 6, false, 3},  {"steps", 5, false, 2},  {"seqs", 4, false, 4},
-      {"demand", 6, false, 8},  {"grant", 5, false, 7},  {"pages", 5, false, 6},
+      {"window", 7, true, 9},  {"number", 6, false, 0}, {"age", 6, false, 1},
+      {"length", 6, false, 3}, {"steps", 5, false, 2},  {"seqs", 4, false, 4},
+      {"demand", 6, false, 8}, {"grant", 5, false, 7},  {"pages", 5, false, 6},
       {"reason", 7, true, 5},
   };
   std::vector<std::vector<StyledLine>> rows;
