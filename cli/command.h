@@ -14,6 +14,7 @@
 #include "cli/connection.h"
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
+#include "cli/top/screen.h"
 
 namespace ebb::cli {
 
@@ -24,6 +25,10 @@ struct Terminal {
   std::ostream* err = nullptr;
   bool interactive = false;  // Somebody types at `in`.
   Interrupt* interrupt = nullptr;
+  // Takes the whole terminal over until the screen goes. Null where there is none that can.
+  std::function<std::unique_ptr<Screen>()> open_screen = nullptr;
+  bool color = false;                  // The user wants colours.
+  int columns = ScreenSize().columns;  // Of lines that `out` shows whole.
 };
 
 struct Command {
@@ -46,6 +51,7 @@ Command HealthCommand();
 Command ShareCommand();
 Command BenchCommand();
 Command PlotCommand();
+Command TopCommand();
 
 // Sets the call's deadline from --timeout-seconds; where it is not given, from `standard_seconds`.
 absl::Status SetDeadline(const Args& args, std::optional<double> standard_seconds,

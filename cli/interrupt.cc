@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <utility>
 
 #include "base/check.h"
@@ -27,12 +28,21 @@ bool Interrupt::Trigger() {
   base::MutexLock lock(&mutex_);
   if (triggered_) return false;
   triggered_ = true;
+  changed_.SignalAll();
   for (const auto& [id, callback] : callbacks_) callback();
   return !callbacks_.empty();
 }
 
 bool Interrupt::triggered() const {
   base::MutexLock lock(&mutex_);
+  return triggered_;
+}
+
+bool Interrupt::WaitFor(absl::Duration timeout) const {
+  using Clock = std::chrono::steady_clock;
+  base::MutexLock lock(&mutex_);
+  const Clock::time_point end = Clock::now() + absl::ToChronoNanoseconds(timeout);
+  while (!triggered_ && Clock::now() < end) changed_.WaitFor(&mutex_, end - Clock::now());
   return triggered_;
 }
 

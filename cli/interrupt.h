@@ -7,6 +7,7 @@
 #include <map>
 #include <thread>
 
+#include "absl/time/time.h"
 #include "base/mutex.h"
 
 namespace ebb::cli {
@@ -21,6 +22,8 @@ class Interrupt {
   // False if there was nothing to cancel.
   bool Trigger() ABSL_LOCKS_EXCLUDED(mutex_);
   bool triggered() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Returns when it is triggered, after `timeout` at the latest: whether it is.
+  bool WaitFor(absl::Duration timeout) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // While it lives, a trigger calls `callback`, from another thread; at once if it has come
   // already. The callback is over when the destructor returns. It must not make or end a Scope.
@@ -38,6 +41,7 @@ class Interrupt {
 
  private:
   mutable base::Mutex mutex_;
+  mutable base::CondVar changed_;
   bool triggered_ ABSL_GUARDED_BY(mutex_) = false;
   int next_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<int, std::function<void()>> callbacks_ ABSL_GUARDED_BY(mutex_);

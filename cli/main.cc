@@ -2,9 +2,21 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <iostream>
 
+#include "absl/strings/string_view.h"
 #include "cli/command.h"
+#include "cli/top/tty_screen.h"
+
+namespace {
+
+absl::string_view Variable(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   // Before gRPC makes threads. A reader that has gone away shows as a failed write.
@@ -13,6 +25,16 @@ int main(int argc, char** argv) {
   const ebb::cli::SignalThread signals(&interrupt);
   ebb::cli::Terminal terminal{&std::cin, &std::cout, &std::cerr, isatty(STDIN_FILENO) == 1,
                               &interrupt};
+  if (const auto size = ebb::cli::SizeOfTty(STDOUT_FILENO); size.has_value()) {
+    terminal.columns = size->columns;
+    const absl::string_view kind = Variable("TERM");
+    if (terminal.interactive && !kind.empty() && kind != "dumb") {
+      terminal.open_screen = [&interrupt] {
+        return ebb::cli::OpenTtyScreen(STDIN_FILENO, STDOUT_FILENO, &interrupt);
+      };
+    }
+  }
+  terminal.color = Variable("NO_COLOR").empty();
   const std::vector<std::string> words(argv + 1, argv + argc);
   return static_cast<int>(ebb::cli::Run(words, &terminal));
 }

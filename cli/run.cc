@@ -94,8 +94,8 @@ ExitCode AwaitServer(const Args& args, const Connection& connection, Terminal* t
 
 const std::vector<Command>& AllCommands() {
   static const auto& commands = *new std::vector<Command>{
-      GenerateCommand(), ChatCommand(),  TokenizeCommand(), DetokenizeCommand(), MemoryCommand(),
-      HealthCommand(),   ShareCommand(), BenchCommand(),    PlotCommand()};
+      GenerateCommand(), ChatCommand(), TokenizeCommand(), DetokenizeCommand(), MemoryCommand(),
+      HealthCommand(),   TopCommand(),  ShareCommand(),    BenchCommand(),      PlotCommand()};
   return commands;
 }
 

@@ -159,7 +159,14 @@ LoadView EngineCore::Load() {
   view.waiting_requests = static_cast<int64_t>(order_.size()) - view.running_requests;
   view.preemptions_total = preemptions_total_;
   view.finished_total = finished_total_;
+  view.prefilled_tokens_total = prefilled_tokens_total_;
+  view.completion_tokens_total = completion_tokens_total_;
   return view;
+}
+
+std::vector<WindowView> EngineCore::RecentWindows() {
+  base::MutexLock lock(&mutex);
+  return window_history_.View(Now());
 }
 
 absl::Status EngineCore::Health() {

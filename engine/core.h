@@ -32,6 +32,7 @@
 #include "engine/step_policy.h"
 #include "engine/step_runner.h"
 #include "engine/wakeups.h"
+#include "engine/window_history.h"
 #include "memory/kv_memory.h"
 #include "memory/sharing.h"
 #include "memory/step_time_model.h"
@@ -115,6 +116,7 @@ class EngineCore {
   void WaitUntilEmpty();
   MemoryView Memory();
   LoadView Load();
+  std::vector<WindowView> RecentWindows();
   absl::Status Health();
   void SetOnLost(std::function<void()> on_lost);
 
@@ -175,6 +177,12 @@ class EngineCore {
   void Preempt(Sequence* sequence);
   int64_t preemptions_total() const { return preemptions_total_; }
   int64_t finished_total() const { return finished_total_; }
+  // Of a step that has been reaped.
+  void CountTokens(int64_t prefilled_tokens, int64_t completion_tokens) {
+    prefilled_tokens_total_ += prefilled_tokens;
+    completion_tokens_total_ += completion_tokens;
+  }
+  WindowHistory& window_history() { return window_history_; }
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
@@ -210,6 +218,9 @@ class EngineCore {
   std::function<void()> on_lost_;
   int64_t preemptions_total_ = 0;
   int64_t finished_total_ = 0;
+  int64_t prefilled_tokens_total_ = 0;
+  int64_t completion_tokens_total_ = 0;
+  WindowHistory window_history_;
   base::CondVar emptied_;
 };
 

@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/request.h"
+#include "memory/window_manager.h"
 
 namespace ebb::engine {
 
@@ -65,6 +67,18 @@ struct LoadView {
   int64_t running_requests = 0;
   int64_t preemptions_total = 0;
   int64_t finished_total = 0;
+  // Tokens whose keys and values prefill computed; once more for each time that they are computed
+  // again after a preemption.
+  int64_t prefilled_tokens_total = 0;
+  // Tokens of answers, each counted once.
+  int64_t completion_tokens_total = 0;
+};
+
+// A window as it was opened.
+struct WindowView {
+  int64_t number = 0;  // Counts the windows of its queue, from 1.
+  absl::Duration age;  // Since it was opened.
+  memory::WindowPlan plan;
 };
 
 // Thread-safe.
@@ -89,6 +103,9 @@ class Engine {
 
   virtual MemoryView Memory() const = 0;
   virtual LoadView Load() const = 0;
+  // The last windows of each queue, at most WindowHistory::kWindowsMax: oldest first within a
+  // queue. Open windows are among them.
+  virtual std::vector<WindowView> RecentWindows() const = 0;
 
   // OK, until the device is lost: then UNAVAILABLE with what it said, for good. Nothing computes
   // any more, every unfinished request ends with this status, and only a new process mends it.

@@ -93,6 +93,10 @@ class FakeEngine final : public Engine {
     base::MutexLock lock(&mutex_);
     memory_ = view;
   }
+  void SetWindows(std::vector<WindowView> windows) {
+    base::MutexLock lock(&mutex_);
+    windows_ = std::move(windows);
+  }
   void SetLimitAnswer(absl::StatusOr<LimitAnswer> answer) {
     base::MutexLock lock(&mutex_);
     limit_answer_ = std::move(answer);
@@ -163,7 +167,14 @@ class FakeEngine final : public Engine {
     view.waiting_requests = static_cast<int64_t>(waiting_.size());
     view.running_requests = static_cast<int64_t>(live_.size() - waiting_.size());
     view.finished_total = finished_count_;
+    view.prefilled_tokens_total = prefilled_tokens_;
+    view.completion_tokens_total = completion_tokens_;
     return view;
+  }
+
+  std::vector<WindowView> RecentWindows() const override {
+    base::MutexLock lock(&mutex_);
+    return windows_;
   }
 
   absl::Status Health() const override {
@@ -236,6 +247,8 @@ class FakeEngine final : public Engine {
       {
         base::MutexLock lock(&mutex_);
         ++finished_count_;
+        prefilled_tokens_ += finish.prompt_tokens;
+        completion_tokens_ += finish.completion_tokens;
       }
       sink->OnFinish(finish);
       base::MutexLock lock(&mutex_);
@@ -299,6 +312,7 @@ class FakeEngine final : public Engine {
   LimitChange last_limit_change_ ABSL_GUARDED_BY(mutex_);
   absl::StatusOr<LimitAnswer> limit_answer_ ABSL_GUARDED_BY(mutex_) = LimitAnswer{};
   MemoryView memory_ ABSL_GUARDED_BY(mutex_);
+  std::vector<WindowView> windows_ ABSL_GUARDED_BY(mutex_);
   absl::Status health_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_lost_ ABSL_GUARDED_BY(mutex_);
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);
@@ -307,6 +321,8 @@ class FakeEngine final : public Engine {
   RequestId next_id_ ABSL_GUARDED_BY(mutex_) = 1;
   int64_t cancel_count_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t finished_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t prefilled_tokens_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t completion_tokens_ ABSL_GUARDED_BY(mutex_) = 0;
   bool holding_ ABSL_GUARDED_BY(mutex_) = true;
   bool deadlines_passed_ ABSL_GUARDED_BY(mutex_) = false;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;

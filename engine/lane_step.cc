@@ -83,11 +83,13 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
               : absl::InternalError(absl::StrCat("the step failed: ", status.message()));
     } else {
       SequenceResult& answer = result.sequences[i];
+      const bool prefilled = rows.sequence->state() == SequenceState::kPrefilling;
       rows.sequence->computed_tokens += rows.token_count;
       for (PromptLogprob& logprob : answer.prompt_logprobs) {
         rows.sequence->prompt_logprobs.push_back(std::move(logprob));
       }
       if (rows.sample) TakeToken(core, std::move(answer.token), result.ended, &outcome);
+      core->CountTokens(prefilled ? rows.token_count : 0, outcome.has_token ? 1 : 0);
     }
     outcomes.push_back(std::move(outcome));
   }

@@ -86,6 +86,7 @@ absl::StatusOr<LimitAnswer> LocalEngine::SetMemoryLimit(const LimitChange& chang
 
 MemoryView LocalEngine::Memory() const { return core_->Memory(); }
 LoadView LocalEngine::Load() const { return core_->Load(); }
+std::vector<WindowView> LocalEngine::RecentWindows() const { return core_->RecentWindows(); }
 
 void LocalEngine::Drain(absl::Duration grace) {
   core_->BeginDrain(grace);

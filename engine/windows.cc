@@ -164,6 +164,7 @@ void Windows::Open(Lane which, const memory::WindowPlan& plan, absl::Time now, O
   window.opened = now;
   window.limit_bytes = core_->memory().budget().limit_bytes();
   lane.window = window;
+  core_->window_history().Add(plan, now);
   core_->wakeups.Wake(Actor::kKeeper);
   if (core_->options.log.windows) {
     outbox->lines.push_back(

@@ -47,6 +47,54 @@ void FillLimitAnswer(const engine::LimitAnswer& answer, v1::SetMemoryLimitRespon
   response->set_took_ms(absl::ToDoubleMilliseconds(answer.took));
 }
 
+v1::Window::Queue QueueOf(memory::WindowQueue queue) {
+  switch (queue) {
+    case memory::WindowQueue::kPrefill:
+      return v1::Window::QUEUE_PREFILL;
+    case memory::WindowQueue::kDecode:
+      return v1::Window::QUEUE_DECODE;
+  }
+  return v1::Window::QUEUE_UNSPECIFIED;
+}
+
+v1::Window::Reason ReasonOf(memory::WindowReason reason) {
+  switch (reason) {
+    case memory::WindowReason::kEmpty:
+      return v1::Window::REASON_EMPTY;
+    case memory::WindowReason::kSteady:
+      return v1::Window::REASON_STEADY;
+    case memory::WindowReason::kGrow:
+      return v1::Window::REASON_GROW;
+    case memory::WindowReason::kLimit:
+      return v1::Window::REASON_LIMIT;
+    case memory::WindowReason::kLease:
+      return v1::Window::REASON_LEASE;
+    case memory::WindowReason::kFree:
+      return v1::Window::REASON_FREE;
+    case memory::WindowReason::kCeiling:
+      return v1::Window::REASON_CEILING;
+  }
+  return v1::Window::REASON_UNSPECIFIED;
+}
+
+void FillWindow(const engine::WindowView& view, v1::Window* window) {
+  const memory::WindowPlan& plan = view.plan;
+  window->set_queue(QueueOf(plan.queue));
+  window->set_number(view.number);
+  window->set_age_seconds(absl::ToDoubleSeconds(view.age));
+  window->set_length_seconds(absl::ToDoubleSeconds(plan.length));
+  window->set_steps(plan.steps);
+  window->set_sequences(plan.sequences);
+  window->set_static_blocks(plan.static_blocks);
+  window->set_dynamic_blocks(plan.dynamic_blocks);
+  window->set_slack_blocks(plan.slack_blocks);
+  window->set_demand_blocks(plan.demand_blocks);
+  window->set_grant_blocks(plan.grant_blocks);
+  window->set_pages_before(plan.pages_before);
+  window->set_pages_after(plan.pages_after);
+  window->set_reason(ReasonOf(plan.reason));
+}
+
 // What the request asks of the engine, its deadline left to the call when it names none.
 absl::StatusOr<engine::LimitChange> ReadLimitChange(const v1::SetMemoryLimitRequest& request,
                                                     int64_t ceiling_bytes) {
@@ -102,6 +150,8 @@ grpc::ServerUnaryReactor* ControlService::GetServerInfo(grpc::CallbackServerCont
   response->set_running_requests(load.running_requests);
   response->set_finished_total(load.finished_total);
   response->set_preemptions_total(load.preemptions_total);
+  response->set_prefilled_tokens_total(load.prefilled_tokens_total);
+  response->set_completion_tokens_total(load.completion_tokens_total);
   return FinishNow(context, absl::OkStatus());
 }
 
@@ -118,6 +168,15 @@ grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext*
   response->set_flips_per_minute(memory.flips_per_minute);
   response->set_page_bytes(memory.page_bytes);
   response->set_block_tokens(memory.block_tokens);
+  return FinishNow(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* ControlService::GetWindows(grpc::CallbackServerContext* context,
+                                                     const v1::GetWindowsRequest*,
+                                                     v1::GetWindowsResponse* response) {
+  for (const engine::WindowView& window : engine_->RecentWindows()) {
+    FillWindow(window, response->add_windows());
+  }
   return FinishNow(context, absl::OkStatus());
 }
 

@@ -45,6 +45,9 @@ class ControlService final : public v1::Control::CallbackService {
   grpc::ServerUnaryReactor* GetMemory(grpc::CallbackServerContext* context,
                                       const v1::GetMemoryRequest* request,
                                       v1::GetMemoryResponse* response) override;
+  grpc::ServerUnaryReactor* GetWindows(grpc::CallbackServerContext* context,
+                                       const v1::GetWindowsRequest* request,
+                                       v1::GetWindowsResponse* response) override;
   grpc::ServerUnaryReactor* SetMemoryLimit(grpc::CallbackServerContext* context,
                                            const v1::SetMemoryLimitRequest* request,
                                            v1::SetMemoryLimitResponse* response) override;

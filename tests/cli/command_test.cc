@@ -13,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/cli/dead_port.h"
 #include "tests/cli/fake_server.h"
 
 namespace ebb::cli {
@@ -20,26 +21,6 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
-
-// A port that is taken and at which nobody listens.
-class DeadPort {
- public:
-  DeadPort() : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-    socklen_t size = sizeof(address);
-    CHECK_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-    port_ = ntohs(address.sin_port);
-  }
-  ~DeadPort() { close(socket_); }
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
-
- private:
-  const int socket_;
-  int port_ = 0;
-};
 
 class CommandTest : public ::testing::Test {
  protected:

@@ -228,6 +228,16 @@ class FakeServer {
       response->set_vocabulary_tokens(1000);
       return grpc::Status::OK;
     }
+    grpc::Status GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest*,
+                               v1::GetServerInfoResponse* response) override {
+      response->set_state(v1::SERVER_STATE_READY);
+      response->set_running_requests(1);
+      response->set_waiting_requests(2);
+      response->set_finished_total(3);
+      response->set_preemptions_total(0);
+      return grpc::Status::OK;
+    }
+    // GetWindows is left out: the server is an old one.
     grpc::Status GetMemory(grpc::ServerContext*, const v1::GetMemoryRequest*,
                            v1::GetMemoryResponse* response) override {
       response->set_held_bytes(6291456);

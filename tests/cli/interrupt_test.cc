@@ -42,6 +42,16 @@ TEST(InterruptTest, AScopeThatComesLateIsCalledAtOnce) {
   EXPECT_EQ(calls, 1);
 }
 
+TEST(InterruptTest, WaitsForTheTriggerOrTheTime) {
+  Interrupt interrupt;
+  EXPECT_FALSE(interrupt.WaitFor(-absl::Seconds(1)));
+  EXPECT_FALSE(interrupt.WaitFor(absl::Milliseconds(1)));
+  std::thread presser([&] { interrupt.Trigger(); });
+  EXPECT_TRUE(interrupt.WaitFor(absl::Minutes(5)));
+  presser.join();
+  EXPECT_TRUE(interrupt.WaitFor(absl::ZeroDuration()));
+}
+
 // Whatever the order of threads: each scope that lives across the trigger is called exactly once,
 // and none is called after its end.
 TEST(InterruptTest, ScopesAndTriggerInParallel) {

@@ -425,6 +425,63 @@ TEST_F(LocalEngineTest, SlackGoesBeforeAnybodyGivesWay) {
   EXPECT_EQ(engine_->Load().preemptions_total, 0);
 }
 
+// What those who watch are told is what the log says, window by window.
+TEST_F(LocalEngineTest, RecentWindowsAreThoseOfTheLog) {
+  EXPECT_TRUE(engine_->RecentWindows().empty());
+  auto first = Submit(MakeRequest(20, 100)).second;
+  auto second = Submit(MakeRequest(9, 4)).second;
+  for (int i = 0; i < 120; ++i) {
+    clock_.Advance(absl::Milliseconds(5));
+    Round();
+  }
+  ASSERT_TRUE(first->finished() && second->finished());
+  clock_.Advance(absl::Seconds(3));
+  std::vector<nlohmann::ordered_json> told[2];
+  for (const WindowView& window : engine_->RecentWindows()) {
+    const memory::WindowPlan& plan = window.plan;
+    auto& queue = told[plan.queue == memory::WindowQueue::kDecode];
+    EXPECT_EQ(window.number, static_cast<int64_t>(queue.size()) + 1);
+    EXPECT_GE(window.age, absl::Seconds(3));
+    queue.push_back({{"queue", std::string(memory::WindowQueueName(plan.queue))},
+                     {"length_ms", absl::ToDoubleMilliseconds(plan.length)},
+                     {"demand_blocks", plan.demand_blocks},
+                     {"grant_blocks", plan.grant_blocks},
+                     {"pages_after", plan.pages_after}});
+  }
+  std::vector<nlohmann::ordered_json> logged[2];
+  for (const auto& [event, line] : log_.lines) {
+    if (event != "window") continue;
+    nlohmann::ordered_json kept;
+    for (const char* key : {"queue", "length_ms", "demand_blocks", "grant_blocks", "pages_after"}) {
+      kept[key] = line.at(key);
+    }
+    logged[line.at("queue") == "decode"].push_back(kept);
+  }
+  EXPECT_GE(logged[0].size(), 1u);
+  EXPECT_GE(logged[1].size(), 2u);
+  EXPECT_EQ(told[0], logged[0]);
+  EXPECT_EQ(told[1], logged[1]);
+}
+
+TEST_F(LocalEngineTest, CountsTokensAndThoseComputedAgain) {
+  auto first = Submit(MakeRequest(20, 30)).second;
+  while (first->tokens().size() < 5) Round();
+  EXPECT_EQ(engine_->Load().prefilled_tokens_total, 20);
+  EXPECT_EQ(engine_->Load().completion_tokens_total, 5);
+  auto second = Submit(MakeRequest(9, 20)).second;
+  while (second->tokens().size() < 3) Round();
+  EXPECT_EQ(engine_->Load().prefilled_tokens_total, 29);
+  const int64_t made = static_cast<int64_t>(second->tokens().size());
+  // Two pages beside the workspaces have room for the first alone: the second gives way.
+  const int64_t workspace_bytes = engine_->core().WorkspaceBytesAlone(50, false);
+  ASSERT_TRUE(engine_->BeginMemoryLimit({workspace_bytes + 4 * kGranularity}).ok());
+  for (int i = 0; i < 100; ++i) Round();
+  ASSERT_TRUE(first->finished() && second->finished());
+  EXPECT_EQ(engine_->Load().preemptions_total, 1);
+  EXPECT_EQ(engine_->Load().prefilled_tokens_total, 29 + 9 + made);
+  EXPECT_EQ(engine_->Load().completion_tokens_total, 30 + 20);
+}
+
 TEST_F(LocalEngineTest, TheLogTellsWindowsAndEndsButNoPrompt) {
   auto sink = Submit(MakeRequest(20, 4)).second;
   for (int i = 0; i < 20; ++i) Round();

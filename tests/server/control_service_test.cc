@@ -35,6 +35,60 @@ TEST_F(ServiceTest, ShowsMemory) {
   EXPECT_EQ(memory.flips_per_minute(), 90);
 }
 
+TEST_F(ServiceTest, ShowsWindows) {
+  engine::WindowView view;
+  view.number = 9;
+  view.age = absl::Milliseconds(1500);
+  view.plan.queue = memory::WindowQueue::kPrefill;
+  view.plan.reason = memory::WindowReason::kLimit;
+  view.plan.length = absl::Milliseconds(250);
+  view.plan.steps = 10;
+  view.plan.sequences = 20;
+  view.plan.static_blocks = 30;
+  view.plan.dynamic_blocks = 40;
+  view.plan.slack_blocks = 50;
+  view.plan.demand_blocks = 120;
+  view.plan.grant_blocks = 60;
+  view.plan.pages_before = 70;
+  view.plan.pages_after = 80;
+  engine::WindowView other;
+  other.plan.queue = memory::WindowQueue::kDecode;
+  other.plan.reason = memory::WindowReason::kEmpty;
+  engine_.SetWindows({view, other});
+  grpc::ClientContext context;
+  v1::GetWindowsResponse windows;
+  ASSERT_TRUE(control_stub_->GetWindows(&context, {}, &windows).ok());
+  ASSERT_EQ(windows.windows_size(), 2);
+  const v1::Window& window = windows.windows(0);
+  EXPECT_EQ(window.queue(), v1::Window::QUEUE_PREFILL);
+  EXPECT_EQ(window.number(), 9);
+  EXPECT_EQ(window.age_seconds(), 1.5);
+  EXPECT_EQ(window.length_seconds(), 0.25);
+  EXPECT_EQ(window.steps(), 10);
+  EXPECT_EQ(window.sequences(), 20);
+  EXPECT_EQ(window.static_blocks(), 30);
+  EXPECT_EQ(window.dynamic_blocks(), 40);
+  EXPECT_EQ(window.slack_blocks(), 50);
+  EXPECT_EQ(window.demand_blocks(), 120);
+  EXPECT_EQ(window.grant_blocks(), 60);
+  EXPECT_EQ(window.pages_before(), 70);
+  EXPECT_EQ(window.pages_after(), 80);
+  EXPECT_EQ(window.reason(), v1::Window::REASON_LIMIT);
+  EXPECT_EQ(windows.windows(1).queue(), v1::Window::QUEUE_DECODE);
+  EXPECT_EQ(windows.windows(1).reason(), v1::Window::REASON_EMPTY);
+}
+
+TEST_F(ServiceTest, CountsTokens) {
+  Answers("abc");
+  v1::GenerateResponse answer;
+  ASSERT_TRUE(Generate(Ask("12345"), &answer).ok());
+  grpc::ClientContext context;
+  v1::GetServerInfoResponse server;
+  ASSERT_TRUE(control_stub_->GetServerInfo(&context, {}, &server).ok());
+  EXPECT_EQ(server.prefilled_tokens_total(), answer.finished().usage().prompt_tokens());
+  EXPECT_EQ(server.completion_tokens_total(), 3);
+}
+
 TEST_F(ServiceTest, SetsTheMemoryLimit) {
   const auto set = [this](absl::optional<int64_t> bytes, v1::SetMemoryLimitResponse* response) {
     grpc::ClientContext context;
