@@ -1,4 +1,5 @@
-// The excerpts of public traces: each is named in scaling.json, and scaled by it fits a small model.
+// The excerpts of public traces: each is named in scaling.json, and scaled by it fits a small
+// model.
 #include <fstream>
 #include <sstream>
 #include <string>
