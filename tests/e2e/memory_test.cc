@@ -55,15 +55,14 @@ TEST(MemoryTest, KeptPagesAreThereBeforeTheFirstRequestAndAfterTheLast) {
                                                  "sharing.path=" + testing::TempDir()});
   ASSERT_NE(server, nullptr);
   Client client(server->address());
-  // Whole pages: a part of one is left.
-  EXPECT_TRUE(WaitUntil([&] { return client.Memory().held_bytes() > 67108864 * 7 / 8; }));
+  constexpr int64_t kKeptPages = 10;  // Of 6 MiB: whole pages only.
+  EXPECT_TRUE(WaitUntil([&] { return client.Memory().pages_mapped() == kKeptPages; }));
   const int64_t kept_bytes = client.Memory().held_bytes();
-  EXPECT_LE(kept_bytes, 67108864);
-  const int64_t kept_pages = client.Memory().pages_mapped();
+  EXPECT_EQ(kept_bytes, kKeptPages * (6 << 20));
   v1::GenerateResponse response;
   ASSERT_TRUE(client.Generate(Greedy("Once upon a time", 64), &response).ok());
   EXPECT_TRUE(WaitUntil([&] { return client.Memory().held_bytes() == kept_bytes; }));
-  EXPECT_EQ(client.Memory().pages_mapped(), kept_pages);
+  EXPECT_EQ(client.Memory().pages_mapped(), kKeptPages);
   SetLimit(&client, 1 << 20);
   EXPECT_TRUE(WaitUntil([&] { return client.Memory().pages_mapped() == 0; }));
 }
