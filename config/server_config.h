@@ -66,6 +66,7 @@ struct MemoryConfig {
   int64_t limit_bytes = int64_t{1} << 30;
   int64_t ceiling_bytes = int64_t{4} << 30;
   int64_t headroom_bytes = int64_t{256} << 20;
+  int64_t keep_bytes = 0;
   absl::Duration idle = absl::Seconds(5);
   int32_t slack_pages = 1;
   int32_t prepared_pages = 1;

@@ -129,7 +129,13 @@ const Setting kSettings[] = {
      "Free memory left to others: growth stops before what the system or the cgroup still allows "
      "falls below it.",
      EBB_MEMBER(int64_t, memory.headroom_bytes), 0, kBytesMax},
-    {"memory.idle_ms", "With nothing running for this long, every KV page is given back.",
+    {"memory.keep_bytes",
+     "KV pages up to so many bytes are mapped at the start and stay mapped, idle or not; only a "
+     "lowered limit or another server's claim takes them. As much as the limit, and the pool is "
+     "static, but for the room that the workspaces may need.",
+     EBB_MEMBER(int64_t, memory.keep_bytes), 0, kBytesMax},
+    {"memory.idle_ms",
+     "With nothing running for this long, every KV page is given back that is not kept.",
      EBB_MEMBER(absl::Duration, memory.idle), 1, kDayMs},
     {"memory.slack_pages", "Pages granted to a window beyond its predicted demand.",
      EBB_MEMBER(int32_t, memory.slack_pages), 0, 4096},

@@ -20,6 +20,7 @@ memory::KvMemory::Options MemoryOptionsOf(const LocalEngineOptions& options,
   memory.ceiling_bytes = options.memory.ceiling_bytes;
   memory.limit_bytes = options.memory.limit_bytes;
   memory.headroom_bytes = options.memory.headroom_bytes;
+  memory.keep_bytes = options.memory.keep_bytes;
   memory.idle_after = options.memory.idle;
   memory.shrink.windows_kept = options.memory.shrink_windows;
   memory.shrink.after = options.memory.shrink_after;

@@ -40,6 +40,7 @@ absl::Status Validate(const LocalEngineOptions& options) {
       {memory.limit_bytes > 0 && memory.limit_bytes <= memory.ceiling_bytes, "limit_bytes",
        "above 0 and at most ceiling_bytes"},
       {memory.headroom_bytes >= 0, "headroom_bytes", "at least 0"},
+      {memory.keep_bytes >= 0, "keep_bytes", "at least 0"},
       {memory.block_tokens == 0 ||
            (IsPowerOfTwo(memory.block_tokens) && memory.block_tokens <= 1024),
        "block_tokens", "0 or a power of two up to 1024"},

@@ -72,6 +72,9 @@ struct MemoryOptions {
   int64_t ceiling_bytes = int64_t{4} << 30;
   // Left free on the device for others.
   int64_t headroom_bytes = int64_t{256} << 20;
+  // KV pages up to this are mapped at the start and stay mapped, within the limit and what other
+  // servers leave. With the limit's value: a static pool.
+  int64_t keep_bytes = 0;
   // Tokens in a block: a power of two, or 0 for 16.
   int32_t block_tokens = 0;
   // Pages granted to a window beyond what it needs.

@@ -36,7 +36,7 @@ SharingActor::Pass SharingActor::Renew() {
   return pass;
 }
 
-// What all requests together would hold if this server were alone.
+// What all requests together would hold, and what is kept for them, if this server were alone.
 memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const memory::KvGeometry& geometry = core_->memory().geometry();
   const int32_t context = core_->parts.limits.context_tokens_max;
@@ -45,7 +45,8 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   needs.held_bytes = view.held_bytes;
   needs.needed_bytes = view.needed_bytes;
   needs.ceiling_bytes = view.limit_bytes;
-  if (core_->order().empty()) return needs;
+  const MemoryOptions& options = core_->options.memory;
+  if (core_->order().empty() && options.keep_bytes == 0) return needs;
   int64_t blocks = 0;
   for (const Sequence* sequence : core_->order()) {
     const int64_t made = sequence->generated_tokens();
@@ -63,7 +64,8 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const int64_t pages = geometry.PagesFor(blocks) +
                         queue_count * (int64_t{options.slack_pages} + 1) + options.prepared_pages;
   needs.wanted_bytes =
-      std::max(view.held_bytes, pages * geometry.page_bytes()) + core_->WorkspaceBytesMax();
+      std::max({view.held_bytes, pages * geometry.page_bytes(), options.keep_bytes}) +
+      core_->WorkspaceBytesMax();
   needs.wanted_bytes = std::min(needs.wanted_bytes, std::max(view.held_bytes, view.limit_bytes));
   return needs;
 }

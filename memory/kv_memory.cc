@@ -27,10 +27,10 @@ absl::StatusOr<std::unique_ptr<KvMemory>> KvMemory::Create(const KvGeometry& geo
                                                    " bytes holds no page of ",
                                                    geometry.page_bytes(), " bytes"));
   }
-  if (options.limit_bytes < 0 || options.headroom_bytes < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("memory limit ", options.limit_bytes,
-                                                   " and headroom ", options.headroom_bytes,
-                                                   ": neither may be negative"));
+  if (options.limit_bytes < 0 || options.headroom_bytes < 0 || options.keep_bytes < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("memory limit ", options.limit_bytes, ", headroom ", options.headroom_bytes,
+                     " and kept bytes ", options.keep_bytes, ": none may be negative"));
   }
   std::unique_ptr<KvMemory> memory(new KvMemory(geometry, options));
   ASSIGN_OR_RETURN(memory->kv_range_,
@@ -142,14 +142,14 @@ bool KvMemory::SetLease(int64_t lease_bytes, int64_t keep_bytes) {
   const bool raised = lease_bytes > budget_.bounds().lease_bytes;
   budget_.SetLease(lease_bytes);
   if (raised) retry_at_ = refused_until_;
-  if (keep_bytes == keep_bytes_) return raised;
-  keep_bytes_ = keep_bytes;
+  if (keep_bytes == lease_keep_bytes_) return raised;
+  lease_keep_bytes_ = keep_bytes;
   ApplyLimit();
   return true;
 }
 
 void KvMemory::ApplyLimit() {
-  const int64_t bytes = std::min(own_limit_bytes_, keep_bytes_);
+  const int64_t bytes = std::min(own_limit_bytes_, lease_keep_bytes_);
   pending_limit_.reset();
   const bool open = std::find(window_open_.begin(), window_open_.end(), true) != window_open_.end();
   if (open && bytes < budget_.limit_bytes()) {
@@ -209,17 +209,18 @@ void KvMemory::Tend(absl::Time now) {
       over || (wanted > pages_->coming_pages() && bounds.GrowableBytes() < geometry_.page_bytes() &&
                bounds.TightestBound() != Bound::kFree);
   for (const auto& workspace : workspaces_) workspace->Tend(now, pressed || idle_);
-  if (!over) TakeBackDraining(wanted);
+  const int64_t kept = over ? 0 : kept_pages();
+  if (!over) TakeBackDraining(std::max(wanted, kept));
   const int64_t mapped = pages_->count(PageState::kMapped);
   // Over the limit what is prepared goes first, and nothing grows.
-  const int64_t target = over ? std::min(wanted, mapped) : wanted;
+  const int64_t target = over ? std::min(wanted, mapped) : std::max(wanted, KeptTarget());
   const int32_t stash = over || idle_ ? 0 : options_.prepare_ahead_pages;
   pages_->SetTarget(static_cast<int32_t>(target), stash);
   const int64_t draining = pages_->count(PageState::kDraining);
-  const int64_t shrinking = shrink_.PagesToShrink(now, mapped, wanted, draining);
+  const int64_t shrinking = shrink_.PagesToShrink(now, mapped, std::max(wanted, kept), draining);
   scattered_pages_ = 0;
   if (idle_) {
-    DrainEmpty(mapped);
+    DrainEmpty(mapped - kept);
   } else if (over) {
     const int64_t excess_bytes = ExcessBytes();
     const int64_t page_bytes = geometry_.page_bytes();
@@ -296,6 +297,23 @@ int64_t KvMemory::ExcessBytes() const {
   int64_t bytes = budget_.held_bytes();
   for (const auto& workspace : workspaces_) bytes += workspace->missing_bytes();
   return bytes - std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
+}
+
+int64_t KvMemory::kept_pages() const {
+  int64_t bytes = std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
+  for (const auto& workspace : workspaces_) bytes -= workspace->bytes_max();
+  const int32_t quarantined = pages_->count(PageState::kQuarantined);
+  bytes -= quarantined * geometry_.page_bytes();
+  bytes = std::max<int64_t>(0, std::min(bytes, options_.keep_bytes));
+  return std::min<int64_t>(bytes / geometry_.page_bytes(), pages_->page_count() - quarantined);
+}
+
+// Of the kept pages, those that can be had now: nobody waits for the others, and to ask for them
+// would be refused.
+int64_t KvMemory::KeptTarget() const {
+  const int64_t growable = std::max<int64_t>(0, budget_.bounds().GrowableBytes());
+  const int64_t there = pages_->coming_pages() - pages_->count(PageState::kDraining);
+  return std::min(kept_pages(), there + growable / geometry_.page_bytes());
 }
 
 void KvMemory::TendIdle(absl::Time now) {

@@ -75,7 +75,8 @@ class KvMemory {
     int64_t ceiling_bytes = 0;  // KV addresses to reserve: no limit can grow the KV beyond it.
     int64_t limit_bytes = 0;    // Pages and workspaces together.
     int64_t headroom_bytes = 0;
-    absl::Duration idle_after = absl::Seconds(5);  // Then every page goes.
+    int64_t keep_bytes = 0;                        // See kept_pages().
+    absl::Duration idle_after = absl::Seconds(5);  // Then every page goes that is not kept.
     ShrinkSettings shrink;
     // Compaction is worth its copies when so many percent of the pages that the blocks in use would
     // fill are mapped; 0: never.
@@ -143,6 +144,13 @@ class KvMemory {
   void CommitMoves(const MovePlan& plan, absl::Span<BlockTable* const> tables);
   int64_t moved_bytes_total() const { return moved_bytes_total_; }
 
+  // ---- kept pages
+
+  // Pages that are mapped whether anybody needs them or not, and that neither idling nor shrinking
+  // takes: those of keep_bytes, as far as limit and lease leave room for them beside the workspaces
+  // at their largest. Fewer are mapped while the device has no more.
+  int64_t kept_pages() const;
+
   // ---- oscillation
 
   // KV pages that were given back and taken again within a minute, as of the last keeper pass.
@@ -192,6 +200,7 @@ class KvMemory {
   bool AnyWindowOpen() const;
   int64_t WantedPages() const;
   int64_t ExcessBytes() const;
+  int64_t KeptTarget() const;
   void TendIdle(absl::Time now);
   absl::Time NextFreeReading() const;
   void TakeBackDraining(int64_t wanted_pages);
@@ -215,8 +224,8 @@ class KvMemory {
   FlipMeter flips_;
 
   std::array<bool, kAccountCount> window_open_ = {};
-  int64_t own_limit_bytes_ = 0;           // The operator's.
-  int64_t keep_bytes_ = kUnboundedBytes;  // The ledger's.
+  int64_t own_limit_bytes_ = 0;                 // The operator's.
+  int64_t lease_keep_bytes_ = kUnboundedBytes;  // The ledger's.
   std::optional<int64_t> pending_limit_;
   std::optional<Miss> miss_;
   int64_t miss_count_ = 0;

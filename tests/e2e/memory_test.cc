@@ -48,6 +48,25 @@ TEST(MemoryTest, GrowsWithWorkAndIsGoneWhenIdle) {
   }
 }
 
+TEST(MemoryTest, KeptPagesAreThereBeforeTheFirstRequestAndAfterTheLast) {
+  // On the ledger too, where a server gets no memory that it does not say it wants.
+  const auto server = ServerProcess::StartReady({"memory.idle_ms=100", "memory.shrink_after_ms=0",
+                                                 "memory.keep_bytes=67108864",
+                                                 "sharing.path=" + testing::TempDir()});
+  ASSERT_NE(server, nullptr);
+  Client client(server->address());
+  constexpr int64_t kKeptPages = 10;  // Of 6 MiB: whole pages only.
+  EXPECT_TRUE(WaitUntil([&] { return client.Memory().pages_mapped() == kKeptPages; }));
+  const int64_t kept_bytes = client.Memory().held_bytes();
+  EXPECT_EQ(kept_bytes, kKeptPages * (6 << 20));
+  v1::GenerateResponse response;
+  ASSERT_TRUE(client.Generate(Greedy("Once upon a time", 64), &response).ok());
+  EXPECT_TRUE(WaitUntil([&] { return client.Memory().held_bytes() == kept_bytes; }));
+  EXPECT_EQ(client.Memory().pages_mapped(), kKeptPages);
+  SetLimit(&client, 1 << 20);
+  EXPECT_TRUE(WaitUntil([&] { return client.Memory().pages_mapped() == 0; }));
+}
+
 TEST(MemoryTest, TheLimitMovesWhileRequestsRunAndTheTokensStay) {
   const auto server = ServerProcess::StartReady({"memory.idle_ms=300"});
   ASSERT_NE(server, nullptr);

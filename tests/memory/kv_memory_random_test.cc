@@ -68,6 +68,7 @@ class ToyEngine {
     options.limit_bytes = rng_.Between(0, kPages + 3) * page_bytes_;
     options.headroom_bytes = rng_.Between(0, 1) * page_bytes_;
     options.prepare_ahead_pages = static_cast<int32_t>(rng_.Between(0, 2));
+    if (rng_.Chance(0.3)) options.keep_bytes = rng_.Between(1, kPages + 1) * page_bytes_;
     options.shrink.windows_kept = 2;
     options.shrink.pages_at_once = 2;
     options.workspaces = {{"workspace.prefill", 3 * kGranule}, {"workspace.decode", kGranule}};
@@ -148,7 +149,7 @@ class ToyEngine {
     }
   }
 
-  // Idle, everything but quarantined pages goes back.
+  // Idle, everything goes back but quarantined pages and those that are kept.
   void ExpectIdleMemoryGoes() {
     for (const AccountId account : kAccounts) memory_->CloseWindow(account);
     for (int i = 0; i < 3; ++i) {
@@ -160,7 +161,7 @@ class ToyEngine {
     for (const PagePool* pool : memory_->pools()) {
       stuck_bytes += pool->count(PageState::kQuarantined) * pool->page_bytes();
     }
-    EXPECT_EQ(memory_->held_bytes(), stuck_bytes);
+    EXPECT_EQ(memory_->held_bytes(), stuck_bytes + memory_->kept_pages() * page_bytes_);
     EXPECT_TRUE(sequences_.empty());
   }
 

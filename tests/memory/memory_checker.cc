@@ -10,6 +10,8 @@ MemoryPicture PictureOf(KvMemory* memory, const std::vector<const BlockTable*>& 
   MemoryPicture picture;
   picture.limit_bytes = memory->budget().limit_bytes();
   picture.held_bytes = memory->held_bytes();
+  picture.kept_pages = memory->kept_pages();
+  picture.over_limit = memory->over_limit();
   for (const PagePool* pool : memory->pools()) {
     if (pool != &memory->pages()) {
       picture.other_held_bytes += pool->held_pages() * pool->page_bytes();
@@ -47,6 +49,13 @@ std::string FirstViolation(const MemoryPicture& before, const MemoryPicture& now
   }
   if (now.held_bytes > std::max(now.limit_bytes, before.held_bytes)) {
     return absl::StrCat("held ", now.held_bytes, " grew past the limit ", now.limit_bytes);
+  }
+  const int64_t mapped_before =
+      std::count(before.pages.begin(), before.pages.end(), PageState::kMapped);
+  if (count(PageState::kMapped) < std::min(mapped_before, now.kept_pages) && !before.over_limit &&
+      !now.over_limit) {
+    return absl::StrCat("mapped pages fell from ", mapped_before, " to ", count(PageState::kMapped),
+                        ", below the ", now.kept_pages, " that are kept");
   }
   std::vector<int32_t> owners(now.references.size(), 0);
   for (const std::vector<BlockId>& table : now.tables) {

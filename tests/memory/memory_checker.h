@@ -16,6 +16,8 @@ struct MemoryPicture {
   int64_t limit_bytes = 0;
   int64_t held_bytes = 0;
   int64_t other_held_bytes = 0;  // Of workspaces.
+  int64_t kept_pages = 0;
+  bool over_limit = false;
   int64_t page_bytes = 0;
   int32_t blocks_per_page = 0;
   std::vector<PageState> pages;

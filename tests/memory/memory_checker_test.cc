@@ -55,6 +55,18 @@ TEST(MemoryCheckerTest, EveryOtherRuleIsChecked) {
   now.used[1] = 2;
   EXPECT_NE(Violation(now).find("charged"), std::string::npos);
   now = Sound();
+  now.pages[1] = PageState::kReserved;
+  now.tables = {{0, 1}};
+  now.references[2] = 0;
+  now.used[1] = 2;
+  now.granted[1] = 2;
+  now.held_bytes = 110;
+  EXPECT_EQ(Violation(now), "");
+  now.kept_pages = 2;
+  EXPECT_NE(Violation(now).find("that are kept"), std::string::npos);
+  now.over_limit = true;
+  EXPECT_EQ(Violation(now), "");
+  now = Sound();
   now.granted[0] = 1;
   EXPECT_NE(Violation(now).find("covered"), std::string::npos);
 }
