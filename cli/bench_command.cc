@@ -47,6 +47,10 @@ absl::StatusOr<std::vector<Arrival>> TraceArrivals(const Args& args, Terminal* t
   TraceScale scale;
   ASSIGN_OR_RETURN(scale.speed, NumberWithin(args, "trace-speed", 1e-6, 1e6, 1));
   ASSIGN_OR_RETURN(scale.length_divisor, NumberWithin(args, "length-divisor", 1e-3, 1e6, 1));
+  constexpr double kLengthMax = 1e10;
+  ASSIGN_OR_RETURN(const double length_max,
+                   NumberWithin(args, "length-max", 1, kLengthMax, kLengthMax));
+  scale.length_max = static_cast<int64_t>(length_max);
   const std::string path = *args.Text("trace");
   ASSIGN_OR_RETURN(const std::string text, ReadInput(path, terminal->in));
   return ParseTrace(text, path, scale);
@@ -54,7 +58,7 @@ absl::StatusOr<std::vector<Arrival>> TraceArrivals(const Args& args, Terminal* t
 
 absl::StatusOr<std::vector<Arrival>> DrawnArrivals(const Args& args, absl::Duration duration,
                                                    uint64_t seed) {
-  for (const char* name : {"trace-speed", "length-divisor"}) {
+  for (const char* name : {"trace-speed", "length-divisor", "length-max"}) {
     if (args.Has(name))
       return absl::InvalidArgumentError(absl::StrCat("--", name, ": needs --trace"));
   }
@@ -173,6 +177,7 @@ Command BenchCommand() {
             "of the Azure traces) or JSON lines (Mooncake)."},
            {"trace-speed", "X", "Replay the trace X times as fast. Default 1."},
            {"length-divisor", "X", "Divide the trace's lengths by X. Default 1."},
+           {"length-max", "N", "Then cut them to at most N tokens. Default: no bound."},
            {"duration-seconds", "S", "Send for S seconds. Default 30, or the whole trace."},
            {"requests-max", "N", "Send at most N requests."},
            {"prompt-tokens", "N|A:B", "Length of prompts. Default 128."},

@@ -131,7 +131,8 @@ absl::StatusOr<std::vector<Arrival>> ParseTrace(absl::string_view text, absl::st
   std::vector<Arrival> arrivals;
   arrivals.reserve(rows.size());
   const auto length = [&](double tokens) {
-    return std::max<int64_t>(1, std::llround(tokens / scale.length_divisor));
+    const int64_t divided = std::llround(tokens / scale.length_divisor);
+    return std::clamp<int64_t>(divided, 1, scale.length_max);
   };
   for (const Row& row : rows) {
     arrivals.push_back({absl::Seconds((row.seconds - rows.front().seconds) / scale.speed),

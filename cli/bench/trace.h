@@ -1,6 +1,8 @@
 // Traces: arrivals and lengths that somebody recorded, from the formats that are about.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,8 @@ namespace ebb::cli {
 struct TraceScale {
   double speed = 1;           // Times are divided by it.
   double length_divisor = 1;  // Lengths are divided by it, and are at least 1.
+  // And at most this; REQUIRES: at least 1.
+  int64_t length_max = std::numeric_limits<int64_t>::max();
 };
 
 // CSV with a header line that names, in any order and among other columns:

@@ -24,12 +24,13 @@ TEST(TraceTest, ReadsOwnCsvWithOtherColumnsAndScales) {
       "id,output_tokens,arrival_s,prompt_tokens\n"
       "b,8,14.5,1000\n"
       "a,3,10.5,10\n",
-      "f", {2, 16});
+      "f", {.speed = 2, .length_divisor = 16, .length_max = 60});
   ASSERT_TRUE(arrivals.ok()) << arrivals.status();
   EXPECT_EQ((*arrivals)[0].prompt_tokens, 1);  // Never below one.
   EXPECT_EQ((*arrivals)[0].output_tokens, 1);
   EXPECT_EQ((*arrivals)[1].at, absl::Seconds(2));
-  EXPECT_EQ((*arrivals)[1].prompt_tokens, 63);  // 62.5 rounded.
+  EXPECT_EQ((*arrivals)[1].prompt_tokens, 60);  // 62.5, cut.
+  EXPECT_EQ((*arrivals)[1].output_tokens, 1);   // 0.5 rounded.
 }
 
 TEST(TraceTest, ReadsMooncakeJsonLines) {
