@@ -40,7 +40,6 @@ SimulatedMachine::SimulatedMachine(const Options& options, const StepTimes* time
 }
 
 void SimulatedMachine::Run(const Load& load, absl::Duration most) {
-  size_t next[2] = {0, 0};
   absl::Time resplit = start_;
   const absl::Time end = start_ + most;
   while (clock_.Now() < end) {
@@ -55,18 +54,42 @@ void SimulatedMachine::Run(const Load& load, absl::Duration most) {
     }
     bool open = false;
     for (int i = 0; i < 2; ++i) {
-      for (; next[i] < load[i].size() && start_ + load[i][next[i]].at <= clock_.Now(); ++next[i]) {
-        if (servers_[i] == nullptr) {
-          refused_[i].push_back(std::make_shared<Outcome>());
-        } else {
-          servers_[i]->Submit(load[i][next[i]]);
-        }
-      }
-      if (next[i] < load[i].size()) until = std::min(until, start_ + load[i][next[i]].at);
-      open |= next[i] < load[i].size() || (servers_[i] != nullptr && servers_[i]->unfinished() > 0);
+      const absl::Time due = load.clients > 0 ? SendForClients(load, i) : SendArrivals(load, i);
+      until = std::min(until, due);
+      open |= due < absl::InfiniteFuture() ||
+              (servers_[i] != nullptr && servers_[i]->unfinished() > 0);
     }
     if (!open) return;
     Advance(until);
+  }
+}
+
+absl::Time SimulatedMachine::SendArrivals(const Load& load, int server) {
+  const std::vector<cli::Arrival>& arrivals = load.arrivals[server];
+  size_t& next = next_[server];
+  while (next < arrivals.size() && start_ + arrivals[next].at <= clock_.Now()) Submit(load, server);
+  return next < arrivals.size() ? start_ + arrivals[next].at : absl::InfiniteFuture();
+}
+
+absl::Time SimulatedMachine::SendForClients(const Load& load, int server) {
+  constexpr absl::Duration kLook = absl::Milliseconds(10);
+  const absl::Duration at = clock_.Now() - start_;
+  if (at >= load.end) return absl::InfiniteFuture();
+  const bool first_half = static_cast<int64_t>(absl::FDivDuration(at, load.half)) % 2 == 0;
+  const bool on = first_half == (server == 1);
+  while (on && servers_[server] != nullptr && servers_[server]->unfinished() < load.clients) {
+    Submit(load, server);
+  }
+  return clock_.Now() + kLook;
+}
+
+void SimulatedMachine::Submit(const Load& load, int server) {
+  CHECK_LT(next_[server], load.arrivals[server].size());
+  const cli::Arrival& arrival = load.arrivals[server][next_[server]++];
+  if (servers_[server] == nullptr) {
+    refused_[server].push_back(std::make_shared<Outcome>());
+  } else {
+    servers_[server]->Submit(arrival);
   }
 }
 
@@ -134,8 +157,8 @@ void SimulatedMachine::Resplit(const Load& load) {
   for (int i = 0; i < 2; ++i) {
     const memory::KvGeometry& geometry = servers_[i]->memory().geometry();
     int64_t wanted = std::max(servers_[i]->FinalBytes(), SimulatedServer::kWorkspaceBytes);
-    for (const cli::Arrival& arrival : load[i]) {
-      if (arrival.at <= now || arrival.at > now + absl::Seconds(1)) continue;
+    for (const cli::Arrival& arrival : load.arrivals[i]) {
+      if (load.clients > 0 || arrival.at <= now || arrival.at > now + absl::Seconds(1)) continue;
       wanted += geometry.PagesFor(geometry.BlocksFor(arrival.prompt_tokens +
                                                      arrival.output_tokens)) *
                 geometry.page_bytes();

@@ -36,8 +36,16 @@ class SimulatedMachine {
   };
   SimulatedMachine(const Options& options, const StepTimes* times);
 
-  using Load = std::array<std::vector<cli::Arrival>, 2>;
-  // Sends both loads, and goes on until all is answered or `most` has passed.
+  struct Load {
+    std::array<std::vector<cli::Arrival>, 2> arrivals;
+    // Above 0: so many clients take turns instead, each with its next request as soon as the last
+    // is answered: at the second server for `half`, at the first for `half`, and so on to `end`. The
+    // arrivals are the requests; their times count for nothing.
+    int clients = 0;
+    absl::Duration half;
+    absl::Duration end;
+  };
+  // Sends the load, and goes on until all is answered or `most` has passed.
   void Run(const Load& load, absl::Duration most);
 
   const std::vector<std::shared_ptr<Outcome>>& outcomes(int server) const;
@@ -45,6 +53,10 @@ class SimulatedMachine {
   absl::Duration elapsed() const { return clock_.Now() - start_; }
 
  private:
+  // Sends what is due. When the next is due by time alone.
+  absl::Time SendArrivals(const Load& load, int server);
+  absl::Time SendForClients(const Load& load, int server);
+  void Submit(const Load& load, int server);
   void Advance(absl::Time until);
   void RunActors();
   // Time passes, and steps get on.
@@ -60,6 +72,7 @@ class SimulatedMachine {
   device::FakeVmm vmm_;
   std::array<std::unique_ptr<SimulatedServer>, 2> servers_;  // Null where it has no memory.
   std::vector<std::shared_ptr<Outcome>> refused_[2];
+  size_t next_[2] = {0, 0};  // Of the arrivals, to be sent.
 };
 
 }  // namespace ebb::bench

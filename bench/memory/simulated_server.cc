@@ -188,7 +188,8 @@ void SimulatedServer::Submit(const cli::Arrival& arrival) {
   request.stopping.max_tokens = static_cast<int32_t>(arrival.output_tokens);
   request.stopping.ignore_eos = true;
   auto outcome = std::make_shared<Outcome>();
-  outcome->tokens_max = arrival.prompt_tokens + arrival.output_tokens;
+  outcome->prompt_tokens = arrival.prompt_tokens;
+  outcome->output_tokens = arrival.output_tokens;
   outcomes_.push_back(outcome);
   open_.push_back(outcome);
   ++unfinished_;
@@ -235,7 +236,9 @@ absl::Time SimulatedServer::next_run() const {
 int64_t SimulatedServer::FinalBytes() const {
   const memory::KvGeometry& geometry = memory_->geometry();
   int64_t blocks = 0;
-  for (const auto& outcome : open_) blocks += geometry.BlocksFor(outcome->tokens_max);
+  for (const auto& outcome : open_) {
+    blocks += geometry.BlocksFor(outcome->prompt_tokens + outcome->output_tokens);
+  }
   return blocks == 0 ? 0 : geometry.PagesFor(blocks) * geometry.page_bytes() + kWorkspaceBytes;
 }
 

@@ -28,7 +28,8 @@ struct Outcome {
   absl::Duration first_token = absl::InfiniteDuration();
   absl::Duration largest_gap = absl::ZeroDuration();  // Between two of its tokens.
   absl::Time last_token = absl::InfinitePast();
-  int64_t tokens_max = 0;  // Prompt and answer.
+  int64_t prompt_tokens = 0;
+  int64_t output_tokens = 0;
 };
 
 // A step in flight on a lane, with the work that is left of it.
