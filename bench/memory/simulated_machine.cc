@@ -181,9 +181,7 @@ void SimulatedMachine::Resplit(const Load& load) {
   }
   for (int i = 0; i < 2; ++i) {
     limits[i] = std::min(limits[i], parties[i].ceiling_bytes);
-    engine::LimitChange change;
-    change.bytes = limits[i];
-    CHECK_OK(servers_[i]->engine().BeginMemoryLimit(change).status());
+    servers_[i]->Bound(limits[i]);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutex.h"
 
 namespace ebb::bench {
 namespace {
@@ -240,6 +241,15 @@ int64_t SimulatedServer::FinalBytes() const {
     blocks += geometry.BlocksFor(outcome->prompt_tokens + outcome->output_tokens);
   }
   return blocks == 0 ? 0 : geometry.PagesFor(blocks) * geometry.page_bytes() + kWorkspaceBytes;
+}
+
+void SimulatedServer::Bound(int64_t bytes) {
+  {
+    base::MutexLock lock(&engine_->core().mutex);
+    memory_->SetLease(std::max(bytes, memory_->held_bytes()), bytes);
+    memory_->OnBoundary();
+  }
+  engine_->wakeups().WakeAll();
 }
 
 int64_t SimulatedServer::UsedBytes() const {

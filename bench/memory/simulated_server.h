@@ -105,6 +105,8 @@ class SimulatedServer {
   // What the unfinished requests will hold at their ends, and the workspaces: what nobody but an
   // oracle knows.
   int64_t FinalBytes() const;
+  // What a ledger would say: hold no more from now on. REQUIRES: it shares with nobody.
+  void Bound(int64_t bytes);
   // Pages with blocks in use, and the workspaces.
   int64_t UsedBytes() const;
 
