@@ -13,6 +13,12 @@ namespace {
 // A step that was told to stop may have been told before it began: it is told again.
 constexpr absl::Duration kTellAgain = absl::Milliseconds(1);
 
+size_t DrainingPages(memory::KvMemory& memory) {
+  size_t pages = 0;
+  for (const memory::PagePool* pool : memory.pools()) pages += pool->draining().size();
+  return pages;
+}
+
 }  // namespace
 
 // ---- a call
@@ -81,8 +87,11 @@ void Relief::Act(absl::Time now, Outbox* outbox) {
   gone_seen_ = gone_total;
   for (const Lane lane : core_->lanes.all()) windows_->Replan(lane, anyone_went, now, outbox);
   // Now, so that no step submitted from here on keeps the emptied pages.
+  const size_t draining_before = DrainingPages(memory);
   memory.Tend(now);
-  if (core_->AnythingDrains()) core_->wakeups.Wake(Actor::kKeeper);
+  // Not for those that drained before: their readers' steps will wake it, and the keeper, which
+  // comes here too, would wake itself again and again until then.
+  if (DrainingPages(memory) > draining_before) core_->wakeups.Wake(Actor::kKeeper);
   if (change_.force && victims.sequences.empty() && NothingMoves()) EndFirst(now, outbox);
 }
 

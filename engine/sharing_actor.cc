@@ -33,6 +33,8 @@ SharingActor::Pass SharingActor::Renew() {
   pass.next_run = core_->Now() + (idle ? kIdlePollTime : memory::kLedgerPollTime);
   base::MutexLock lock(&core_->mutex);
   pass.changed = core_->memory().SetLease(answer.lease_bytes, answer.keep_bytes);
+  // What others lack counts at once: windows that were planned with more end now.
+  core_->memory().OnBoundary();
   return pass;
 }
 

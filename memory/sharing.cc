@@ -26,6 +26,7 @@ LedgerSeat::Answer Sharing::Renew(const LedgerSeat::Needs& needs, int64_t unit_b
   if (seat_ == nullptr) return {kLedgerUnbounded, kLedgerUnbounded, kLedgerUnbounded, 1};
   const LedgerSeat::Answer answer = seat_->Renew(needs, now);
   LogPressure(needs, answer);
+  LogHandOver(answer, unit_bytes, now);
   return answer;
 }
 
@@ -47,6 +48,7 @@ void Sharing::Leave(const absl::Status& why) {
   file_.reset();
   servers_ = 0;
   pressed_ = false;
+  claim_.reset();
   if (reason_ == why.message()) return;
   reason_ = std::string(why.message());
   log_->Write("sharing_off",
@@ -66,6 +68,22 @@ void Sharing::LogPressure(const LedgerSeat::Needs& needs, const LedgerSeat::Answ
                                   {"held_bytes", needs.held_bytes},
                                   {"wanted_bytes", needs.wanted_bytes},
                                   {"share_bytes", answer.share_bytes}});
+}
+
+// From the first look that finds less leased than the share, by a unit at least, to the first that
+// does not. Nothing is said when the share came down to the lease instead.
+void Sharing::LogHandOver(const LedgerSeat::Answer& answer, int64_t unit_bytes, absl::Time now) {
+  const bool lacks = answer.share_bytes - answer.lease_bytes >= unit_bytes;
+  if (lacks) {
+    if (!claim_.has_value()) claim_ = {now, answer.lease_bytes};
+    return;
+  }
+  if (claim_.has_value() && answer.lease_bytes > claim_->lease_bytes) {
+    log_->Write("handed_over", {{"bytes", answer.lease_bytes - claim_->lease_bytes},
+                                {"took_ms", absl::ToDoubleMilliseconds(now - claim_->since)},
+                                {"lease_bytes", answer.lease_bytes}});
+  }
+  claim_.reset();
 }
 
 }  // namespace ebb::memory

@@ -5,9 +5,14 @@
 // A ledger that is missing, foreign, damaged, full or taken away while in use is no reason to stop
 // serving: the server then keeps to its own limit alone, says so in one `sharing_off` line, and
 // tries again every second.
+//
+// Log lines: `sharing` (a seat was taken), `sharing_changed` (others came, left, or want memory
+// back), `handed_over` (a share that others still held has come, and after how long).
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -40,6 +45,13 @@ class Sharing {
   absl::Status Join(int64_t unit_bytes);
   void Leave(const absl::Status& why);
   void LogPressure(const LedgerSeat::Needs& needs, const LedgerSeat::Answer& answer);
+  void LogHandOver(const LedgerSeat::Answer& answer, int64_t unit_bytes, absl::Time now);
+
+  // Something of our share that others have not given back yet.
+  struct Claim {
+    absl::Time since;
+    int64_t lease_bytes = 0;  // Then.
+  };
 
   const Options options_;
   const base::Clock* const clock_;
@@ -50,6 +62,7 @@ class Sharing {
   std::string reason_;  // The last that was logged.
   int64_t servers_ = 0;
   bool pressed_ = false;
+  std::optional<Claim> claim_;
 };
 
 }  // namespace ebb::memory

@@ -3,6 +3,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "base/check.h"
 #include "base/clock_fake.h"
 #include "gtest/gtest.h"
@@ -10,13 +15,14 @@
 namespace ebb::memory {
 namespace {
 
-// Keeps the events' names.
 class EventLog final : public base::Log {
  public:
-  void Write(absl::string_view event, nlohmann::ordered_json) override {
+  void Write(absl::string_view event, nlohmann::ordered_json values) override {
     events.emplace_back(event);
+    fields.push_back(std::move(values));
   }
   std::vector<std::string> events;
+  std::vector<nlohmann::ordered_json> fields;
 };
 
 using Events = std::vector<std::string>;
@@ -73,6 +79,31 @@ TEST_F(SharingTest, SaysWhenItIsToGiveBackAndWhenThatIsOver) {
   }
   EXPECT_EQ(first.Renew(NeedsOf(50, 200), 1).lease_bytes, 100);
   EXPECT_EQ(log_.events, (Events{"sharing_changed", "sharing_changed"}));
+}
+
+TEST_F(SharingTest, SaysHowLongAShareTookToCome) {
+  Sharing first(options_, &clock_, &log_);
+  EventLog second_log;
+  Sharing second(options_, &clock_, &second_log);
+  first.Renew(NeedsOf(0, 200), 1);
+  second.Renew(NeedsOf(0, 200), 1);
+  clock_.Advance(absl::Milliseconds(70));
+  first.Renew(NeedsOf(40, 200), 1);  // Has given back what the second lacks.
+  second.Renew(NeedsOf(0, 200), 1);
+  ASSERT_EQ(second_log.events.back(), "handed_over");
+  EXPECT_EQ(second_log.fields.back()["took_ms"], 70.0);
+  EXPECT_EQ(second_log.fields.back()["bytes"], 50);
+  EXPECT_EQ(std::count(log_.events.begin(), log_.events.end(), "handed_over"), 0);
+}
+
+TEST_F(SharingTest, AClaimThatIsGivenUpIsNoHandOver) {
+  Sharing first(options_, &clock_, &log_);
+  EventLog second_log;
+  Sharing second(options_, &clock_, &second_log);
+  first.Renew(NeedsOf(0, 200), 1);
+  second.Renew(NeedsOf(0, 200), 1);
+  second.Renew(NeedsOf(0, 0), 1);
+  EXPECT_EQ(std::count(second_log.events.begin(), second_log.events.end(), "handed_over"), 0);
 }
 
 TEST_F(SharingTest, WithoutALedgerNothingIsBoundedAndItTriesAgain) {
