@@ -60,7 +60,6 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
                          std::min<int64_t>(may_make, core_->options.window.decode_steps);
     blocks += geometry.BlocksFor(std::max(expected, next));
   }
-  const MemoryOptions& options = core_->options.memory;
   // Each queue's slack, the page that it has begun, and what is made ready.
   const int64_t queue_count = static_cast<int64_t>(core_->lanes.all().size());
   const int64_t pages = geometry.PagesFor(blocks) +

@@ -53,6 +53,8 @@ v1::Window::Queue QueueOf(memory::WindowQueue queue) {
       return v1::Window::QUEUE_PREFILL;
     case memory::WindowQueue::kDecode:
       return v1::Window::QUEUE_DECODE;
+    case memory::WindowQueue::kOne:
+      return v1::Window::QUEUE_ONE;
   }
   return v1::Window::QUEUE_UNSPECIFIED;
 }
