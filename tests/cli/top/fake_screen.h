@@ -14,8 +14,8 @@ class FakeScreen final : public Screen {
  public:
   struct Happening {
     Event event = Event::kTimeout;
-    absl::Duration after;  // Not for kTimeout: that comes when it is due.
-    ScreenSize size;       // From then on.
+    absl::Duration after = absl::ZeroDuration();  // Not for kTimeout: that comes when it is due.
+    ScreenSize size = {};                         // From then on.
   };
 
   // Once the script is at its end, somebody presses q. `clock` and `shown` outlive it.
