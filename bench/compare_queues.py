@@ -12,6 +12,7 @@ import argparse
 import json
 import statistics
 import subprocess
+import sys
 
 SERVER = "bazel-bin/server/ebb_server"
 CLIENT = "bazel-bin/cli/ebb"
@@ -79,7 +80,10 @@ def main():
         for queues in QUEUES if round_number % 2 == 0 else reversed(QUEUES):
             with Server(args, queues) as server:
                 server.bench(args.rate, 3, seed=1000 + round_number)
-                reports[queues].append(server.bench(args.rate, args.seconds, seed=1 + round_number))
+                report = server.bench(args.rate, args.seconds, seed=1 + round_number)
+            reports[queues].append(report)
+            figures = ", ".join(f"{name} {figure(report):.2f}" for name, figure in FIGURES.items())
+            print(f"round {round_number + 1}, {queues}: {figures}", file=sys.stderr)
     count = sum(r["requests"]["ok"] for r in reports["one"])
     print(f"{args.rate} requests/s, {args.rounds} rounds of {args.seconds} s, {count} requests each")
     print(f"{'':20}{'separate':>12}{'one':>12}{'ratio':>8}")

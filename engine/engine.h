@@ -1,6 +1,6 @@
-// Engine: takes requests, runs them through the prefill and decode loops, ends each exactly once.
+// Engine: takes requests, runs them through prefill and decode, ends each exactly once.
 //
-// This header is what the server sees. Implementations: LocalEngine (the two loops and the page
+// This header is what the server sees. Implementations: LocalEngine (the loops and the page
 // keeper) and FakeEngine (a script for the server's tests).
 #pragma once
 

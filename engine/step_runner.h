@@ -3,7 +3,7 @@
 //   loop ──Submit(batch)──> StepRunner ──> (the lane's stream computes)
 //   loop <──TakeResult()─── StepRunner <── on_done: "look again"
 //
-// A lane has at most one step in flight. The two lanes run side by side.
+// A lane has at most one step in flight. Where there are two lanes, they run side by side.
 //
 // When the device is lost, steps in flight still complete: with device_lost, as does every step
 // that is submitted after.

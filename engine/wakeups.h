@@ -1,4 +1,4 @@
-// Wakeups: how the engine's three actors learn that something changed, without polling.
+// Wakeups: how the engine's actors learn that something changed, without polling.
 //
 //   seen = wakeups.Version(actor);      each Wake(actor) adds one
 //   if (!actor.RunOnce().progressed)    RunOnce sees everything that happened before `seen`

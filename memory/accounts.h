@@ -9,6 +9,8 @@
 // it falls at once, and rises with TopUp while the keeper maps what is missing. Inside a window it
 // only grows, but for hand-overs.
 //
+// With one queue for both, all of it is decode's.
+//
 // A shared block is charged once, to the account that took it (or to which it was handed over).
 #pragma once
 

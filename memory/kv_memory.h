@@ -1,9 +1,9 @@
 // KvMemory: everything about one device's elastic memory behind one object, and its policy: how
 // many pages are wanted, which drain, when idle memory goes, which limit is in force.
 //
-//   PrefillLoop --+                 +-- Accounts -- BlockPool
+//   the loops ----+                 +-- Accounts -- BlockPool
 //                 +--> KvMemory ----+-- PagePool "kv" ------+
-//   DecodeLoop ---+                 +-- Workspaces ---------+--> PageKeeper --> Vmm
+//                                   +-- Workspaces ---------+--> PageKeeper --> Vmm
 //                                   +-- MemoryBudget, Readers
 //
 // A loop's boundary:
@@ -110,7 +110,7 @@ class KvMemory {
 
   // ---- windows
 
-  // A boundary of either queue: a lowered limit comes into force.
+  // A boundary of any queue: a lowered limit comes into force.
   void OnBoundary();
   // What WindowManager plans from. While a device's refusal is fresh, nothing counts as growable.
   WindowMemory WindowMemoryOf(AccountId account, absl::Time now) const;

@@ -18,8 +18,8 @@ TEST(OneQueueTest, AnswersAreThoseOfSeparateQueuesWhileALimitMoves) {
   std::vector<v1::GenerateRequest> requests;
   for (int i = 0; i < 8; ++i) {
     std::string prompt;
-    for (int n = 0; n < 10 + 20 * i; ++n) prompt += "the sea and ";
-    requests.push_back(Greedy(prompt, 40 + 8 * i));
+    for (int n = 0; n < 4 + 10 * i; ++n) prompt += "the sea and ";
+    requests.push_back(Greedy(prompt, 32 + 4 * i));
   }
   std::vector<std::vector<int32_t>> separate;
   {

@@ -52,8 +52,13 @@ class OneQueueTest : public testing::Test {
         SmallRunner(memory_.get(), streams_, &vmm_, &clock_, kVocabulary, Queues::kOne));
     policy_ =
         std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
-    EngineParts parts{&clock_,       &log_,         &vmm_, memory_.get(),
-                      runner_.get(), policy_.get(), {kVocabulary, 128, {7}}};
+    EngineParts parts{&clock_,
+                      &log_,
+                      &vmm_,
+                      memory_.get(),
+                      runner_.get(),
+                      policy_.get(),
+                      {kVocabulary, 128, {7}}};
     engine_ = *LocalEngine::Create(options_, parts);
   }
   void Close() {

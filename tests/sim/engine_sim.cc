@@ -586,18 +586,6 @@ class EngineSim {
 
 }  // namespace
 
-const char* CanaryName(Canary canary) {
-  static constexpr const char* kNames[kCanaryCount] = {
-      "none",          "wrong_slot",      "stale_table",    "forgotten_seed",
-      "ignored_bans",  "crossed_results", "lost_step",      "lost_prompt_logprob",
-      "early_unmap",   "leaked_memory",   "unopened_page",  "starving_policy",
-      "greedy_chunks", "deaf_cancel",     "double_finish",  "repeated_token",
-      "hidden_loss",   "unpatched_table", "forgotten_copy", "done_abandoned",
-      "deaf_abandon"};
-
-  return kNames[static_cast<int>(canary)];
-}
-
 SimReport RunEngineSim(uint64_t seed, Canary canary, engine::Queues queues) {
   // On the heap, and left there after a failure: what it stands on is broken then.
   auto sim = std::make_unique<EngineSim>(seed, canary, queues);
