@@ -7,6 +7,9 @@ namespace {
 
 // Without work and without memory there is nothing that others wait for.
 constexpr absl::Duration kIdlePollTime = absl::Milliseconds(500);
+// So long running requests may go on above the share while others lack only what is theirs by
+// weight.
+constexpr absl::Duration kGraceTime = absl::Seconds(5);
 
 }  // namespace
 
@@ -23,11 +26,17 @@ SharingActor::Pass SharingActor::Renew() {
   {
     base::MutexLock lock(&core_->mutex);
     needs = NeedsLocked();
+    needs.committed_bytes = CommittedBytes();
   }
   const absl::StatusOr<int64_t> free_bytes = core_->parts.vmm->FreeBytes();
   if (free_bytes.ok()) needs.free_bytes = *free_bytes - core_->options.memory.headroom_bytes;
   const memory::LedgerSeat::Answer answer =
       sharing->Renew(needs, core_->memory().geometry().page_bytes());
+  if (!answer.pressed) {
+    pressed_since_ = absl::InfiniteFuture();
+  } else {
+    pressed_since_ = std::min(pressed_since_, core_->Now());
+  }
   Pass pass;
   const bool idle = needs.wanted_bytes == 0 && needs.held_bytes == 0;
   pass.next_run = core_->Now() + (idle ? kIdlePollTime : memory::kLedgerPollTime);
@@ -41,7 +50,6 @@ SharingActor::Pass SharingActor::Renew() {
 // What all requests together would hold, and what is kept for them, if this server were alone.
 memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const memory::KvGeometry& geometry = core_->memory().geometry();
-  const int32_t context = core_->parts.limits.context_tokens_max;
   memory::LedgerSeat::Needs needs;
   const MemoryView view = core_->MemoryLocked();
   needs.held_bytes = view.held_bytes;
@@ -51,14 +59,7 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   if (core_->order().empty() && options.keep_bytes == 0) return needs;
   int64_t blocks = 0;
   for (const Sequence* sequence : core_->order()) {
-    const int64_t made = sequence->generated_tokens();
-    const int64_t may_make = sequence->may_make_tokens(context);
-    const int64_t expected =
-        sequence->prompt_tokens() + core_->parts.policy->ExpectedTokens(made + may_make, made);
-    // Wherever an answer stands, its next window goes on from there.
-    const int64_t next = static_cast<int64_t>(sequence->tokens.size()) +
-                         std::min<int64_t>(may_make, core_->options.window.decode_steps);
-    blocks += geometry.BlocksFor(std::max(expected, next));
+    blocks += ExpectedBlocks(*sequence);
   }
   // Each queue's slack, the page that it has begun, and what is made ready.
   const int64_t queue_count = static_cast<int64_t>(core_->lanes.all().size());
@@ -69,6 +70,35 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
       core_->WorkspaceBytesMax();
   needs.wanted_bytes = std::min(needs.wanted_bytes, std::max(view.held_bytes, view.limit_bytes));
   return needs;
+}
+
+// At its end, as far as one can tell now.
+int64_t SharingActor::ExpectedBlocks(const Sequence& sequence) const {
+  const int32_t context = core_->parts.limits.context_tokens_max;
+  const int64_t made = sequence.generated_tokens();
+  const int64_t may_make = sequence.may_make_tokens(context);
+  const int64_t expected =
+      sequence.prompt_tokens() + core_->parts.policy->ExpectedTokens(made + may_make, made);
+  // Wherever an answer stands, its next window goes on from there.
+  const int64_t next = static_cast<int64_t>(sequence.tokens.size()) +
+                       std::min<int64_t>(may_make, core_->options.window.decode_steps);
+  return core_->memory().geometry().BlocksFor(std::max(expected, next));
+}
+
+// What those need that ran before others lacked anything, for as long as the grace time lasts. To
+// preempt them would only cost their recomputation: who comes later waits no longer than they take.
+int64_t SharingActor::CommittedBytes() const {
+  if (core_->Now() - pressed_since_ >= kGraceTime) return 0;
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  int64_t blocks = 0;
+  for (const Sequence* sequence : core_->order()) {
+    if (!sequence->running() || sequence->leaving() || sequence->started > pressed_since_) continue;
+    blocks += ExpectedBlocks(*sequence);
+  }
+  if (blocks == 0) return 0;
+  // And the page that each queue has begun.
+  return (geometry.PagesFor(blocks) + 2) * geometry.page_bytes() +
+         core_->WorkspaceBytesMax(Lane::kPrefill) + core_->WorkspaceBytesMax(Lane::kDecode);
 }
 
 }  // namespace ebb::engine

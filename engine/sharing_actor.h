@@ -28,6 +28,10 @@ class SharingActor {
  private:
   memory::LedgerSeat::Needs NeedsLocked() const;
 
+  int64_t ExpectedBlocks(const Sequence& sequence) const;
+  int64_t CommittedBytes() const;
+
+  absl::Time pressed_since_ = absl::InfiniteFuture();  // Others lack what we have above our share.
   EngineCore* const core_;
 };
 

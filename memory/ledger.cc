@@ -151,16 +151,21 @@ LedgerSeat::Answer LedgerSeat::Renew(const Needs& needs, absl::Time now) {
   const LedgerDivision division = DivideCapacity(capacity, parties);
   const int64_t share = division.share_bytes.back();
   const int64_t keep = division.keep_bytes.back();
-  // Above its share nobody keeps what it only leased and does not hold: no page moves for that.
-  // (Even when nobody seems short: another's claim, not yet cut, hides what it lacks.)
-  const int64_t useful = std::max(needs.held_bytes, std::min(share, lease_bytes_));
+  // Above its share nobody keeps what it only leased, does not hold and is not committed to: no
+  // page moves for that. (Even when nobody seems short: another's claim, not yet cut, hides what it
+  // lacks.)
+  const int64_t committed = SomeFloorLacks() ? 0 : needs.committed_bytes;
+  const int64_t useful =
+      std::max(needs.held_bytes, std::min(std::max(share, committed), lease_bytes_));
   const bool must_give = keep < lease_bytes_;
   if (useful < lease_bytes_) StoreLease(useful);
   if (share > lease_bytes_) Raise(share, capacity);
 
   Answer answer;
   answer.lease_bytes = lease_bytes_;
-  answer.keep_bytes = must_give ? keep : kLedgerUnbounded;
+  answer.keep_bytes =
+      must_give ? std::max(keep, std::min(committed, lease_bytes_)) : kLedgerUnbounded;
+  answer.pressed = must_give;
   answer.share_bytes = share;
   answer.servers = static_cast<int64_t>(others_.size()) + 1;
   Put(LedgerWord::kShareBytes, share);
@@ -206,6 +211,14 @@ int64_t LedgerSeat::Capacity(const Needs& needs) const {
     there += std::min(other.held_bytes, other.party.lease_bytes);
   }
   return std::min(capacity, there);
+}
+
+bool LedgerSeat::SomeFloorLacks() const {
+  return std::any_of(others_.begin(), others_.end(), [](const LedgerEntry& other) {
+    const LedgerParty& party = other.party;
+    const int64_t due = std::min({party.floor_bytes, party.wanted_bytes, party.ceiling_bytes});
+    return !party.silent && due - party.lease_bytes >= party.unit_bytes;
+  });
 }
 
 void LedgerSeat::Raise(int64_t goal_bytes, int64_t capacity_bytes) {

@@ -74,6 +74,9 @@ class LedgerSeat {
     int64_t wanted_bytes = 0;
     int64_t needed_bytes = 0;
     int64_t ceiling_bytes = 0;
+    // What requests that run are expected to need to their ends: kept, as far as it is leased, even
+    // above the share, unless somebody's floor is lacking.
+    int64_t committed_bytes = 0;
     int64_t free_bytes = 0;  // What the device can still give, headroom taken off.
   };
   struct Answer {
@@ -81,6 +84,8 @@ class LedgerSeat {
     // Go down to this and grow no further; kLedgerUnbounded where nothing is to be given back.
     int64_t keep_bytes = 0;
     int64_t share_bytes = 0;
+    // Others lack something, and more is leased here than the share.
+    bool pressed = false;
     int64_t servers = 1;
   };
 
@@ -116,6 +121,7 @@ class LedgerSeat {
   void StoreLease(int64_t bytes);
   void LookAround(absl::Time now);
   int64_t Capacity(const Needs& needs) const;
+  bool SomeFloorLacks() const;
   void Raise(int64_t goal_bytes, int64_t capacity_bytes);
 
   LedgerSlots* const slots_;

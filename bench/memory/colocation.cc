@@ -3,17 +3,22 @@
 //
 //   bazel run //bench/memory:colocation
 //
-//   antiphase  requests of about 1k tokens; for 30 s at one server, for 30 s at the other, 240 s
-//   traces     240 s of bench/data's excerpts, a server each, scaled as bench/data/scaling.json says
+//   antiphase  requests of 768 to 1,024 tokens; for 30 s at one server, for 30 s at the other, 240
+//   s:
+//              arrivals at random, or 8 clients, each with its next request once one is answered
+//   traces     240 s of bench/data's excerpts, a server each, scaled as bench/data/scaling.json
+//   says
 //
 //   elastic    one ledger, no floors, equal weights
 //   static     k eighths for one server, 8 - k for the other; the best of the 9 is named
+//   4:4        the even split
 //   oracle     see simulated_machine.h; the better of one that preempts and one that does not
 //
 // A good answer's first token comes within 1 s and 2 ms for each token of its prompt (prefill alone
-// takes 0.8 ms), and no later token keeps it waiting for longer than 500 ms. Rates are shares of what one server with all memory was found to do
-// with a backlog of the same requests. Engine, memory and ledger are the real ones; steps take what
-// step_times.cc says, a page's mapping 1.5 ms. Everything comes from seeds: the same figures each time.
+// takes 0.8 ms), and no later token keeps it waiting for longer than 500 ms. Rates are shares of
+// what one server with all memory was found to do with a backlog of the same requests. Engine,
+// memory and ledger are the real ones; steps take what step_times.cc says, a page's mapping 1.5 ms.
+// Everything comes from seeds: the same figures each time.
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -44,14 +49,14 @@ constexpr int kSequences = 8;
 constexpr absl::Duration kMapTime = absl::Microseconds(1500);
 constexpr absl::Duration kHalf = absl::Seconds(30);
 constexpr absl::Duration kDuration = absl::Seconds(240);
-constexpr absl::Duration kAfter = absl::Seconds(60);  // For what is unanswered at its end.
-constexpr absl::Duration kFirstTokenMax = absl::Seconds(1);         // And for each token
+constexpr absl::Duration kAfter = absl::Seconds(60);         // For what is unanswered at its end.
+constexpr absl::Duration kFirstTokenMax = absl::Seconds(1);  // And for each token
 constexpr absl::Duration kPromptTokenMax = absl::Milliseconds(2);  // of the prompt.
 constexpr absl::Duration kGapMax = absl::Milliseconds(500);
 constexpr cli::LengthRange kPrompt = {640, 768};
 constexpr cli::LengthRange kOutput = {128, 256};
 constexpr double kClientRequests = 10;  // A second: more than anybody can answer.
-constexpr int kTracePercent = 70;  // Of both servers together.
+constexpr int kTracePercent = 70;       // Of both servers together.
 constexpr double kStaticGoal = 1.3;
 constexpr double kOracleGoal = 0.9;
 
@@ -90,7 +95,7 @@ class Bench {
     SimulatedMachine machine(options, &times_);
     machine.Run(load, kDuration + kAfter);
     Result result;
-        for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 2; ++i) {
       for (const auto& outcome : machine.outcomes(i)) {
         if (!outcome->ok) ++result.failed;
         result.good[i] += IsGood(*outcome);
@@ -98,7 +103,6 @@ class Bench {
       }
     }
     result.preemptions = machine.preemptions();
-    if (getenv("DBG")) { int late=0,gap=0,both=0; double worst=0; for (int i=0;i<2;++i) for (auto&o: machine.outcomes(i)) { bool l=o->first_token>kFirstTokenMax + kPromptTokenMax*o->prompt_tokens, g=o->largest_gap>kGapMax; late+=l&&!g; gap+=g&&!l; both+=g&&l; worst=std::max(worst,absl::ToDoubleSeconds(o->largest_gap)); } printf("   div %d parts %lld pre %d: good %lld %lld late %d gap %d both %d worst gap %.2f preempt %lld\n",(int)options.division,(long long)options.part_bytes[0]/kSequenceBytes,options.oracle_preempts,(long long)result.good[0],(long long)result.good[1],late,gap,both,worst,(long long)result.preemptions); } //DBG
     return result;
   }
 
@@ -115,6 +119,23 @@ class Bench {
     load.arrivals[0] = std::move(requests);
     machine.Run(load, absl::Hours(10));
     return count / absl::ToDoubleSeconds(machine.elapsed());
+  }
+
+  // A known weakness: two requests, each above its server's share, come at the same moment. The
+  // first request of a server is never preempted, so each waits for what the other holds, but for
+  // floors.
+  void Cross() const {
+    Load load;
+    for (auto& arrivals : load.arrivals) arrivals = {{absl::ZeroDuration(), 4500, 500}};
+    for (const int64_t floor_bytes : {int64_t{0}, 5 * kSequenceBytes}) {
+      SimulatedMachine::Options options;
+      options.floor_bytes = floor_bytes;
+      const Result result = Run(load, options);
+      std::printf("two requests of 5k tokens at once, %s: %lld of %lld answered in 300 s\n",
+                  floor_bytes == 0 ? "no floors" : "one with a floor of 5k",
+                  static_cast<long long>(result.sent - result.failed),
+                  static_cast<long long>(result.sent));
+    }
   }
 
   void Compare(const std::string& name, const Load& load) const {
@@ -181,7 +202,7 @@ Load Clients(uint64_t seed) {
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path);
-  CHECK(file.good()) << path << ": run me with bazel run";
+  CHECK(file.good()) << path << ": start it with bazel run, or in the repository's root";
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
@@ -204,9 +225,13 @@ std::vector<cli::Arrival> Excerpt(const Bench& bench, const std::string& name, i
 
 int Main() {
   const Bench bench;
-  std::printf("step times fit their table to %.0f%% on average; goals: %.1f of the best static "
-              "split, %.1f of the oracle\n",
-              bench.times().relative_error() * 100, kStaticGoal, kOracleGoal);
+  std::printf(
+      "step times fit their table to %.0f%% on average; goals: %.1f of the best static "
+      "split, %.1f of the oracle\n",
+      bench.times().relative_error() * 100, kStaticGoal, kOracleGoal);
+  std::printf(
+      "sent, good answers of elastic, best static split, an even split and the oracle; failed and "
+      "preempted: elastic\n");
   std::printf("%-22s %5s %7s %12s %6s %6s %9s %8s %7s %11s\n", "load", "sent", "elastic",
               "best static", "4:4", "oracle", "/static", "/oracle", "failed", "preemptions");
   const auto sample = cli::DrawArrivals({1, 1, absl::Seconds(1)}, kDuration, kPrompt, kOutput, 99);
@@ -224,6 +249,7 @@ int Main() {
     load.arrivals[1] = Excerpt(bench, second, kTracePercent / 2);
     bench.Compare(std::string(first) + " +", load);
   }
+  bench.Cross();
   return 0;
 }
 

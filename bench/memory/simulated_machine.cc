@@ -31,6 +31,7 @@ SimulatedMachine::SimulatedMachine(const Options& options, const StepTimes* time
     if (options.division == Division::kElastic) {
       server.ledger_directory = options.ledger_directory;
       server.capacity_bytes = options.kv_bytes + 2 * SimulatedServer::kWorkspaceBytes;
+      server.floor_bytes = i == 0 ? options.floor_bytes : 0;
     } else if (options.division == Division::kStatic) {
       if (options.part_bytes[i] == 0) continue;
       server.limit_bytes = options.part_bytes[i] + SimulatedServer::kWorkspaceBytes;
@@ -56,8 +57,8 @@ void SimulatedMachine::Run(const Load& load, absl::Duration most) {
     for (int i = 0; i < 2; ++i) {
       const absl::Time due = load.clients > 0 ? SendForClients(load, i) : SendArrivals(load, i);
       until = std::min(until, due);
-      open |= due < absl::InfiniteFuture() ||
-              (servers_[i] != nullptr && servers_[i]->unfinished() > 0);
+      open |=
+          due < absl::InfiniteFuture() || (servers_[i] != nullptr && servers_[i]->unfinished() > 0);
     }
     if (!open) return;
     Advance(until);
@@ -95,7 +96,6 @@ void SimulatedMachine::Submit(const Load& load, int server) {
 
 void SimulatedMachine::Advance(absl::Time until) {
   do {
-
     RunActors();
     absl::Time next = std::min(until, clock_.Now() + NextCompletion());
     for (const auto& server : servers_) {
@@ -114,7 +114,8 @@ void SimulatedMachine::RunActors() {
 
 double SimulatedMachine::PartOf(int server, Lane lane) const {
   if (servers_[server] == nullptr || !servers_[server]->runner().left(lane).has_value()) return 0;
-  if (lane == Lane::kPrefill && servers_[server]->runner().left(Lane::kDecode).has_value()) return 0;
+  if (lane == Lane::kPrefill && servers_[server]->runner().left(Lane::kDecode).has_value())
+    return 0;
   const auto& other = servers_[1 - server];
   const bool shared = other != nullptr && (other->runner().left(Lane::kPrefill).has_value() ||
                                            other->runner().left(Lane::kDecode).has_value());
@@ -159,9 +160,9 @@ void SimulatedMachine::Resplit(const Load& load) {
     int64_t wanted = std::max(servers_[i]->FinalBytes(), SimulatedServer::kWorkspaceBytes);
     for (const cli::Arrival& arrival : load.arrivals[i]) {
       if (load.clients > 0 || arrival.at <= now || arrival.at > now + absl::Seconds(1)) continue;
-      wanted += geometry.PagesFor(geometry.BlocksFor(arrival.prompt_tokens +
-                                                     arrival.output_tokens)) *
-                geometry.page_bytes();
+      wanted +=
+          geometry.PagesFor(geometry.BlocksFor(arrival.prompt_tokens + arrival.output_tokens)) *
+          geometry.page_bytes();
     }
     parties[i].wanted_bytes = wanted;
     parties[i].ceiling_bytes = options_.kv_bytes + SimulatedServer::kWorkspaceBytes;

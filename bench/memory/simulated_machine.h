@@ -2,7 +2,8 @@
 //
 //   elastic    one ledger over all memory
 //   static     each has its part for good
-//   oracle     each second, who holds how much is decided anew by one who knows the answers' lengths
+//   oracle     each second, who holds how much is decided anew by one who knows the answers'
+//   lengths
 //              and the next second's arrivals, and whom a change costs nothing
 //
 // Cores: each server with a step in flight gets an equal part; within it decode's step goes first.
@@ -28,19 +29,20 @@ class SimulatedMachine {
  public:
   struct Options {
     Division division = Division::kElastic;
-    int64_t kv_bytes = 0;                          // Of both servers; workspaces come on top.
-    std::array<int64_t, 2> part_bytes = {};        // kStatic: each one's KV; 0: it serves nothing.
-    absl::Duration map_time;                       // Of a page.
-    bool oracle_preempts = false;                  // Else running requests keep what they hold.
-    std::string ledger_directory;                  // kElastic.
+    int64_t kv_bytes = 0;                    // Of both servers; workspaces come on top.
+    std::array<int64_t, 2> part_bytes = {};  // kStatic: each one's KV; 0: it serves nothing.
+    absl::Duration map_time;                 // Of a page.
+    bool oracle_preempts = false;            // Else running requests keep what they hold.
+    std::string ledger_directory;            // kElastic.
+    int64_t floor_bytes = 0;                 // kElastic: the first server's.
   };
   SimulatedMachine(const Options& options, const StepTimes* times);
 
   struct Load {
     std::array<std::vector<cli::Arrival>, 2> arrivals;
     // Above 0: so many clients take turns instead, each with its next request as soon as the last
-    // is answered: at the second server for `half`, at the first for `half`, and so on to `end`. The
-    // arrivals are the requests; their times count for nothing.
+    // is answered: at the second server for `half`, at the first for `half`, and so on to `end`.
+    // The arrivals are the requests; their times count for nothing.
     int clients = 0;
     absl::Duration half;
     absl::Duration end;

@@ -139,6 +139,7 @@ SimulatedServer::SimulatedServer(const Options& options, const StepTimes* times,
     sharing.directory = options.ledger_directory;
     sharing.device_id = "simulated";
     sharing.terms.capacity_bytes = options.capacity_bytes;
+    sharing.terms.floor_bytes = options.floor_bytes;
     sharing_ = std::make_unique<memory::Sharing>(sharing, clock, &log_);
     parts.sharing = sharing_.get();
   }
@@ -209,8 +210,8 @@ bool SimulatedServer::RunActors() {
     if (engine_->wakeups().Version(actor) == state.seen && clock_->Now() < state.next_run) continue;
     state.seen = engine_->wakeups().Version(actor);
     const engine::Pass pass = RunOnce(actor);
-    state.next_run = pass.progressed ? clock_->Now()
-                                     : std::max(pass.next_run, clock_->Now() + kLeastWait);
+    state.next_run =
+        pass.progressed ? clock_->Now() : std::max(pass.next_run, clock_->Now() + kLeastWait);
     ran = true;
   }
   return ran;

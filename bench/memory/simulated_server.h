@@ -84,6 +84,7 @@ class SimulatedServer {
     int64_t ceiling_bytes = 0;
     std::string ledger_directory;  // Empty: shares with nobody.
     int64_t capacity_bytes = 0;    // Of the ledger.
+    int64_t floor_bytes = 0;
   };
   // All but the options outlive it.
   SimulatedServer(const Options& options, const StepTimes* times, base::FakeClock* clock,

@@ -9,8 +9,8 @@ namespace {
 using engine::Lane;
 
 struct Measured {
-  int32_t sequences;      // Decode: rows of the step. Prefill: 1.
-  int32_t tokens;         // Decode: the context of each row. Prefill: the prompt.
+  int32_t sequences;  // Decode: rows of the step. Prefill: 1.
+  int32_t tokens;     // Decode: the context of each row. Prefill: the prompt.
   double ms;
 };
 
@@ -20,10 +20,10 @@ struct Measured {
 //       --context C --prefill C --sequences 1,2,4,8,16      for C of 64, 512, 1008
 //       --context 64 --prefill 256 --sequences 32
 constexpr Measured kDecode[] = {
-    {1, 72, 3.062},    {2, 72, 2.865},    {4, 72, 4.578},    {8, 72, 8.124},
-    {16, 72, 16.025},  {32, 72, 35.443},  {1, 520, 2.755},   {2, 520, 4.411},
-    {4, 520, 9.696},   {8, 520, 14.715},  {16, 520, 29.599}, {1, 1016, 4.048},
-    {2, 1016, 7.435},  {4, 1016, 13.693}, {8, 1016, 25.549}, {16, 1016, 41.499},
+    {1, 72, 3.062},   {2, 72, 2.865},    {4, 72, 4.578},    {8, 72, 8.124},
+    {16, 72, 16.025}, {32, 72, 35.443},  {1, 520, 2.755},   {2, 520, 4.411},
+    {4, 520, 9.696},  {8, 520, 14.715},  {16, 520, 29.599}, {1, 1016, 4.048},
+    {2, 1016, 7.435}, {4, 1016, 13.693}, {8, 1016, 25.549}, {16, 1016, 41.499},
 };
 constexpr Measured kPrefill[] = {
     {1, 64, 48.488}, {1, 256, 189.638}, {1, 512, 396.339}, {1, 1008, 901.195}};

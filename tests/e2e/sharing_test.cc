@@ -102,9 +102,11 @@ class LongRequests {
   std::vector<std::thread> threads_;
 };
 
-TEST_F(SharingTest, TheSecondGetsItsShareAndAKilledOnesMemory) {
-  const auto first = StartReady();
-  const auto second = StartReady();
+TEST_F(SharingTest, TheSecondGetsItsFloorAndAKilledOnesMemory) {
+  // Of the whole capacity each has a half for certain: nobody's running requests delay that.
+  const Strings floor = {"sharing.floor_bytes=" + std::to_string(kCapacityBytes / 2)};
+  const auto first = StartReady(floor);
+  const auto second = StartReady(floor);
   ASSERT_TRUE(first != nullptr && second != nullptr);
   ASSERT_TRUE(WaitUntil([&] { return Entries().size() == 2; }));
   Client first_client(first->address()), second_client(second->address());

@@ -149,6 +149,25 @@ TEST_F(LedgerFileTest, WhoeverIsAboveItsShareIsToldToGiveBack) {
   EXPECT_EQ((*second)->Renew(NeedsOf(0, 200), now).lease_bytes, 70);
 }
 
+TEST_F(LedgerFileTest, WhatIsCommittedIsKeptAboveTheShareUnlessAFloorLacks) {
+  for (const int64_t floor_bytes : {0, 40}) {
+    const auto first_file = OpenFile(), second_file = OpenFile();
+    const auto first = LedgerSeat::Take(first_file.get(), TermsOf("first"));
+    const auto second = LedgerSeat::Take(second_file.get(), TermsOf("second", floor_bytes));
+    ASSERT_TRUE(first.ok() && second.ok());
+    const absl::Time now = absl::UnixEpoch();
+    EXPECT_EQ((*first)->Renew(NeedsOf(0, 200), now).lease_bytes, 100);
+    EXPECT_EQ((*second)->Renew(NeedsOf(0, 200), now).lease_bytes, 0);
+    LedgerSeat::Needs needs = NeedsOf(70, 200);
+    needs.committed_bytes = 80;
+    const LedgerSeat::Answer told = (*first)->Renew(needs, now);
+    EXPECT_TRUE(told.pressed);
+    // 10 of it not held yet: room for what runs to grow into.
+    EXPECT_EQ(told.lease_bytes, floor_bytes == 0 ? 80 : 70);
+    EXPECT_EQ(told.keep_bytes, floor_bytes == 0 ? 80 : 30);
+  }
+}
+
 TEST_F(LedgerFileTest, FreeMemoryBoundsWhatCanBeLeased) {
   const auto file = OpenFile();
   const auto seat = LedgerSeat::Take(file.get(), TermsOf("own"));

@@ -142,6 +142,7 @@ void LedgerSim::Life(int index) {
     needs.held_bytes = server.held_bytes;
     needs.wanted_bytes = server.wanted_bytes;
     needs.ceiling_bytes = 3 * capacity_bytes_;
+    needs.committed_bytes = server.committed_bytes;
     needs.free_bytes = DeviceFree();
     const LedgerSeat::Answer answer = (*seat)->Renew(needs, NowOf(server));
     ++server.renewals;
@@ -223,6 +224,7 @@ void LedgerSim::Happen() {
     server.stopped_steps = rng_.Between(1, rng_.Chance(0.2) ? 3000 : 200);
   } else if (what < 0.050) {
     server.wanted_bytes = rng_.Chance(0.2) ? 0 : rng_.Between(0, 2 * capacity_bytes_);
+    server.committed_bytes = rng_.Chance(0.5) ? 0 : rng_.Between(0, server.wanted_bytes);
   } else if (what < 0.060) {
     server.clock_skew += absl::Milliseconds(rng_.Between(0, 5000));
   } else if (what < 0.080) {

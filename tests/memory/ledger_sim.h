@@ -59,6 +59,7 @@ class LedgerSim {
     int64_t weight = 1;
     int64_t unit_bytes = 1;
     int64_t wanted_bytes = 0;
+    int64_t committed_bytes = 0;  // And goes on being so in the quiet time.
     int64_t held_bytes = 0;
     int64_t renewals = 0;
     absl::Duration clock_skew;  // Jumps forward.
