@@ -94,10 +94,10 @@ __device__ void ClearSums(const SampleParams& params, const SamplePlace& place) 
     place.scratch->mass_past_bins = 0;
   }
   if (!place.wants.cut()) return;
-  for (int32_t bin = split * kSplitThreads + Thread(); bin < kBins;
+  for (int32_t bin = split * kSplitThreads + Thread(); bin < place.sizes.bins;
        bin += params.splits * kSplitThreads) {
-    place.scratch->bin_masses[bin] = 0;
-    place.scratch->bin_counts[bin] = 0;
+    place.bin_masses[bin] = 0;
+    place.bin_counts[bin] = 0;
   }
 }
 
@@ -149,13 +149,13 @@ __global__ void ScanKernel(const SampleParams params) {
       group = fmaxf(group, __shfl_xor_sync(kWholeWarp, group, offset));
     }
     if (Thread() % kGroupLanes == 0) {
-      place.scratch->group_keys[split][Thread() / kGroupLanes] = KeyOf(group);
+      place.group_keys[split * kGroups + Thread() / kGroupLanes] = KeyOf(group);
     }
   }
   const SampleBest best = BlockBest(
       reinterpret_cast<SampleBest*>(memory),
       {RankOf(nan ? kKeyOfNan : KeyOf(raw), raw_id), RankOf(KeyOf(allowed), allowed_id), lowest});
-  if (Thread() == 0) place.scratch->bests[split] = best;
+  if (Thread() == 0) place.bests[split] = best;
 }
 
 // ---- weigh
@@ -167,15 +167,15 @@ struct WeighShared {
   SampleHistogram histogram;
 };
 
-// A raw key that at least `count` tokens reach, and few more as a rule: the count-th largest of the
+// A raw key that at least top_count tokens reach, and few more as a rule: the top_count-th of the
 // largest keys of disjoint parts of the row.
 __device__ void FindTopBound(WeighShared* shared, const SampleParams& params,
-                             SampleScratch* scratch, int32_t count) {
+                             const SamplePlace& place) {
   // Parts without a token have a key of -infinity, which all tokens reach.
   uint32_t own = kKeyOfMinusInfinity;
   constexpr int kStride = kSplitThreads / kGroups;
   for (int32_t s = Thread() / kGroups; s < params.splits; s += kStride) {
-    own = max(own, scratch->group_keys[s][Thread() % kGroups]);
+    own = max(own, place.group_keys[s * kGroups + Thread() % kGroups]);
   }
   shared->group_keys[Thread()] = own;
   __syncthreads();
@@ -184,7 +184,7 @@ __device__ void FindTopBound(WeighShared* shared, const SampleParams& params,
     const uint32_t other = shared->group_keys[t];
     before += other > own || (other == own && t < Thread()) ? 1 : 0;
   }
-  if (before == count - 1) scratch->top_bound = own;
+  if (before == place.wants.top_count - 1) place.scratch->top_bound = own;
 }
 
 // The masses of the split's segments, where all tokens stay that min_p keeps.
@@ -230,7 +230,7 @@ __device__ void FillBins(WeighShared* shared, const SamplePlace& place,
   }
   past_bins = BlockSum(&shared->exchange, past_bins);
   if (Thread() == 0 && past_bins != 0) atomicAdd(&place.scratch->mass_past_bins, past_bins);
-  histogram->AddTo(place.scratch);
+  histogram->AddTo(place);
 }
 
 __device__ Mass RawMassOfThread(const SamplePlace& place, const SplitSegments& segments,
@@ -259,7 +259,7 @@ __global__ void WeighKernel(const SampleParams params) {
   if (!weighs && split != 0) return;
 
   SampleBest best = {0, 0, kFloatInfinity};
-  if (Thread() < params.splits) best = scratch->bests[Thread()];
+  if (Thread() < params.splits) best = place.bests[Thread()];
   best = BlockBest(shared->warps, best);
   const int32_t status = RowStatus(wants, best);
   if (split == 0) {
@@ -267,7 +267,7 @@ __global__ void WeighKernel(const SampleParams params) {
       scratch->best = best;
       scratch->status = status;
     }
-    if (wants.top_count > 0) FindTopBound(shared, params, scratch, wants.top_count);
+    if (wants.top_count > 0) FindTopBound(shared, params, place);
   }
   if (!weighs || status != EBB_CUDA_ROW_OK) return;
 
@@ -281,7 +281,7 @@ __global__ void WeighKernel(const SampleParams params) {
   if (wants.logprobs()) {
     const Mass sum =
         BlockSum(&shared->exchange, RawMassOfThread(place, segments, RawSoftmax(best)));
-    if (Thread() == 0) scratch->raw_masses[split] = sum;
+    if (Thread() == 0) place.raw_masses[split] = sum;
   }
 }
 
@@ -303,7 +303,7 @@ __device__ void CutSegments(const SamplePlace& place, const SplitSegments& segme
       const float logit = segment.allowed(i);
       places[i] = bins.BinOf(logit);
       any_sure |= places[i] >= 0 && places[i] < plan.sure;
-      WarpAppend(scratch->cut_list, kCutPlaces, &scratch->cut_count,
+      WarpAppend(place.cut_list, place.sizes.cut_places, &scratch->cut_count,
                  RankOf(KeyOf(logit), segment.id(i)), plan.Undecided(places[i]));
     }
     Mass sum = 0;
@@ -327,8 +327,8 @@ __device__ void ListTop(const SamplePlace& place, const SplitSegments& segments)
 #pragma unroll
     for (int i = 0; i < kSegmentLoads; ++i) {
       const uint32_t key = KeyOf(segment.logits[i]);
-      WarpAppend(scratch->top_list, kTopPlaces, &scratch->top_count, RankOf(key, segment.id(i)),
-                 key >= bound && segment.id(i) < place.row.vocabulary);
+      WarpAppend(place.top_list, place.sizes.top_places, &scratch->top_count,
+                 RankOf(key, segment.id(i)), key >= bound && segment.id(i) < place.row.vocabulary);
     }
   }
 }
@@ -345,8 +345,7 @@ __global__ void CutKernel(const SampleParams params) {
   if (place.scratch->status != EBB_CUDA_ROW_OK) return;
   const SplitSegments segments(params);
   if (wants.cut()) {
-    const SampleCutPlan plan =
-        SampleCutFinder(shared, place.scratch).Find(wants, place.sampling.top_p);
+    const SampleCutPlan plan = SampleCutFinder(shared, place).Find(wants, place.sampling.top_p);
     if (blockIdx.x == 0 && Thread() == 0) place.scratch->plan = plan;
     CutSegments(place, segments, plan);
   }
@@ -377,11 +376,11 @@ __global__ void ChooseKernel(const SampleParams params) {
 
   int32_t token = -1;
   if (wants.token) {
-    token = wants.drawn ? DrawToken(shared, params, place) : IdOfRank(scratch->best.allowed);
+    token = wants.drawn ? DrawToken(shared, place) : IdOfRank(scratch->best.allowed);
     if (Thread() == 0) out->token_id = token;
   }
   if (!wants.logprobs()) return;
-  const Mass own = Thread() < params.splits ? scratch->raw_masses[Thread()] : 0;
+  const Mass own = Thread() < params.splits ? place.raw_masses[Thread()] : 0;
   const double total = static_cast<double>(BlockSum(&shared->exchange, own)) / kMassOfOne;
   const double log_total = static_cast<double>(LogitOfRank(scratch->best.raw)) + log(total);
   if (Thread() == 0) {
@@ -392,21 +391,20 @@ __global__ void ChooseKernel(const SampleParams params) {
     }
     out->top_count = wants.top_count;
   }
-  if (wants.top_count > 0) WriteTop(shared, params, place, log_total, out);
+  if (wants.top_count > 0) WriteTop(shared, place, log_total, out);
 }
 
 // ---- host
 
-int32_t SegmentsOf(int32_t vocabulary) {
-  return (vocabulary + kSegmentTokens - 1) / kSegmentTokens;
-}
-
-int64_t RowBytes(int32_t vocabulary) {
-  constexpr int64_t kAlignment = 256;
-  constexpr int64_t kSegmentBytes = sizeof(Mass) + kSegmentLoads * sizeof(uint32_t);
-  const int64_t bytes =
-      static_cast<int64_t>(sizeof(SampleScratch)) + SegmentsOf(vocabulary) * kSegmentBytes;
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+SampleSizes SizesOf(int32_t vocabulary) {
+  SampleSizes sizes;
+  sizes.segments = (vocabulary + kSegmentTokens - 1) / kSegmentTokens;
+  // A segment for each warp, if there are as many.
+  sizes.splits_max = std::min((sizes.segments + kSplitWarps - 1) / kSplitWarps, kSplitsMax);
+  sizes.bins = std::clamp(sizes.segments * 32, 128, kBins);
+  sizes.cut_places = std::min(vocabulary, kCutPlaces);
+  sizes.top_places = std::min(vocabulary, kTopPlaces);
+  return sizes;
 }
 
 bool IsVocabulary(int32_t vocabulary) { return vocabulary >= 1 && vocabulary <= kVocabularyMax; }
@@ -415,12 +413,11 @@ int32_t Refuse(const char* text) { return device::SetError(EBB_CUDA_INVALID_ARGU
 
 // At most kRowsMax rows.
 int32_t LaunchRows(EbbCudaStream* stream, const EbbCudaSample& op) {
-  SampleParams params = {op, RowBytes(op.vocabulary), SegmentsOf(op.vocabulary), 0, 0};
-  const int32_t useful = (params.segments + kSplitWarps - 1) / kSplitWarps;
-  const int32_t wanted = std::max(1, kSplitBlocks / op.rows);
-  const int32_t splits = std::min({useful, wanted, static_cast<int32_t>(kSplitsMax)});
-  params.split_segments = (params.segments + splits - 1) / splits;
-  params.splits = (params.segments + params.split_segments - 1) / params.split_segments;
+  const SampleSizes sizes = SizesOf(op.vocabulary);
+  SampleParams params = {op, sizes, SampleRowBytes(sizes), 0, 0};
+  const int32_t splits = std::min(sizes.splits_max, std::max(1, kSplitBlocks / op.rows));
+  params.split_segments = (sizes.segments + splits - 1) / splits;
+  params.splits = (sizes.segments + params.split_segments - 1) / params.split_segments;
 
   const dim3 grid(static_cast<unsigned>(params.splits), static_cast<unsigned>(op.rows));
   const dim3 block(kSplitThreads);
@@ -432,7 +429,7 @@ int32_t LaunchRows(EbbCudaStream* stream, const EbbCudaSample& op) {
   code = LaunchKernel(CutKernel, grid, block, sizeof(SampleCutFinder::Shared), stream, params);
   if (code != EBB_CUDA_OK) return code;
   const size_t choose_bytes =
-      sizeof(ChooseShared) + static_cast<size_t>(params.segments) * sizeof(Mass);
+      sizeof(ChooseShared) + static_cast<size_t>(sizes.segments) * sizeof(Mass);
   return LaunchKernel(ChooseKernel, dim3(static_cast<unsigned>(op.rows)), dim3(kChooseThreads),
                       choose_bytes, stream, params);
 }
@@ -441,7 +438,7 @@ int32_t LaunchRows(EbbCudaStream* stream, const EbbCudaSample& op) {
 
 int64_t SampleScratchBytes(int32_t rows, int32_t vocabulary) {
   if (rows <= 0 || !IsVocabulary(vocabulary)) return 0;
-  return std::min(rows, kRowsMax) * RowBytes(vocabulary);
+  return std::min(rows, kRowsMax) * SampleRowBytes(SizesOf(vocabulary));
 }
 
 int32_t LaunchSample(EbbCudaStream* stream, const EbbCudaSample* op) {

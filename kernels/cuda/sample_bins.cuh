@@ -36,14 +36,14 @@ struct SampleBins {
     half_max = 0.5f * LogitOfRank(best.allowed);
     const float lowest = fmaf(best.lowest, -0.5f, half_max);
     half_span = fmaxf(fminf(0.5f * reach * sampling.temperature, lowest), 1e-30f);
-    scale = static_cast<float>(kBins - 1) / half_span;
+    scale = static_cast<float>(place.sizes.bins - 1) / half_span;
   }
 
   // -1: past the bins.
   __device__ __forceinline__ int BinOf(float logit) const {
     const float half_distance = fmaf(logit, -0.5f, half_max);
     if (!(half_distance <= half_span)) return -1;
-    // The sum's last bits are the rounded product, at most kBins - 1.
+    // The sum's last bits are the rounded product, less than the number of bins.
     const float rounded = fmaf(half_distance, scale, 0x1p23f);
     return static_cast<int>(__float_as_uint(rounded) & 0x7FFFFFu);
   }
@@ -61,11 +61,11 @@ struct SampleHistogram {
       counts[bin] = 0;
     }
   }
-  __device__ void AddTo(SampleScratch* scratch) {
-    for (int bin = Thread(); bin < kBins; bin += kSplitThreads) {
+  __device__ void AddTo(const SamplePlace& place) {
+    for (int bin = Thread(); bin < place.sizes.bins; bin += kSplitThreads) {
       const Mass mass = masses().at(bin);
-      if (mass != 0) atomicAdd(&scratch->bin_masses[bin], mass);
-      if (counts[bin] != 0) atomicAdd(&scratch->bin_counts[bin], counts[bin]);
+      if (mass != 0) atomicAdd(&place.bin_masses[bin], mass);
+      if (counts[bin] != 0) atomicAdd(&place.bin_counts[bin], counts[bin]);
     }
   }
 };
@@ -79,15 +79,16 @@ class SampleCutFinder {
     Mass mass_of_k_bin;
   };
 
-  __device__ SampleCutFinder(Shared* shared, const SampleScratch* scratch)
-      : shared_(shared), mass_past_bins_(scratch->mass_past_bins) {
+  __device__ SampleCutFinder(Shared* shared, const SamplePlace& place)
+      : shared_(shared), mass_past_bins_(place.scratch->mass_past_bins) {
     first_ = Thread() * kOwn;
     Mass own_mass = 0;
     Mass own_count = 0;
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      masses_[i] = scratch->bin_masses[first_ + i];
-      counts_[i] = scratch->bin_counts[first_ + i];
+      const bool there = first_ + i < place.sizes.bins;
+      masses_[i] = there ? place.bin_masses[first_ + i] : 0;
+      counts_[i] = there ? place.bin_counts[first_ + i] : 0;
       own_mass += masses_[i];
       own_count += counts_[i];
     }

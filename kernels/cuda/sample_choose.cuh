@@ -34,34 +34,33 @@ __device__ inline Mass CutAndAdd(ChooseShared* shared, const SamplePlace& place,
   return cut;
 }
 
-__device__ inline Mass CutRow(ChooseShared* shared, const SampleParams& params,
-                              const SamplePlace& place, const Softmax& softmax) {
+__device__ inline Mass CutRow(ChooseShared* shared, const SamplePlace& place,
+                              const Softmax& softmax) {
   const SampleScratch* const scratch = place.scratch;
   const SampleBins bins(scratch->best, place);
-  if (scratch->cut_count <= kCutPlaces) {
-    LoadList(shared, scratch->cut_list, scratch->cut_count);
+  if (scratch->cut_count <= place.sizes.cut_places) {
+    LoadList(shared, place.cut_list, scratch->cut_count);
     const ListedTokens listed = {shared, scratch->cut_count};
-    return CutAndAdd(shared, place, params.segments, bins, softmax,
+    return CutAndAdd(shared, place, place.sizes.segments, bins, softmax,
                      [&](const auto& visit) { listed.ForEach(visit); });
   }
   const SampleCutPlan& plan = scratch->plan;
-  const RowTokens tokens = {place.row, params.segments};
-  return CutAndAdd(shared, place, params.segments, bins, softmax, [&](const auto& visit) {
+  const RowTokens tokens = {place.row, place.sizes.segments};
+  return CutAndAdd(shared, place, place.sizes.segments, bins, softmax, [&](const auto& visit) {
     tokens.ForEach([&](int32_t id, float, float allowed) {
       visit(RankOf(KeyOf(allowed), id), plan.Undecided(bins.BinOf(allowed)));
     });
   });
 }
 
-__device__ inline int32_t DrawToken(ChooseShared* shared, const SampleParams& params,
-                                    const SamplePlace& place) {
-  for (int32_t s = Thread(); s < params.segments; s += kChooseThreads) {
-    shared->segments(params.segments).Set(s, place.segment_masses[s]);
+__device__ inline int32_t DrawToken(ChooseShared* shared, const SamplePlace& place) {
+  for (int32_t s = Thread(); s < place.sizes.segments; s += kChooseThreads) {
+    shared->segments(place.sizes.segments).Set(s, place.segment_masses[s]);
   }
   __syncthreads();
   const Softmax softmax = AllowedSoftmax(place.scratch->best, place.sampling);
-  const Mass cut = place.wants.cut() ? CutRow(shared, params, place, softmax) : 0;
-  return DrawInOrder(shared, place.row, params.segments, place.sampling.unit,
+  const Mass cut = place.wants.cut() ? CutRow(shared, place, softmax) : 0;
+  return DrawInOrder(shared, place.row, place.sizes.segments, place.sampling.unit,
                      [&](int32_t id, float logit) {
                        if (RankOf(KeyOf(logit), id) < cut) return Mass{0};
                        return softmax.KeptMassOf(logit);
@@ -69,17 +68,17 @@ __device__ inline int32_t DrawToken(ChooseShared* shared, const SampleParams& pa
 }
 
 // The most likely tokens of the raw logits.
-__device__ inline void WriteTop(ChooseShared* shared, const SampleParams& params,
-                                const SamplePlace& place, double log_total, EbbCudaSampled* out) {
+__device__ inline void WriteTop(ChooseShared* shared, const SamplePlace& place, double log_total,
+                                EbbCudaSampled* out) {
   const SampleScratch* const scratch = place.scratch;
   const int32_t count = place.wants.top_count;
   __syncthreads();  // The list has served.
   int32_t listed = scratch->top_count;
-  if (listed <= kTopPlaces) {
-    LoadList(shared, scratch->top_list, listed);
+  if (listed <= place.sizes.top_places) {
+    LoadList(shared, place.top_list, listed);
   } else {
     // Of more than a thousand nearly equal logits, exactly those that are wanted.
-    const RowTokens tokens = {place.row, params.segments};
+    const RowTokens tokens = {place.row, place.sizes.segments};
     const Mass cut = FindRank(shared, static_cast<Mass>(count), [&](const auto& visit) {
       tokens.ForEach([&](int32_t id, float logit, float) {
         const uint32_t key = KeyOf(logit);

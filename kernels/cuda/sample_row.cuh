@@ -21,10 +21,10 @@ constexpr int kSplitWarps = kSplitThreads / kWarpLanes;
 constexpr int kSplitsMax = kSplitThreads;  // One thread for each, where they are merged.
 constexpr int kSegmentLoads = 8;           // A lane's, all under way at once.
 constexpr int kSegmentTokens = kSegmentLoads * kWarpLanes;
-constexpr int kBins = 1024;
+constexpr int kBins = 1024;  // At most.
 constexpr int kGroupLanes = 8;
 constexpr int kGroups = kSplitThreads / kGroupLanes;
-constexpr int kCutPlaces = 2048;
+constexpr int kCutPlaces = 2048;  // Of a list, at most.
 constexpr int kTopPlaces = 1024;
 
 // The most likely tokens of a part of a row, as RankOf. With a NaN in it the raw one's key is
@@ -51,32 +51,32 @@ struct SampleCutPlan {
   }
 };
 
-// What the kernels of one row tell each other. The masses of the segments and the words that mark
-// banned ids follow it.
+// What the kernels of one row tell each other, beside the arrays of SamplePlace.
 struct SampleScratch {
-  // Of the scan.
-  SampleBest bests[kSplitsMax];
-  uint32_t group_keys[kSplitsMax][kGroups];  // The largest raw key that some lanes saw.
   // Of the weighing.
   SampleBest best;
   int32_t status;
-  uint32_t top_bound;           // A raw key that at least top_count tokens reach, and few more.
-  Mass raw_masses[kSplitsMax];  // Of the raw distribution.
-  Mass bin_masses[kBins];
+  uint32_t top_bound;  // A raw key that at least top_count tokens reach, and few more.
   Mass mass_past_bins;
-  uint32_t bin_counts[kBins];
   // Of the cut.
   SampleCutPlan plan;
   int32_t cut_count;  // Also those for which the list has no place.
   int32_t top_count;
-  Mass cut_list[kCutPlaces];  // The undecided tokens' ranks.
-  Mass top_list[kTopPlaces];  // The ranks of the tokens that reach top_bound.
+};
+
+// How many of everything the scratch memory of a row has; the vocabulary alone decides.
+struct SampleSizes {
+  int32_t segments;
+  int32_t splits_max;
+  int32_t bins;
+  int32_t cut_places;
+  int32_t top_places;
 };
 
 struct SampleParams {
   EbbCudaSample op;
+  SampleSizes sizes;
   int64_t row_bytes;  // Of scratch.
-  int32_t segments;   // Of a row.
   int32_t splits;
   int32_t split_segments;
 };
@@ -115,26 +115,58 @@ struct SampleRow {
   uint32_t* banned_words;
 };
 
-// Where a block works.
+// Where a block works: the row, and its arrays in the scratch memory.
 struct SamplePlace {
   const EbbCudaSampling& sampling;
   SampleWants wants;
+  SampleSizes sizes;
   SampleScratch* scratch;
   Mass* segment_masses;
+  // Of the scan.
+  SampleBest* bests;     // [splits_max]
+  uint32_t* group_keys;  // [splits_max, kGroups]: the largest raw key that some lanes saw.
+  // Of the weighing.
+  Mass* raw_masses;  // [splits_max], of the raw distribution.
+  Mass* bin_masses;
+  uint32_t* bin_counts;
+  // Of the cut.
+  Mass* cut_list;  // The undecided tokens' ranks.
+  Mass* top_list;  // The ranks of the tokens that reach top_bound.
   SampleRow row;
 
   __device__ SamplePlace(const SampleParams& params, int32_t index)
       : sampling(params.op.sampling[index]),
         wants(sampling, params.op.vocabulary),
-        scratch(reinterpret_cast<SampleScratch*>(params.op.scratch + index * params.row_bytes)),
-        segment_masses(reinterpret_cast<Mass*>(scratch + 1)) {
+        sizes(params.sizes),
+        scratch(reinterpret_cast<SampleScratch*>(params.op.scratch + index * params.row_bytes)) {
+    bests = reinterpret_cast<SampleBest*>(scratch + 1);
+    raw_masses = reinterpret_cast<Mass*>(bests + sizes.splits_max);
+    segment_masses = raw_masses + sizes.splits_max;
+    bin_masses = segment_masses + sizes.segments;
+    cut_list = bin_masses + sizes.bins;
+    top_list = cut_list + sizes.cut_places;
+    bin_counts = reinterpret_cast<uint32_t*>(top_list + sizes.top_places);
+    group_keys = bin_counts + sizes.bins;
+    uint32_t* const banned_words = group_keys + sizes.splits_max * kGroups;
     row.logits = params.op.logits + static_cast<int64_t>(index) * params.op.vocabulary;
     row.vocabulary = params.op.vocabulary;
-    const bool bans = wants.token && sampling.banned_count > 0;
-    row.banned_words =
-        bans ? reinterpret_cast<uint32_t*>(segment_masses + params.segments) : nullptr;
+    row.banned_words = wants.token && sampling.banned_count > 0 ? banned_words : nullptr;
   }
 };
+
+// The bytes of all that.
+inline int64_t SampleRowBytes(const SampleSizes& sizes) {
+  constexpr int64_t kAlignment = 256;
+  const int64_t masses =
+      int64_t{sizes.splits_max} + sizes.segments + sizes.bins + sizes.cut_places + sizes.top_places;
+  const int64_t words = int64_t{sizes.bins} + int64_t{sizes.splits_max} * kGroups +
+                        int64_t{sizes.segments} * kSegmentLoads;
+  const int64_t bytes = static_cast<int64_t>(sizeof(SampleScratch)) +
+                        sizes.splits_max * static_cast<int64_t>(sizeof(SampleBest)) +
+                        masses * static_cast<int64_t>(sizeof(Mass)) +
+                        words * static_cast<int64_t>(sizeof(uint32_t));
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 __device__ inline Softmax RawSoftmax(const SampleBest& best) {
   return Softmax(LogitOfRank(best.raw), 1.0, 0);
@@ -183,7 +215,7 @@ struct SplitSegments {
 
   __device__ explicit SplitSegments(const SampleParams& params) {
     begin = static_cast<int32_t>(blockIdx.x) * params.split_segments;
-    end = min(begin + params.split_segments, params.segments);
+    end = min(begin + params.split_segments, params.sizes.segments);
   }
 };
 
