@@ -81,6 +81,7 @@ class KernelBench {
                    {KvLayout::kBlockMajor, "block-major"}};
     for (const int32_t sequences : shape_.sequences) {
       for (const auto& [layout, name] : layouts) DecodeAttention(sequences, layout, name);
+      InvariantDecodeAttention(sequences);
     }
     for (const Shape::Chunk& chunk : shape_.prefill) PrefillAttention(chunk);
   }
@@ -358,7 +359,31 @@ class KernelBench {
     const double pairs = chunk.rows * (chunk.first_position + 0.5 * (chunk.rows + 1));
     const double bytes = 4.0 * chunk.rows * static_cast<double>(q_width) +
                          4.0 * length * shape_.kv_heads * shape_.head_dim;
-    Add(name, shape_.layers, bytes, 4.0 * pairs * static_cast<double>(q_width), [&](int32_t layer) {
+    AddTiles(name, bytes, 4.0 * pairs * static_cast<double>(q_width), pool, step, q, out);
+  }
+
+  // As decode steps attend with `cuda.batch_invariant`: in the prefill kernel, a tile for each row.
+  void InvariantDecodeAttention(int32_t sequences) {
+    const std::string name =
+        absl::StrCat("decode attention ", sequences, " at ", shape_.context, ", invariant");
+    if (!report_->Wants(name)) return;
+    KvPool pool(gpu_, PoolOptions(sequences, shape_.context, KvLayout::kUniform));
+    const int32_t blocks_each = StepData::BlocksOf(1, shape_.context, shape_.block_tokens);
+    const StepData step =
+        StepData::Decode(gpu_, pool.kv(), shape_.heads, pool.TablesOf(sequences, blocks_each),
+                         std::vector<int32_t>(static_cast<size_t>(sequences), shape_.context));
+    const int64_t q_width = int64_t{shape_.heads} * shape_.head_dim;
+    const CudaBuffer q = gpu_->Random(2 * sequences * q_width, 1);
+    const CudaBuffer out = gpu_->Alloc(2 * sequences * q_width);
+    const double positions = double{1} * sequences * shape_.context;
+    AddTiles(name, 4.0 * positions * shape_.kv_heads * shape_.head_dim,
+             4.0 * positions * static_cast<double>(q_width), pool, step, q, out);
+  }
+
+  // Prefill attention of all tiles of the step, over the layers in turn.
+  void AddTiles(const std::string& name, double bytes, double operations, const KvPool& pool,
+                const StepData& step, const CudaBuffer& q, const CudaBuffer& out) {
+    Add(name, shape_.layers, bytes, operations, [&](int32_t layer) {
       EbbCudaPrefillAttention op = {};
       op.q = q.As<uint16_t>();
       op.out = out.As<uint16_t>();

@@ -32,6 +32,10 @@ StepData StepData::Decode(Gpu* gpu, const EbbCudaKv& kv, int32_t heads, const Bl
   step.split_count_ = gpu->Upload(std::vector<int32_t>{static_cast<int32_t>(plan.splits.size())});
   step.splits_ = gpu->Upload(plan.splits);
   step.slot_begins_ = gpu->Upload(plan.slot_begins);
+
+  std::vector<kernels::cuda::PrefillRows> tile_rows;
+  for (int32_t s = 0; s < step.rows_; ++s) tile_rows.push_back({s, s, 1, positions[s]});
+  step.UploadTiles(gpu, kv, heads, tile_rows);
   return step;
 }
 
@@ -45,12 +49,16 @@ StepData StepData::Prefill(Gpu* gpu, const EbbCudaKv& kv, int32_t heads,
   step.positions_ = gpu->Upload(positions);
   step.sequence_of_row_ = gpu->Upload(std::vector<int32_t>(positions.size(), 0));
   step.UploadTables(gpu, {table});
-  std::vector<EbbCudaPrefillTile> tiles;
-  const kernels::cuda::PrefillRows all = {0, 0, rows, first_position};
-  kernels::cuda::PlanPrefillTiles(heads, kv.kv_heads, {&all, 1}, &tiles);
-  step.tile_count_ = static_cast<int32_t>(tiles.size());
-  step.tiles_ = gpu->Upload(tiles);
+  step.UploadTiles(gpu, kv, heads, {{0, 0, rows, first_position}});
   return step;
+}
+
+void StepData::UploadTiles(Gpu* gpu, const EbbCudaKv& kv, int32_t heads,
+                           const std::vector<kernels::cuda::PrefillRows>& rows) {
+  std::vector<EbbCudaPrefillTile> tiles;
+  kernels::cuda::PlanPrefillTiles(heads, kv.kv_heads, rows, &tiles);
+  tile_count_ = static_cast<int32_t>(tiles.size());
+  tiles_ = gpu->Upload(tiles);
 }
 
 void StepData::UploadTables(Gpu* gpu, const BlockTables& tables) {

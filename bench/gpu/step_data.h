@@ -13,7 +13,8 @@ namespace ebb::bench {
 
 class StepData {
  public:
-  // Row s is the last position of sequence s, which is lengths[s] long.
+  // Row s is the last position of sequence s, which is lengths[s] long. With a plan for the decode
+  // kernel, and tiles of a row each for the prefill kernel.
   static StepData Decode(Gpu* gpu, const EbbCudaKv& kv, int32_t heads, const BlockTables& tables,
                          const std::vector<int32_t>& lengths);
   // `rows` rows of one sequence from first_position on.
@@ -39,6 +40,8 @@ class StepData {
 
  private:
   void UploadTables(Gpu* gpu, const BlockTables& tables);
+  void UploadTiles(Gpu* gpu, const EbbCudaKv& kv, int32_t heads,
+                   const std::vector<kernels::cuda::PrefillRows>& rows);
 
   int32_t rows_ = 0;
   int32_t slots_max_ = 0;

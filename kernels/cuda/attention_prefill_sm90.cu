@@ -160,7 +160,7 @@ class WarpgroupAttention {
 #pragma unroll
     for (int k = 0; k < kHeadDim / 16; ++k) {
       const uint8_t* const columns = keys + k / 4 * Tiles<kHeadDim>::kPanelBytes + k % 4 * 32;
-      const uint64_t b = SwizzledMatrix(columns, 0, kSwizzleAtomBytes);
+      const uint64_t b = SwizzledMatrix(columns, 16, kSwizzleAtomBytes);
       if (k == 0) {
         WarpgroupMma<false>(scores_, query_[k], b);
       } else {

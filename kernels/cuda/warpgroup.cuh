@@ -105,7 +105,7 @@ __device__ __forceinline__ void KeepRegisters(uint32_t (&r)[n][4]) {
 
 // d [64, 128] = a [64, 16] b, or += with `accumulate`. b has a row of 16 for each of the 128
 // columns (K-major), 32 bytes of a row of an atom. Descriptor: stride_bytes from eight columns to
-// the next eight, leading_bytes of no meaning.
+// the next eight, leading_bytes 16, of no meaning.
 template <bool accumulate>
 __device__ __forceinline__ void WarpgroupMma(float (&d)[16][4], const uint32_t (&a)[4],
                                              uint64_t b) {

@@ -1,8 +1,8 @@
 #include "kernels/cuda/simt/async_proxy.h"
 
-#include <algorithm>
 #include <bit>
-#include <cstring>
+
+#include "base/rng.h"
 
 // ThreadSanitizer's, where a program is built with it; as in machine.cc.
 // NOLINTBEGIN(bugprone-reserved-identifier): the name is the sanitizer's.
@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kChunkBytes = 16;
 constexpr int kChunkElements = 8;
+constexpr size_t kChunkWords = 2;  // Of eight bytes.
 constexpr uint32_t kPoison = 0xFFFFFFFFu;
 constexpr int kWarpgroupWarps = 4;
 
@@ -50,28 +51,48 @@ uint32_t ChunkAddress(const Descriptor& b, bool rows, int row, int chunk) {
 
 float FromBf16(uint32_t bits) { return std::bit_cast<float>((bits & 0xFFFF) << 16); }
 
+uint64_t LoadWord(const uint8_t* from) {
+  uint64_t word;
+  __builtin_memcpy(&word, from, sizeof(word));
+  return word;
+}
+
 }  // namespace
 
 void AsyncProxy::StartBlock(const uint8_t* shared, size_t bytes, int warps, uint64_t seed) {
   shared_ = shared;
-  seen_.assign(shared, shared + bytes);
-  copiers_.assign((bytes + kChunkBytes - 1) / kChunkBytes, -1);
-  warps_.assign(static_cast<size_t>(warps), WarpState());
-  rng_ = base::Rng(seed);
+  seed_ = seed;
+  const size_t chunks = bytes / kChunkBytes;
+  copiers_.assign(chunks, -1);
+  seen_.resize(chunks * kChunkWords);
+  for (size_t i = 0; i < seen_.size(); ++i) seen_[i] = LoadWord(shared + i * sizeof(uint64_t));
+  warp_count_ = warps;
+  while (warps_.size() < static_cast<size_t>(warps)) {
+    warps_.push_back(std::make_unique_for_overwrite<WarpState>());
+  }
+  for (int i = 0; i < warps; ++i) {
+    WarpState& warp = *warps_[i];
+    warp.open_group = 0;
+    warp.digest = 0;
+    warp.armed = false;
+    warp.first = 0;
+    warp.count = 0;
+    for (Accumulator& accumulator : warp.accumulators) accumulator.queued = 0;
+  }
 }
 
-std::string AsyncProxy::FinishBlock() const {
-  for (size_t i = 0; i < warps_.size(); ++i) {
-    if (!warps_[i].queue.empty()) return "a block ended before its matrix products were waited for";
-    const size_t first = i / kWarpgroupWarps * kWarpgroupWarps;
-    if (warps_[i].digest != warps_[first].digest) {
+const char* AsyncProxy::FinishBlock() const {
+  for (int i = 0; i < warp_count_; ++i) {
+    if (warps_[i]->count != 0) return "a block ended before its matrix products were waited for";
+    const int first = i / kWarpgroupWarps * kWarpgroupWarps;
+    if (warps_[i]->digest != warps_[first]->digest) {
       return "warps of a warpgroup queued different matrix products";
     }
-    if (warps_[i].digest != 0 && first + kWarpgroupWarps > warps_.size()) {
+    if (warps_[i]->digest != 0 && first + kWarpgroupWarps > warp_count_) {
       return "matrix products of a warpgroup that is not whole";
     }
   }
-  return "";
+  return nullptr;
 }
 
 void AsyncProxy::NoteCopy(const uint8_t* chunk, int warp) {
@@ -82,126 +103,78 @@ void AsyncProxy::Fence(int warp) {
   for (size_t i = 0; i < copiers_.size(); ++i) {
     if (copiers_[i] == warp) copiers_[i] = -1;
     if (copiers_[i] != -1) continue;
-    const size_t at = i * kChunkBytes;
-    std::memcpy(&seen_[at], shared_ + at, std::min<size_t>(kChunkBytes, seen_.size() - at));
+    for (size_t word = i * kChunkWords; word < (i + 1) * kChunkWords; ++word) {
+      seen_[word] = LoadWord(shared_ + word * sizeof(uint64_t));
+    }
   }
 }
 
-void AsyncProxy::Arrive(int warp) { warps_[warp].armed = true; }
+void AsyncProxy::Arrive(int warp) { warps_[warp]->armed = true; }
 
 void AsyncProxy::Commit(int warp) {
-  ++warps_[warp].open_group;
-  warps_[warp].armed = false;
+  ++warps_[warp]->open_group;
+  warps_[warp]->armed = false;
 }
 
-std::string AsyncProxy::Queue(int warp, const MatrixProduct* const* lanes) {
-  WarpState& state = warps_[warp];
+const char* AsyncProxy::Queue(int warp, const MatrixProduct* const* lanes) {
+  WarpState& state = *warps_[warp];
   if (!state.armed) return "a matrix product without a wgmma.fence before the first of its group";
-  Queued queued;
+  if (state.count == kQueuedMax) return "more matrix products are queued than the emulator holds";
+  Queued& queued = state.queue[(state.first + state.count++) % kQueuedMax];
   queued.product = *lanes[0];
   queued.group = state.open_group;
-  const int columns = queued.product.columns;
-  Accumulator& accumulator = state.accumulators[queued.product.d];
-  const bool first = accumulator.queued++ == 0;
-  if (first) accumulator.values.resize(size_t{kRows} * columns);
+  queued.accumulator = FindAccumulator(state, queued.product.d);
+  if (queued.accumulator == nullptr) return "more accumulators than the emulator holds";
+  if (queued.accumulator->queued++ == 0) Take(*queued.accumulator, lanes);
   for (int lane = 0; lane < kLanes; ++lane) {
     const MatrixProduct& mine = *lanes[lane];
     if (mine.b != queued.product.b) return "lanes of a warp give different descriptors";
     queued.a[lane] = mine.a;
-    std::memcpy(queued.a_words[lane].data(), mine.a, sizeof(queued.a_words[lane]));
-    if (!first) continue;
-    accumulator.d[lane] = mine.d;
-    for (int i = 0; i < columns / 2; ++i) {
-      float& value = mine.d[i / 4][i % 4];
+    for (int i = 0; i < 4; ++i) queued.a_words[lane][i] = mine.a[i];
+  }
+  state.digest = base::RandomBits(state.digest + 1, queued.product.b);
+  queued.read = (base::RandomBits(seed_, state.digest) & 1) != 0;
+  return queued.read ? ReadMatrix(queued) : nullptr;
+}
+
+const char* AsyncProxy::Wait(int warp, int pending) {
+  WarpState& state = *warps_[warp];
+  while (state.count > 0 && state.queue[state.first].group < state.open_group - pending) {
+    const char* const fault = Perform(state.queue[state.first]);
+    if (fault != nullptr) return fault;
+    state.first = (state.first + 1) % kQueuedMax;
+    --state.count;
+  }
+  return nullptr;
+}
+
+// The one that holds the sums of d, or a free one, or null.
+AsyncProxy::Accumulator* AsyncProxy::FindAccumulator(WarpState& warp, float (*d)[4]) {
+  Accumulator* free = nullptr;
+  for (Accumulator& accumulator : warp.accumulators) {
+    if (accumulator.queued == 0) {
+      free = &accumulator;
+    } else if (accumulator.d[0] == d) {
+      return &accumulator;
+    }
+  }
+  return free;
+}
+
+// The lanes' sums, which become NaN.
+void AsyncProxy::Take(Accumulator& accumulator, const MatrixProduct* const* lanes) {
+  for (int lane = 0; lane < kLanes; ++lane) {
+    accumulator.d[lane] = lanes[lane]->d;
+    for (int i = 0; i < lanes[lane]->columns / 2; ++i) {
+      float& value = accumulator.d[lane][i / 4][i % 4];
       const int row = lane / 4 + i % 4 / 2 * 8;
-      accumulator.values[row * columns + i / 4 * 8 + lane % 4 * 2 + i % 2] = value;
+      accumulator.values[row][i / 4 * 8 + lane % 4 * 2 + i % 2] = value;
       value = std::bit_cast<float>(kPoison);
     }
   }
-  state.digest = base::RandomBits(state.digest + 1, queued.product.b);
-  std::string fault;
-  if (rng_.Chance(0.5)) fault = ReadMatrix(queued.product, &queued.b);
-  state.queue.push_back(std::move(queued));
-  return fault;
 }
 
-std::string AsyncProxy::Wait(int warp, int pending) {
-  WarpState& state = warps_[warp];
-  std::string fault;
-  while (fault.empty() && !state.queue.empty() &&
-         state.queue.front().group < state.open_group - pending) {
-    fault = Perform(state, state.queue.front());
-    state.queue.pop_front();
-  }
-  return fault;
-}
-
-std::string AsyncProxy::ReadMatrix(const MatrixProduct& product, std::vector<uint16_t>* b) const {
-  const Descriptor descriptor(product.b);
-  if (!descriptor.emulated) return "a matrix descriptor of a kind that is not emulated";
-  const int columns = product.columns;
-  b->resize(size_t{kInner} * columns);
-  const int outer = product.rows ? kInner : columns;  // Rows of chunks.
-  const int chunks = (product.rows ? columns : kInner) / kChunkElements;
-  for (int row = 0; row < outer; ++row) {
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      const uint32_t at = ChunkAddress(descriptor, product.rows, row, chunk);
-      if (at + kChunkBytes > seen_.size()) return "a matrix outside of shared memory";
-      if (__tsan_read_range != nullptr) {
-        __tsan_read_range(const_cast<uint8_t*>(shared_) + at, kChunkBytes);
-      }
-      if (std::memcmp(&seen_[at], shared_ + at, kChunkBytes) != 0) {
-        return "a matrix product reads shared memory that was written since the last "
-               "fence.proxy.async";
-      }
-      uint16_t elements[kChunkElements];
-      std::memcpy(elements, shared_ + at, sizeof(elements));
-      for (int i = 0; i < kChunkElements; ++i) {
-        const int other = chunk * kChunkElements + i;
-        (*b)[product.rows ? row * columns + other : other * columns + row] = elements[i];
-      }
-    }
-  }
-  return "";
-}
-
-std::string AsyncProxy::Perform(WarpState& warp, Queued& queued) {
-  const MatrixProduct& product = queued.product;
-  const int columns = product.columns;
-  if (queued.b.empty()) {
-    const std::string fault = ReadMatrix(product, &queued.b);
-    if (!fault.empty()) return fault;
-  }
-  float a[kRows][kInner];
-  for (int lane = 0; lane < kLanes; ++lane) {
-    const auto& words = queued.a_words[lane];
-    if (std::memcmp(words.data(), queued.a[lane], sizeof(words)) != 0) {
-      return "an operand's registers were written before its product was waited for";
-    }
-    for (int r = 0; r < 4; ++r) {
-      const int row = lane / 4 + r % 2 * 8;
-      const int column = lane % 4 * 2 + r / 2 * 8;
-      a[row][column] = FromBf16(words[r]);
-      a[row][column + 1] = FromBf16(words[r] >> 16);
-    }
-  }
-  std::vector<float> b(queued.b.size());
-  for (size_t i = 0; i < b.size(); ++i) b[i] = FromBf16(queued.b[i]);
-
-  Accumulator& accumulator = warp.accumulators[product.d];
-  std::vector<float> sums(size_t{kRows} * columns, 0.0f);
-  for (int row = 0; row < kRows; ++row) {
-    for (int k = 0; k < kInner; ++k) {
-      for (int column = 0; column < columns; ++column) {
-        sums[row * columns + column] += a[row][k] * b[k * columns + column];
-      }
-    }
-  }
-  for (size_t i = 0; i < sums.size(); ++i) {
-    accumulator.values[i] = product.accumulate ? accumulator.values[i] + sums[i] : sums[i];
-  }
-  if (--accumulator.queued > 0) return "";
-
+const char* AsyncProxy::GiveBack(const Accumulator& accumulator, int columns) {
   for (int lane = 0; lane < kLanes; ++lane) {
     for (int i = 0; i < columns / 2; ++i) {
       float& value = accumulator.d[lane][i / 4][i % 4];
@@ -209,11 +182,75 @@ std::string AsyncProxy::Perform(WarpState& warp, Queued& queued) {
         return "an accumulator was written before its products were waited for";
       }
       const int row = lane / 4 + i % 4 / 2 * 8;
-      value = accumulator.values[row * columns + i / 4 * 8 + lane % 4 * 2 + i % 2];
+      value = accumulator.values[row][i / 4 * 8 + lane % 4 * 2 + i % 2];
     }
   }
-  warp.accumulators.erase(product.d);
-  return "";
+  return nullptr;
+}
+
+const char* AsyncProxy::ReadMatrix(Queued& queued) const {
+  const MatrixProduct& product = queued.product;
+  const Descriptor descriptor(product.b);
+  if (!descriptor.emulated) return "a matrix descriptor of a kind that is not emulated";
+  const int outer = product.rows ? kInner : product.columns;  // Rows of chunks.
+  const int chunks = (product.rows ? product.columns : kInner) / kChunkElements;
+  for (int row = 0; row < outer; ++row) {
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      const uint32_t at = ChunkAddress(descriptor, product.rows, row, chunk);
+      const uint8_t* const from = shared_ + at;
+      const size_t word = at / sizeof(uint64_t);
+      if (word + kChunkWords > seen_.size()) return "a matrix outside of shared memory";
+      if (__tsan_read_range != nullptr) {
+        __tsan_read_range(const_cast<uint8_t*>(from), kChunkBytes);
+      }
+      if (seen_[word] != LoadWord(from) || seen_[word + 1] != LoadWord(from + sizeof(uint64_t))) {
+        return "a matrix product reads shared memory that was written since the last "
+               "fence.proxy.async";
+      }
+      for (int i = 0; i < kChunkElements; ++i) {
+        uint16_t element;
+        __builtin_memcpy(&element, from + i * sizeof(element), sizeof(element));
+        const int other = chunk * kChunkElements + i;
+        (product.rows ? queued.b[row][other] : queued.b[other][row]) = element;
+      }
+    }
+  }
+  return nullptr;
+}
+
+const char* AsyncProxy::Perform(Queued& queued) const {
+  if (!queued.read) {
+    const char* const fault = ReadMatrix(queued);
+    if (fault != nullptr) return fault;
+  }
+  float a[kRows][kInner];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t word = queued.a_words[lane][i];
+      if (word != queued.a[lane][i]) {
+        return "an operand's registers were written before its product was waited for";
+      }
+      const int row = lane / 4 + i % 2 * 8;
+      const int column = lane % 4 * 2 + i / 2 * 8;
+      a[row][column] = FromBf16(word);
+      a[row][column + 1] = FromBf16(word >> 16);
+    }
+  }
+  Accumulator& accumulator = *queued.accumulator;
+  const int columns = queued.product.columns;
+  for (int row = 0; row < kRows; ++row) {
+    float sums[kColumnsMax] = {};
+    for (int k = 0; k < kInner; ++k) {
+      for (int column = 0; column < columns; ++column) {
+        sums[column] += a[row][k] * FromBf16(queued.b[k][column]);
+      }
+    }
+    float* const values = accumulator.values[row];
+    for (int column = 0; column < columns; ++column) {
+      values[column] = queued.product.accumulate ? values[column] + sums[column] : sums[column];
+    }
+  }
+  return --accumulator.queued > 0 ? nullptr : GiveBack(accumulator, columns);
 }
 
 }  // namespace ebb::kernels::cuda::simt

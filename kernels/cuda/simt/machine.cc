@@ -225,8 +225,8 @@ void Machine::RunBlock(Dim3 block_index) {
     CheckBarrier();
   }
   OrderBlock();  // What comes after the block, the host included, sees what it did.
-  const std::string fault = async_proxy_.FinishBlock();
-  if (!fault.empty()) Fail(fault, Site());
+  const char* const fault = async_proxy_.FinishBlock();
+  if (fault != nullptr) Fail(fault, Site());
 }
 
 void Machine::OrderBlock() {

@@ -1,7 +1,5 @@
 #include "kernels/cuda/simt/warpgroup.h"
 
-#include <string>
-
 namespace ebb::kernels::cuda::simt {
 namespace {
 
@@ -21,8 +19,8 @@ int CurrentWarp() {
 
 EBB_SIMT_EXCHANGE const Call& First(void* const* args) { return *static_cast<Call*>(args[0]); }
 
-EBB_SIMT_EXCHANGE void FailIf(const std::string& fault, const Call& call) {
-  if (!fault.empty()) Fail(fault, call.site);
+EBB_SIMT_EXCHANGE void FailIf(const char* fault, const Call& call) {
+  if (fault != nullptr) Fail(fault, call.site);
 }
 
 EBB_SIMT_EXCHANGE void ExchangeFence(void* const* args) {
