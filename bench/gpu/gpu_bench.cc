@@ -156,8 +156,8 @@ Ceilings MeasureCeilings(Gpu* gpu) {
         2.0 * static_cast<double>(copy_bytes) / (std::max(Quantile(times, 0.5), 1e-6) / 1e3);
   }
   const int64_t memory_bytes_per_s = gpu->device().info().memory_bytes_per_s;
-  ceilings.bytes_per_s = memory_bytes_per_s > 0 ? static_cast<double>(memory_bytes_per_s)
-                                                : ceilings.copy_bytes_per_s;
+  ceilings.bytes_per_s =
+      memory_bytes_per_s > 0 ? static_cast<double>(memory_bytes_per_s) : ceilings.copy_bytes_per_s;
   const int64_t elements = int64_t{side} * side;
   const CudaBuffer weight = gpu->Random(elements * 2, 0.02f);
   const CudaBuffer x = gpu->Random(elements * 2, 1);
@@ -180,11 +180,12 @@ Report::Report(const GpuOptions& options, const Gpu& gpu, const Ceilings& ceilin
     json_.open(options.json, std::ios::trunc);
     if (!json_) Die(absl::UnavailableError(absl::StrCat("cannot write ", options.json)));
   }
-  std::printf("%s%s: memory %.0f GB/s, of which a copy moves %.0f; a bf16 product does %.1f "
-              "TFLOP/s\n",
-              gpu.smoke() ? "SMOKE TEST, no measurement. " : "", device_name_.c_str(),
-              ceilings.bytes_per_s / 1e9, ceilings.copy_bytes_per_s / 1e9,
-              ceilings.operations_per_s / 1e12);
+  std::printf(
+      "%s%s: memory %.0f GB/s, of which a copy moves %.0f; a bf16 product does %.1f "
+      "TFLOP/s\n",
+      gpu.smoke() ? "SMOKE TEST, no measurement. " : "", device_name_.c_str(),
+      ceilings.bytes_per_s / 1e9, ceilings.copy_bytes_per_s / 1e9,
+      ceilings.operations_per_s / 1e12);
   std::printf("%-44s %10s %10s %9s %9s %10s %9s\n", "", "median us", "p90 us", "GB/s", "TFLOP/s",
               "floor us", "of floor");
   WriteLine({{"name", "ceilings"},

@@ -35,7 +35,7 @@ struct GpuOptions {
   std::string only;     // Only measurements whose name contains this.
   int32_t device = 0;
   bool hopper = false;  // What compute capability 9.0 alone has is used.
-  bool smoke = false;  // Tiny shapes and one round, to see that it works: on the fake.
+  bool smoke = false;   // Tiny shapes and one round, to see that it works: on the fake.
 };
 
 // Exits with status 64 and the usage when the command line is wrong, with 0 after --help.

@@ -72,7 +72,8 @@ class CudaDevice {
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
 
-  // What is queued from now on uses what compute capability 9.0 alone has; without effect elsewhere.
+  // What is queued from now on uses what compute capability 9.0 alone has; without effect
+  // elsewhere.
   void UseHopper() const { api_->use_hopper(context_, 1); }
 
   const EbbCudaApi& api() const { return *api_; }

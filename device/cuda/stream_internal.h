@@ -33,7 +33,6 @@ int32_t FakeEnqueue(EbbCudaStream* stream, std::function<void()> work);
 // REQUIRES: EnterStream(stream) was OK on this thread.
 cudaStream_t NativeStream(EbbCudaStream* stream);
 
-
 // The code for a runtime call's answer, and its text: "cudaLaunchKernelExC: ...". An error after
 // which the device does not work again is kept for the context that this thread has entered.
 int32_t FromCuda(cudaError_t error, const char* call);

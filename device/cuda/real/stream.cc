@@ -25,7 +25,6 @@ namespace ebb::device {
 
 int32_t EnterStream(EbbCudaStream* stream) { return EnterContext(stream->context); }
 
-
 cudaStream_t NativeStream(EbbCudaStream* stream) { return stream->stream; }
 
 bool UsesHopper(const EbbCudaStream* stream) {

@@ -94,11 +94,13 @@ void Barrier(Site site);
 void QueueCopy(void* shared, const void* global, bool valid, Site site);
 void CommitCopies();
 void WaitCopies(int pending);
-// AwaitEarlierWork of prelude.cuh; and the end of a kernel that must have called it in every thread.
+// AwaitEarlierWork of prelude.cuh; and the end of a kernel that must have called it in every
+// thread.
 void NoteAwaited();
 void CheckAwaited();
 // Reads the memory, so that sanitizers see whether it is there. Both are multiples of 16.
-void TouchMemory(const void* from, uint32_t bytes, Site site = {__builtin_FILE(), __builtin_LINE()});
+void TouchMemory(const void* from, uint32_t bytes,
+                 Site site = {__builtin_FILE(), __builtin_LINE()});
 // Ends the process with the message, the running thread and the site.
 [[noreturn]] void Fail(const std::string& message, Site site);
 

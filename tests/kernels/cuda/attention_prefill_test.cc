@@ -112,8 +112,8 @@ class PrefillAttentionTest : public OpFixture, public testing::WithParamInterfac
   EbbCudaStream* stream_ = nullptr;
 };
 
-INSTANTIATE_TEST_SUITE_P(Forms, PrefillAttentionTest, testing::Values(Form::kEveryDevice, Form::kHopper),
-                         [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(Forms, PrefillAttentionTest,
+                         testing::Values(Form::kEveryDevice, Form::kHopper), [](const auto& info) {
                            return info.param == Form::kEveryDevice ? "EveryDevice" : "Hopper";
                          });
 
