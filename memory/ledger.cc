@@ -213,11 +213,12 @@ int64_t LedgerSeat::Capacity(const Needs& needs) const {
   return std::min(capacity, there);
 }
 
+// By what is held: a lease may be a claim that is not yet cut.
 bool LedgerSeat::SomeFloorLacks() const {
   return std::any_of(others_.begin(), others_.end(), [](const LedgerEntry& other) {
     const LedgerParty& party = other.party;
     const int64_t due = std::min({party.floor_bytes, party.wanted_bytes, party.ceiling_bytes});
-    return !party.silent && due - party.lease_bytes >= party.unit_bytes;
+    return !party.silent && due - other.held_bytes >= party.unit_bytes;
   });
 }
 

@@ -172,7 +172,7 @@ class Soak:
             ("tokens/s with one stopped", round(rates[1]), "> 0", rates[1] > 0),
         ]
         print(f"{self.answered} answers, {len(self.handovers)} hand-overs, "
-              f"{self.cut_off} requests cut off with the killed server")
+              f"{self.cut_off} requests cut off with the killed server, or sent to it after")
         for name, value, goal, reached in rows:
             print(f"{name:28} {value:>10}   {goal!s:10} {'' if reached else 'MISSED'}")
         for error in self.errors:
