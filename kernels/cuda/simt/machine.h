@@ -19,6 +19,8 @@
 // threads of a block do to the same memory without such an order is reported as a data race,
 // whether or not the order of this run made it harmless.
 //
+// What Hopper's asynchronous matrix products do to this: async_proxy.h.
+//
 // There is one machine in a process, as device code reaches its thread through globals; Run takes
 // turns under a lock. Blocks of a grid may not wait for each other, nor warps of a block but by
 // __syncthreads (a spinning thread would never be interrupted).
