@@ -72,6 +72,22 @@ LedgerEntry ReadSlot(const LedgerSlots& slots, int slot, uint64_t lease) {
   return entry;
 }
 
+// What the last of the parties claims after a claim that was cut short: its share, or, where others
+// still keep some of that, its part of what nobody has. Whole shares would then never fit together,
+// and those who always claim at the same time would be cut short each time.
+int64_t GoalOf(int64_t capacity_bytes, const std::vector<LedgerParty>& parties,
+               const std::vector<int64_t>& share_bytes) {
+  int64_t missing = 0, unleased = capacity_bytes;
+  for (size_t i = 0; i < parties.size(); ++i) {
+    missing += std::max<int64_t>(0, share_bytes[i] - parties[i].lease_bytes);
+    unleased -= parties[i].lease_bytes;
+  }
+  const int64_t share = share_bytes.back(), lease = parties.back().lease_bytes;
+  unleased = std::max<int64_t>(0, unleased);
+  if (missing <= unleased) return share;
+  return lease + static_cast<int64_t>(static_cast<__int128>(share - lease) * unleased / missing);
+}
+
 }  // namespace
 
 std::vector<LedgerEntry> ReadLedger(const LedgerSlots& slots, int own) {
@@ -159,7 +175,11 @@ LedgerSeat::Answer LedgerSeat::Renew(const Needs& needs, absl::Time now) {
       std::max(needs.held_bytes, std::min(std::max(share, committed), lease_bytes_));
   const bool must_give = keep < lease_bytes_;
   if (useful < lease_bytes_) StoreLease(useful);
-  if (share > lease_bytes_) Raise(share, capacity);
+  if (share > lease_bytes_) {
+    const int64_t goal = cut_short_ ? GoalOf(capacity, parties, division.share_bytes) : share;
+    Raise(goal, capacity);
+    cut_short_ = lease_bytes_ < goal;
+  }
 
   Answer answer;
   answer.lease_bytes = lease_bytes_;

@@ -131,6 +131,7 @@ class LedgerSeat {
   uint64_t generation_ = 0;
   uint64_t revision_ = 0;
   int64_t lease_bytes_ = 0;
+  bool cut_short_ = false;  // The last claim was.
   std::vector<LedgerEntry> others_;
   std::vector<Seen> seen_;  // By slot.
 };
