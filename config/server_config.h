@@ -68,10 +68,10 @@ struct MemoryConfig {
   int64_t headroom_bytes = int64_t{256} << 20;
   int64_t keep_bytes = 0;
   absl::Duration idle = absl::Seconds(5);
-  int32_t slack_pages = 1;
-  int32_t prepared_pages = 1;
-  int32_t shrink_windows = 8;
-  absl::Duration shrink_after = absl::Seconds(1);
+  int32_t slack_pages = 0;
+  int32_t prepared_pages = 0;
+  int32_t shrink_windows = 4;
+  absl::Duration shrink_after = absl::Milliseconds(200);
   int32_t shrink_pages_max = 16;
   int32_t compact_above_percent = 110;
   int64_t compact_bytes_max = int64_t{32} << 20;
@@ -88,11 +88,11 @@ struct SharingConfig {
 
 struct PrefillWindowConfig {
   absl::Duration min = absl::Milliseconds(50);
-  absl::Duration max = absl::Milliseconds(2000);
+  absl::Duration max = absl::Milliseconds(500);
 };
 
 struct DecodeWindowConfig {
-  int32_t steps = 32;
+  int32_t steps = 16;
   absl::Duration min = absl::Milliseconds(50);
   absl::Duration max = absl::Milliseconds(2000);
 };

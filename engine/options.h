@@ -50,10 +50,10 @@ struct WindowOptions {
   // A prefill window lasts as long as the executing prompts are predicted to need, within these.
   // The one queue has no such windows.
   absl::Duration prefill_min = absl::Milliseconds(50);
-  absl::Duration prefill_max = absl::Seconds(2);
+  absl::Duration prefill_max = absl::Milliseconds(500);
   // A decode window, as one of the one queue, ends by step count; not before decode_min when it
   // closes early because somebody waits for its boundary, and no later than decode_max.
-  int32_t decode_steps = 32;
+  int32_t decode_steps = 16;
   absl::Duration decode_min = absl::Milliseconds(50);
   absl::Duration decode_max = absl::Seconds(2);
 };
@@ -78,15 +78,15 @@ struct MemoryOptions {
   // Tokens in a block: a power of two, or 0 for 16.
   int32_t block_tokens = 0;
   // Pages granted to a window beyond what it needs.
-  int32_t slack_pages = 1;
+  int32_t slack_pages = 0;
   // Pages made ready ahead of a boundary, counted as held.
-  int32_t prepared_pages = 1;
+  int32_t prepared_pages = 0;
   // Nothing running for this long: every page is unmapped.
   absl::Duration idle = absl::Seconds(5);
   // Shrinking goes down to the largest demand of the last `shrink_windows` windows, once there has
   // been too much for `shrink_after`, at most `shrink_pages_max` pages at a time.
-  int32_t shrink_windows = 8;
-  absl::Duration shrink_after = absl::Seconds(1);
+  int32_t shrink_windows = 4;
+  absl::Duration shrink_after = absl::Milliseconds(200);
   int32_t shrink_pages_max = 16;
   // Compaction: blocks of running sequences move together so that pages can be given back, when so
   // many percent of the pages that they would fill are mapped (0: never), or the limit asks for it.

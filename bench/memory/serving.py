@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ def say(text):
 
 def parser(doc):
     """A command's options that every measure has."""
+    # Ended from outside, a measure still ends its servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--model", default=str(MODEL))

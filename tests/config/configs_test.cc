@@ -25,7 +25,28 @@ TEST(ConfigsTest, EachLoads) {
     EXPECT_TRUE(config.ok()) << config.status();
     ++loaded;
   }
-  EXPECT_GE(loaded, 2);
+  EXPECT_EQ(loaded, 5);
+}
+
+TEST(ConfigsTest, LatencyKeepsPagesAndDensityKeepsNone) {
+  const absl::StatusOr<ServerConfig> latency = Load("configs/latency.json");
+  ASSERT_TRUE(latency.ok()) << latency.status();
+  EXPECT_GT(latency->memory.keep_bytes, 0);
+  EXPECT_LE(latency->memory.keep_bytes, latency->memory.limit_bytes);
+  const absl::StatusOr<ServerConfig> density = Load("configs/density.json");
+  ASSERT_TRUE(density.ok()) << density.status();
+  EXPECT_EQ(density->memory.keep_bytes, 0);
+  EXPECT_EQ(density->memory.slack_pages, 0);
+  EXPECT_LT(density->memory.idle, latency->memory.idle);
+}
+
+// Both floors must fit into what the two divide.
+TEST(ConfigsTest, TwoModelsShareWhatBothFloorsFitInto) {
+  const absl::StatusOr<ServerConfig> config = Load("configs/two-models.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->sharing.enabled);
+  EXPECT_LE(2 * config->sharing.floor_bytes, config->sharing.capacity_bytes);
+  EXPECT_LE(config->memory.limit_bytes, config->sharing.capacity_bytes);
 }
 
 TEST(ConfigsTest, CpuListensOnLoopbackAndGivesMemoryBackAfterFiveSeconds) {

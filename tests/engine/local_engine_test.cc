@@ -48,6 +48,9 @@ class LocalEngineTest : public testing::Test {
     options_.memory.limit_bytes = 32 * kGranularity;
     options_.memory.ceiling_bytes = 64 * kGranularity;
     options_.memory.headroom_bytes = 0;
+    options_.memory.slack_pages = 1;
+    options_.window.decode_steps = 32;
+    options_.window.prefill_max = absl::Seconds(2);
     options_.queue.running_sequences_max = 4;
     memory_ = *memory::KvMemory::Create(SmallGeometry(kGranularity),
                                         SmallMemory(options_, 4 * kGranularity), &vmm_);
