@@ -84,6 +84,7 @@ struct SharingConfig {
   int64_t capacity_bytes = 0;  // 0: what the device can give.
   int64_t floor_bytes = 0;
   int32_t weight = 1;
+  absl::Duration grace = absl::Seconds(5);
 };
 
 struct PrefillWindowConfig {

@@ -107,7 +107,8 @@ const Setting kSettings[] = {
      EBB_MEMBER(bool, cuda.batch_invariant)},
     {"cuda.hopper",
      "On devices of compute capability 9.0, use what only they have: kernels that start while the "
-     "one before ends. Off until a device has shown it: `tools/gpu_check` measures both.",
+     "one before ends, prefill attention by warpgroup products. Off until a device has shown it: "
+     "`tools/gpu_check` measures both.",
      EBB_MEMBER(bool, cuda.hopper)},
 
     {"kv.dtype",
@@ -182,6 +183,11 @@ const Setting kSettings[] = {
      EBB_MEMBER(int64_t, sharing.floor_bytes), 0, kBytesMax},
     {"sharing.weight", "Its part of the rest, against the weights of the others that need memory.",
      EBB_MEMBER(int32_t, sharing.weight), 1, 1000000},
+    {"sharing.grace_ms",
+     "When others lack what is theirs by weight, running requests go on above this server's share "
+     "for so long before they are preempted; 0: at once, which computes more twice. What others "
+     "lack of their floors they get at once.",
+     EBB_MEMBER(absl::Duration, sharing.grace), 0, kDayMs},
 
     {"prefill_window.min_ms", "The shortest window.",
      EBB_MEMBER(absl::Duration, prefill_window.min), 1, kDayMs},

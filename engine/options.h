@@ -93,6 +93,9 @@ struct MemoryOptions {
   int32_t compact_above_percent = 110;
   // Bytes that are copied for it in one window of a queue, at most.
   int64_t compact_bytes_max = int64_t{32} << 20;
+  // So long running requests go on in what they are expected to need while other servers lack only
+  // what is theirs by weight.
+  absl::Duration sharing_grace = absl::Seconds(5);
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };
 

@@ -7,9 +7,6 @@ namespace {
 
 // Without work and without memory there is nothing that others wait for.
 constexpr absl::Duration kIdlePollTime = absl::Milliseconds(500);
-// So long running requests may go on above the share while others lack only what is theirs by
-// weight.
-constexpr absl::Duration kGraceTime = absl::Seconds(5);
 
 }  // namespace
 
@@ -88,7 +85,7 @@ int64_t SharingActor::ExpectedBlocks(const Sequence& sequence) const {
 // What those need that ran before others lacked anything, for as long as the grace time lasts. To
 // preempt them would only cost their recomputation: who comes later waits no longer than they take.
 int64_t SharingActor::CommittedBytes() const {
-  if (core_->Now() - pressed_since_ >= kGraceTime) return 0;
+  if (core_->Now() - pressed_since_ >= core_->options.memory.sharing_grace) return 0;
   const memory::KvGeometry& geometry = core_->memory().geometry();
   int64_t blocks = 0;
   for (const Sequence* sequence : core_->order()) {
@@ -97,8 +94,9 @@ int64_t SharingActor::CommittedBytes() const {
   }
   if (blocks == 0) return 0;
   // And the page that each queue has begun.
-  return (geometry.PagesFor(blocks) + 2) * geometry.page_bytes() +
-         core_->WorkspaceBytesMax(Lane::kPrefill) + core_->WorkspaceBytesMax(Lane::kDecode);
+  const int64_t queue_count = static_cast<int64_t>(core_->lanes.all().size());
+  return (geometry.PagesFor(blocks) + queue_count) * geometry.page_bytes() +
+         core_->WorkspaceBytesMax();
 }
 
 }  // namespace ebb::engine

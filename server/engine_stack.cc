@@ -30,6 +30,7 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   options.memory.ceiling_bytes = config.memory.ceiling_bytes;
   options.memory.headroom_bytes = config.memory.headroom_bytes;
   options.memory.keep_bytes = config.memory.keep_bytes;
+  options.memory.sharing_grace = config.sharing.grace;
   options.memory.block_tokens = config.kv.block_tokens;
   options.memory.slack_pages = config.memory.slack_pages;
   options.memory.prepared_pages = config.memory.prepared_pages;
