@@ -35,6 +35,7 @@ Relief::Call Relief::Begin(const LimitChange& change, absl::Time now, Outbox* ou
   if (call.stale) return call;
   change_ = change;
   deadline_ = call.deadline;
+  moves_by_.reset();
   revision_ = std::max(revision_, change.revision);
   memory::KvMemory& memory = core_->memory();
   memory.SetLimit(change.bytes);
@@ -79,7 +80,8 @@ void Relief::Act(absl::Time now, Outbox* outbox) {
   memory::KvMemory& memory = core_->memory();
   if (core_->device_lost() || !memory.over_limit()) return;
   if (change_.force) ForceOut(now, outbox);
-  const Victims victims = Choose();
+  const bool moving = MovingDoes(now);
+  const Victims victims = moving ? Victims() : Choose();
   for (Sequence* victim : victims.sequences) GiveWay(victim);
   // What those that are gone were granted covers pages that can go.
   const int64_t gone_total = core_->preemptions_total() + core_->finished_total();
@@ -92,7 +94,9 @@ void Relief::Act(absl::Time now, Outbox* outbox) {
   // Not for those that drained before: their readers' steps will wake it, and the keeper, which
   // comes here too, would wake itself again and again until then.
   if (DrainingPages(memory) > draining_before) core_->wakeups.Wake(Actor::kKeeper);
-  if (change_.force && victims.sequences.empty() && NothingMoves()) EndFirst(now, outbox);
+  if (change_.force && !moving && victims.sequences.empty() && NothingMoves()) {
+    EndFirst(now, outbox);
+  }
 }
 
 // Whether no page is on its way out and nobody is to give way: nothing more will be given back.
@@ -105,8 +109,35 @@ bool Relief::NothingMoves() const {
   return !core_->AnyoneYields();
 }
 
-// Nobody is spared here because moving blocks together would do: moves go with a step, and a step
-// may outlast the deadline.
+// Whether moving blocks of one lane's sequences together may bring held memory under the limit, so
+// that nobody need give way. Steps carry the moves: the one in flight must end, and the next one
+// with them, in the first half of the deadline. Tried once for a limit.
+bool Relief::MovingDoes(absl::Time now) {
+  const MemoryOptions& options = core_->options.memory;
+  if (options.compact_above_percent == 0) return false;
+  const memory::ReleaseNeed need = NeedBeside(WorkspaceBytesWithout({}));
+  if (need.blocks > 0 || need.pages == 0) return false;
+  if (moves_by_.has_value()) return now < *moves_by_;
+  moves_by_ = now;
+  for (const Lane which : core_->lanes.all()) {
+    const LaneState& lane = core_->lane(which);
+    std::vector<const memory::BlockTable*> tables;
+    for (const Sequence* sequence : core_->order()) {
+      const bool stays = sequence->running() && !sequence->leaving();
+      if (stays && core_->lanes.Of(sequence->state()) == which) tables.push_back(&sequence->table);
+    }
+    const absl::Duration step =
+        lane.times.Predict({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy});
+    const absl::Time starts = lane.in_flight ? std::max(now, lane.step_started + step) : now;
+    const absl::Time ends = starts + 2 * step;  // Predictions err.
+    if (tables.empty() || ends > deadline_ - change_.deadline / 2) continue;
+    const memory::MovePlan moves =
+        core_->memory().PlanMovesOf(tables, need.pages, options.compact_bytes_max);
+    if (static_cast<int64_t>(moves.emptied.size()) >= need.pages) moves_by_ = ends;
+  }
+  return now < *moves_by_;
+}
+
 Victims Relief::Choose() const {
   // What workspaces need depends on who stays: first as if nobody but the first did, then for those
   // that this guess leaves.

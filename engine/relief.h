@@ -1,8 +1,10 @@
 // Relief: brings held memory under a lowered limit while requests run, by the call's deadline.
 //
-//   Begin    the limit counts at once ── Act: plan who gives way ── in no step: preempted now
-//                                              |                 └─ in a step: yields, and is
-//                                              v                    preempted when it is reaped
+//   Begin    the limit counts at once ── Act: moving does? the next step carries the moves
+//                                              | else plan who gives way ── in no step: preempted
+//                                              now |                         └─ in a step: yields,
+//                                              and is v                            preempted when
+//                                              reaped
 //            windows planned anew, emptied pages drain ── keeper unmaps ── Answer
 //
 //   Hurry    a step that would keep memory from going until too late is abandoned, where the step
@@ -16,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -59,6 +62,7 @@ class Relief {
  private:
   int64_t WorkspaceBytesWithout(const std::vector<Sequence*>& gone) const;
   memory::ReleaseNeed NeedBeside(int64_t workspace_bytes) const;
+  bool MovingDoes(absl::Time now);
   Victims Choose() const;
   void GiveWay(Sequence* sequence);
   void ForceOut(absl::Time now, Outbox* outbox);
@@ -73,6 +77,7 @@ class Relief {
   Windows* const windows_;
   LimitChange change_;  // The last that counted.
   absl::Time deadline_ = absl::InfinitePast();
+  std::optional<absl::Time> moves_by_;  // Nobody gives way before, since moving blocks may do.
   uint64_t revision_ = 0;
   int64_t ended_total_ = 0;
   int64_t gone_seen_ = 0;  // Preemptions and ends when windows were last planned anew.

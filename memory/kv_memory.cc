@@ -101,8 +101,8 @@ WindowMemory KvMemory::WindowMemoryOf(AccountId account, absl::Time now) const {
   for (const auto& workspace : workspaces_) {
     memory.bounds.held_bytes += workspace->missing_bytes();
     memory.bounds.free_bytes -= workspace->missing_bytes();
-    // Over the limit it goes before anybody has to give way.
-    if (over_limit()) memory.bounds.held_bytes -= workspace->surplus_bytes();
+    // It goes before anybody has to give way, or to wait.
+    memory.bounds.held_bytes -= workspace->surplus_bytes();
   }
   if (now < refused_until_) memory.bounds.free_bytes = 0;
   return memory;

@@ -200,8 +200,8 @@ TEST(CompactionTest, AWindowMovesNoMoreThanItsBytes) {
   world.ExpectAnswers();
 }
 
-// A limit that has room for the blocks, but not for the pages in which they lie. Whoever gives way
-// for it goes on with the tokens that it would have had.
+// A limit that has room for the blocks, but not for the pages in which they lie. With moves, and
+// time for them, nobody gives way; whoever does goes on with the tokens that it would have had.
 TEST(CompactionTest, ALoweredLimitIsReachedWithAndWithoutMoves) {
   for (const bool on : {false, true}) {
     SCOPED_TRACE(on ? "on" : "off");
@@ -216,9 +216,11 @@ TEST(CompactionTest, ALoweredLimitIsReachedWithAndWithoutMoves) {
     // To their ends: four sequences of 104 tokens, seven pages each.
     const int64_t limit = workspaces + 28 * kGranularity;
     ASSERT_GT(world.memory_->held_bytes(), limit);
-    ASSERT_TRUE(world.engine_->SetMemoryLimit({limit}).ok());
+    const int64_t preemptions_before = world.engine_->Load().preemptions_total;
+    ASSERT_TRUE(world.engine_->BeginMemoryLimit({limit, absl::Seconds(1)}).ok());
     for (int i = 0; i < 20; ++i) world.Round();
     EXPECT_LE(world.memory_->held_bytes(), limit);
+    EXPECT_EQ(world.engine_->Load().preemptions_total > preemptions_before, !on);
     world.Finish();
     world.ExpectAnswers();
   }
