@@ -123,11 +123,13 @@ class GpuCheckTest(unittest.TestCase):
 
     def test_the_probe_and_the_benches_pass_by_their_status(self):
         self.add("driver_probe", "probe", "#!/bin/sh\necho cannot map; exit 3\n")
-        self.add("model_bench", "bench", "#!/bin/sh\nexit 0\n")
+        self.add("model_bench", "bench", '#!/bin/sh\necho "$@"\n')
         status, printed, summary = self.run_check("--only", "probe,bench")
         self.assertEqual(status, 1)
         self.assertIn("driver_probe_soak ended with status 3: cannot map", printed)
-        self.assertEqual(summary["bench"]["passed"], 1)
+        self.assertEqual(summary["bench"]["passed"], 2)  # Without and with what Hopper alone has.
+        log = (self.output / "model_bench_hopper.log").read_text(encoding="utf-8")
+        self.assertIn("--hopper", log.splitlines()[1])
 
     def test_programs_get_the_library_and_the_packs_own_libraries(self):
         script = '#!/bin/sh\necho "$EBB_CUDA_LIBRARY $LD_LIBRARY_PATH"\n'
