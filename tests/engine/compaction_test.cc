@@ -132,13 +132,7 @@ class World {
 
   base::FakeClock clock_;
   base::NullLog log_;
-  device::FakeVmm vmm_{[] {
-    device::FakeVmm::Options options;
-    options.granularity_bytes = kGranularity;
-    options.capacity_bytes = 256 * kGranularity;
-    options.backed = true;
-    return options;
-  }()};
+  device::FakeVmm vmm_{SmallVmm(kGranularity, 256 * kGranularity)};
   std::unique_ptr<memory::KvMemory> memory_;
   device::FakeStream streams_[2];
   std::unique_ptr<FakeStepRunner> runner_;

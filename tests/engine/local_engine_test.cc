@@ -107,13 +107,7 @@ class LocalEngineTest : public testing::Test {
   LocalEngineOptions options_;
   base::FakeClock clock_;
   LineLog log_;
-  device::FakeVmm vmm_{[] {
-    device::FakeVmm::Options options;
-    options.granularity_bytes = kGranularity;
-    options.capacity_bytes = 128 * kGranularity;
-    options.backed = true;
-    return options;
-  }()};
+  device::FakeVmm vmm_{SmallVmm(kGranularity, 128 * kGranularity)};
   std::unique_ptr<memory::KvMemory> memory_;
   device::FakeStream streams_[2];
   std::unique_ptr<FakeStepRunner> runner_;

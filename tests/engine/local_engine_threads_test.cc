@@ -79,13 +79,7 @@ class ThreadedEngine {
   LocalEngineOptions options_;
   base::RealClock clock_;
   base::NullLog log_;
-  device::FakeVmm vmm_{[] {
-    device::FakeVmm::Options options;
-    options.granularity_bytes = kGranularity;
-    options.capacity_bytes = 512 * kGranularity;
-    options.backed = true;
-    return options;
-  }()};
+  device::FakeVmm vmm_{SmallVmm(kGranularity, 512 * kGranularity)};
   std::unique_ptr<memory::KvMemory> memory_;
   device::HostStream streams_[2];
   std::unique_ptr<FakeStepRunner> runner_;

@@ -114,13 +114,7 @@ class OneQueueTest : public testing::Test {
   LocalEngineOptions options_;
   base::FakeClock clock_;
   WindowLog log_;
-  device::FakeVmm vmm_{[] {
-    device::FakeVmm::Options options;
-    options.granularity_bytes = kGranularity;
-    options.capacity_bytes = 128 * kGranularity;
-    options.backed = true;
-    return options;
-  }()};
+  device::FakeVmm vmm_{SmallVmm(kGranularity, 128 * kGranularity)};
   std::unique_ptr<memory::KvMemory> memory_;
   device::FakeStream streams_[2];
   std::unique_ptr<FakeStepRunner> runner_;

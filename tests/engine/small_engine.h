@@ -20,6 +20,15 @@ inline memory::KvGeometry SmallGeometry(int64_t granularity_bytes) {
   return *memory::KvGeometry::Create(shape, granularity_bytes, 4);
 }
 
+// A device of so much memory, which the runner reads and writes.
+inline device::FakeVmm::Options SmallVmm(int64_t granularity_bytes, int64_t capacity_bytes) {
+  device::FakeVmm::Options options;
+  options.granularity_bytes = granularity_bytes;
+  options.capacity_bytes = capacity_bytes;
+  options.backed = true;
+  return options;
+}
+
 // Bounds and idle time of the engine's options, and a workspace of this size for each lane.
 inline memory::KvMemory::Options SmallMemory(const LocalEngineOptions& options,
                                              int64_t workspace_bytes) {
