@@ -2,8 +2,8 @@
 //
 //   scan     splits x rows   the most likely token, NaN?, where the rest lies
 //   weigh    splits x rows   the masses of the raw distribution, of segments; or the row's bins
-//   cut      splits x rows   top_k and top_p: segments of what surely stays, a list of the
-//   undecided choose   rows            the exact cut, the draw, log-probabilities
+//   cut      splits x rows   top_k, top_p: segments of what surely stays, the undecided in a list
+//   choose   rows            the exact cut, the draw, log-probabilities
 //
 // The semantics are model/sampler.h's. Blocks of a row hand over through scratch memory between
 // kernels, never within one: a kernel writes there what only later kernels read, or adds to it.
@@ -283,8 +283,7 @@ __global__ void WeighKernel(const SampleParams params) {
 
 // ---- cut
 
-// The masses of the split's segments, of the tokens that surely stay; and the list of the
-// undecided.
+// The masses of the split's segments, of the tokens that surely stay; the undecided go in a list.
 __device__ void CutSegments(const SamplePlace& place, const SplitSegments& segments,
                             const SampleCutPlan& plan) {
   SampleScratch* const scratch = place.scratch;
