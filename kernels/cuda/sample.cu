@@ -2,8 +2,8 @@
 //
 //   scan     splits x rows   the most likely token, NaN?, where the rest lies
 //   weigh    splits x rows   the masses of the raw distribution, of segments; or the row's bins
-//   cut      splits x rows   top_k and top_p: segments of what surely stays, a list of the
-//   undecided choose   rows            the exact cut, the draw, log-probabilities
+//   cut      splits x rows   top_k, top_p: segments of what surely stays, the undecided in a list
+//   choose   rows            the exact cut, the draw, log-probabilities
 //
 // The semantics are model/sampler.h's. Blocks of a row hand over through scratch memory between
 // kernels, never within one: a kernel writes there what only later kernels read, or adds to it.
@@ -287,31 +287,32 @@ __global__ void WeighKernel(const SampleParams params) {
 
 // ---- cut
 
-// The masses of the split's segments, of the tokens that surely stay; and the list of the
-// undecided.
+// The masses of the split's segments, of the tokens that surely stay; the undecided go in a list.
 __device__ void CutSegments(const SamplePlace& place, const SplitSegments& segments,
                             const SampleCutPlan& plan) {
   SampleScratch* const scratch = place.scratch;
   const SampleBins bins(scratch->best, place);
   const Softmax softmax = AllowedSoftmax(scratch->best, place.sampling);
+  const auto is_sure = [&](float logit) {
+    const int bin = bins.BinOf(logit);
+    return bin >= 0 && bin < plan.sure;
+  };
   for (int32_t s = segments.begin + WarpOfThread(); s < segments.end; s += kSplitWarps) {
     const SampleSegment segment(place.row, s);
-    int places[kSegmentLoads];
     bool any_sure = false;
 #pragma unroll
     for (int i = 0; i < kSegmentLoads; ++i) {
       const float logit = segment.allowed(i);
-      places[i] = bins.BinOf(logit);
-      any_sure |= places[i] >= 0 && places[i] < plan.sure;
+      any_sure |= is_sure(logit);
       WarpAppend(place.cut_list, place.sizes.cut_places, &scratch->cut_count,
-                 RankOf(KeyOf(logit), segment.id(i)), plan.Undecided(places[i]));
+                 RankOf(KeyOf(logit), segment.id(i)), plan.Undecided(bins.BinOf(logit)));
     }
     Mass sum = 0;
     if (__any_sync(kWholeWarp, any_sure ? 1 : 0) != 0) {
 #pragma unroll
       for (int i = 0; i < kSegmentLoads; ++i) {
         const Mass mass = softmax.KeptMassOf(segment.allowed(i));
-        if (places[i] >= 0 && places[i] < plan.sure) sum += mass;
+        if (is_sure(segment.allowed(i))) sum += mass;
       }
       sum = WarpSum(sum);
     }
@@ -345,7 +346,7 @@ __global__ void CutKernel(const SampleParams params) {
   if (place.scratch->status != EBB_CUDA_ROW_OK) return;
   const SplitSegments segments(params);
   if (wants.cut()) {
-    const SampleCutPlan plan = SampleCutFinder(shared, place).Find(wants, place.sampling.top_p);
+    const SampleCutPlan plan = SampleCutFinder(shared, place).Find();
     if (blockIdx.x == 0 && Thread() == 0) place.scratch->plan = plan;
     CutSegments(place, segments, plan);
   }
@@ -401,9 +402,10 @@ SampleSizes SizesOf(int32_t vocabulary) {
   sizes.segments = (vocabulary + kSegmentTokens - 1) / kSegmentTokens;
   // A segment for each warp, if there are as many.
   sizes.splits_max = std::min((sizes.segments + kSplitWarps - 1) / kSplitWarps, kSplitsMax);
-  sizes.bins = std::clamp(sizes.segments * 32, 128, kBins);
-  sizes.cut_places = std::min(vocabulary, kCutPlaces);
-  sizes.top_places = std::min(vocabulary, kTopPlaces);
+  // A short row is soon read again, where a list has no place.
+  sizes.bins = std::min(sizes.segments * 32, kBins);
+  sizes.cut_places = std::clamp(vocabulary / 4, 64, kCutPlaces);
+  sizes.top_places = std::clamp(vocabulary / 4, 64, kTopPlaces);
   return sizes;
 }
 

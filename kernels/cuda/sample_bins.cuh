@@ -80,26 +80,27 @@ class SampleCutFinder {
   };
 
   __device__ SampleCutFinder(Shared* shared, const SamplePlace& place)
-      : shared_(shared), mass_past_bins_(place.scratch->mass_past_bins) {
-    first_ = Thread() * kOwn;
-    Mass own_mass = 0;
-    Mass own_count = 0;
+      : shared_(shared),
+        place_(place),
+        begin_(min(Thread() * kOwn, place.sizes.bins)),
+        end_(min(begin_ + kOwn, place.sizes.bins)) {
+    own_mass_ = 0;
+    own_count_ = 0;
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
-      const bool there = first_ + i < place.sizes.bins;
-      masses_[i] = there ? place.bin_masses[first_ + i] : 0;
-      counts_[i] = there ? place.bin_counts[first_ + i] : 0;
-      own_mass += masses_[i];
-      own_count += counts_[i];
+      if (begin_ + i >= end_) continue;
+      own_mass_ += place.bin_masses[begin_ + i];
+      own_count_ += place.bin_counts[begin_ + i];
     }
-    mass_ = BlockScan(&shared->exchange, own_mass);
-    count_ = BlockScan(&shared->exchange, own_count);
+    mass_ = BlockScan(&shared->exchange, own_mass_);
+    count_ = BlockScan(&shared->exchange, own_count_);
   }
 
-  __device__ SampleCutPlan Find(const SampleWants& wants, float top_p) {
+  __device__ SampleCutPlan Find() {
+    const SampleWants& wants = place_.wants;
     SampleCutPlan* const plan = &shared_->plan;
     if (threadIdx.x == 0) {
-      *plan = {mass_.total + mass_past_bins_, 0, kBins, 0, kBins, -1, kBins};
+      *plan = {mass_.total + place_.scratch->mass_past_bins, 0, kBins, 0, kBins, -1, kBins};
       shared_->mass_of_k_bin = 0;
     }
     __syncthreads();
@@ -108,7 +109,9 @@ class SampleCutFinder {
     if (wants.top_p) {
       const Mass least = plan->mass_before_k;
       const Mass most = least + shared_->mass_of_k_bin;
-      FindTopP(ShareOf(top_p, least), ShareOf(top_p, most));
+      const float top_p = place_.sampling.top_p;
+      FindFirstOfTopP(ShareOf(top_p, least));
+      FindLastOfTopP(ShareOf(top_p, most));
     }
     __syncthreads();
     SampleCutPlan found = *plan;
@@ -119,41 +122,52 @@ class SampleCutFinder {
  private:
   static constexpr int kOwn = kBins / kSplitThreads;  // Adjacent bins.
 
-  __device__ void FindTopK(Mass target) {
-    Mass mass = mass_.before;
-    Mass count = count_.before;
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      if (count < target && target <= count + counts_[i]) {
-        shared_->plan.k_bin = first_ + i;
-        shared_->plan.k_needed = static_cast<int32_t>(target - count);
-        shared_->plan.mass_before_k = mass;
-        shared_->mass_of_k_bin = masses_[i];
-      }
-      mass += masses_[i];
-      count += counts_[i];
-    }
+  // Whether the mass is reached in this thread's bins.
+  __device__ bool Reaches(Mass target) const {
+    return mass_.before < target && target <= mass_.before + own_mass_;
   }
 
-  __device__ void FindTopP(Mass least_target, Mass most_target) {
+  // REQUIRES: Reaches(target). *before becomes the mass before the bin that it gives.
+  __device__ int BinThatReaches(Mass target, Mass* before) const {
+    *before = mass_.before;
+    int bin = begin_;
+    while (*before + place_.bin_masses[bin] < target) *before += place_.bin_masses[bin++];
+    return bin;
+  }
+
+  __device__ void FindTopK(Mass target) {
+    if (target <= count_.before || target > count_.before + own_count_) return;
     Mass mass = mass_.before;
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      const Mass upto = mass + masses_[i];
-      if (mass < least_target && least_target <= upto) {
-        shared_->plan.p_first = first_ + i;
-        shared_->plan.mass_before_p = mass;
-      }
-      if (mass < most_target && most_target <= upto) shared_->plan.p_last = first_ + i;
-      mass = upto;
+    Mass count = count_.before;
+    int bin = begin_;
+    while (count + place_.bin_counts[bin] < target) {
+      count += place_.bin_counts[bin];
+      mass += place_.bin_masses[bin++];
     }
+    shared_->plan.k_bin = bin;
+    shared_->plan.k_needed = static_cast<int32_t>(target - count);
+    shared_->plan.mass_before_k = mass;
+    shared_->mass_of_k_bin = place_.bin_masses[bin];
+  }
+
+  __device__ void FindFirstOfTopP(Mass target) {
+    if (!Reaches(target)) return;
+    Mass before;
+    shared_->plan.p_first = BinThatReaches(target, &before);
+    shared_->plan.mass_before_p = before;
+  }
+
+  __device__ void FindLastOfTopP(Mass target) {
+    Mass before;
+    if (Reaches(target)) shared_->plan.p_last = BinThatReaches(target, &before);
   }
 
   Shared* const shared_;
-  const Mass mass_past_bins_;
-  int first_;
-  Mass masses_[kOwn];
-  uint32_t counts_[kOwn];
+  const SamplePlace& place_;
+  const int begin_;
+  const int end_;
+  Mass own_mass_;
+  Mass own_count_;
   Scanned mass_;
   Scanned count_;
 };

@@ -83,7 +83,7 @@ class CudaEngineTest : public testing::Test {
       request.sampling.seed = static_cast<uint64_t>(1000 + i);
       request.sampling.logprobs = 1;
       request.sampling.prompt_logprobs = i == 3 ? 0 : -1;
-      request.stopping.max_tokens = static_cast<int32_t>(rng.Between(76, 82));
+      request.stopping.max_tokens = static_cast<int32_t>(rng.Between(60, 66));
       request.stopping.ignore_eos = true;
       requests.push_back(std::move(request));
     }

@@ -1,4 +1,5 @@
 // The sampling kernels on random rows, and on rows made to be hard, against model/sampler.h.
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -114,6 +115,41 @@ TEST_F(SampleTest, ThousandsOfNearlyEqualLogits) {
   for (size_t i = 0; i < requests.size(); ++i) {
     SCOPED_TRACE(testing::Message() << "row " << i);
     ExpectAsTheModelSamples(logits, requests[i], got[i]);
+  }
+}
+
+// Thousands of unlikely tokens that together weigh as much as the likely ones. The kernels' bins
+// end where the rest, of at most (1 - top_p) / vocabulary of the best one's weight each, can weigh
+// no more than what top_p drops. With the tokens beyond that bound they still count in what it
+// takes a share of: with them two tokens stay, without them one. Before the bound, they are part of
+// the cut.
+TEST_F(SampleTest, UnlikelyTokensThatWeighMuchTogether) {
+  base::Rng rng(TestSeed(57));
+  constexpr int32_t kVocabulary = 5000;
+  constexpr float kTopP = 0.6f;
+  const float bound = std::log(kVocabulary / (1 - kTopP));
+  for (const float temperature : {1.0f, 0.5f}) {
+    for (const float distance : {bound + 0.07f, bound - 1.0f}) {
+      std::vector<float> logits(kVocabulary);
+      for (float& logit : logits) {
+        logit = 2 - temperature * (distance + 0.01f * static_cast<float>(rng.Unit()));
+      }
+      logits[4321] = 2;
+      logits[17] = 2 + temperature * std::log(0.5f);
+      std::vector<RowRequest> requests(16);
+      for (RowRequest& request : requests) {
+        request.params.seed = rng.Bits();
+        request.params.temperature = temperature;
+        request.params.top_p = kTopP;
+      }
+      const std::vector<std::vector<float>> rows(requests.size(), logits);
+      const std::vector<EbbCudaSampled> got = Run(rows, requests);
+      for (size_t i = 0; i < requests.size(); ++i) {
+        SCOPED_TRACE(testing::Message()
+                     << "temperature " << temperature << " distance " << distance << " row " << i);
+        ExpectAsTheModelSamples(logits, requests[i], got[i]);
+      }
+    }
   }
 }
 
