@@ -186,6 +186,7 @@ std::vector<PageOutcome> PageKeeper::GiveBack(std::vector<PageWork>* batch, int6
 }
 
 absl::Status PageKeeper::GiveBackAndCommit(PagePool* pool, std::vector<PageWork> batch) {
+  if (batch.empty()) return absl::OkStatus();  // As in most passes: no lock for nothing.
   absl::Status status;
   const std::vector<PageOutcome> outcomes = GiveBack(&batch, pool->page_bytes(), &status);
   base::MutexLock lock(mutex_);
