@@ -18,9 +18,8 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const base::Cl
 
 }  // namespace
 
-void GrpcCall::Start(const v1::GenerateRequest& in) {
-  GenerateCall::Start(in, DeadlineOf(*context_, clock()));
-}
+GrpcCall::GrpcCall(CallResources* resources, grpc::CallbackServerContext* context)
+    : GenerateCall(resources, DeadlineOf(*context, *resources->clock)), context_(context) {}
 
 grpc::Status GrpcCall::EndStatus() {
   const engine::Finish& finish = TakeFinish();

@@ -14,13 +14,9 @@ namespace ebb::server {
 
 // What every kind of call has on gRPC. Thread-safe.
 class GrpcCall : public GenerateCall {
- public:
-  // GenerateCall's, with gRPC's deadline.
-  void Start(const v1::GenerateRequest& in);
-
  protected:
-  GrpcCall(CallResources* resources, grpc::CallbackServerContext* context)
-      : GenerateCall(resources), context_(context) {}
+  // With gRPC's deadline.
+  GrpcCall(CallResources* resources, grpc::CallbackServerContext* context);
 
   // The status on the wire, about to be sent. A request that failed on its way tells in trailers
   // what it had cost.
