@@ -255,7 +255,7 @@ std::string RandomValue(const Setting& setting, base::Rng* rng) {
         rng->Between(0, static_cast<int64_t>(names->names.size()) - 1))]);
   }
   if (std::holds_alternative<Member<std::string>>(setting.member)) {
-    if (setting.key == "server.listen")
+    if (setting.key == "server.listen" || setting.key == "server.http_listen")
       return "127.0.0." + std::to_string(rng->Between(0, 99)) + ":0";
     std::string text(static_cast<size_t>(setting.min), 'a');
     const char* const pieces[] = {"a", "\"", "\\", "/", " ", "\u00e9", "\u4e2d", "//", "{"};
