@@ -230,7 +230,7 @@ TEST_F(HttpTest, TheEnginesStatusIsTheClients) {
   const std::string hi = R"({"prompt":"hi","max_tokens":9)";
   for (const auto& [from, to] : codes) {
     engine_.SetSubmitStatus(absl::Status(from, "why"));
-    for (const std::string& end : {R"(})", R"(,"stream":true})"}) {
+    for (const std::string end : {R"(})", R"(,"stream":true})"}) {
       const HttpAnswer refused = Complete(hi + end);
       EXPECT_EQ(refused.status, to);
       EXPECT_EQ(refused.Json()["error"]["message"], "why");

@@ -153,11 +153,11 @@ TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
     const std::string name = field.substr(1, field.find('"', 1) - 1);
     EXPECT_EQ(status.message().find(name + ": "), 0u) << status;
   }
-  for (const std::string& field :
+  for (const std::string field :
        {R"("tools":[])", R"("tool_choice":"none")", R"("modalities":["text"])"}) {
     EXPECT_TRUE(Chat(ChatWith(field)).ok()) << field;
   }
-  for (const std::string& field :
+  for (const std::string field :
        {R"("tools":[{"type":"function"}])", R"("tool_choice":"auto")", R"("n":4)",
         R"("modalities":["audio"])", R"("chat_template_kwargs":{"a":1})"}) {
     EXPECT_EQ(Chat(ChatWith(field)).status().code(), StatusCode::kUnimplemented) << field;
