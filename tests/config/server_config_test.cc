@@ -129,6 +129,9 @@ const BadCase kBadCases[] = {
     {"{\"kv\": {\"block_tokens\": 24}}", "f.json:1: kv.block_tokens: 24 is not a power of two"},
     {"{\"server\": {\"listen\": \"localhost\"}}",
      "f.json:1: server.listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0"},
+    {"{\"server\": {\"http_listen\": \"yes\"}}",
+     "f.json:1: server.http_listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0; or "
+     "auto, or off"},
     {"{\"server\": {\"listen\": \"::1:5\"}}",
      "f.json:1: server.listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0"},
     {"{\"server\":\n{\"listen\": \"example.com:1\"}}",
