@@ -397,10 +397,12 @@ TEST_F(HttpTest, ManyClientsAtOnceAllGetTheirOwn) {
             client->Post("/v1/completions", R"({"max_tokens":50,"prompt":")" + prompt + "\"" +
                                                 (stream ? R"(,"stream":true})" : "}"));
         std::string text;
-        if (!stream) text = answer.Json()["choices"][0]["text"];
-        for (const std::string& event : answer.Events()) {
-          if (event == "[DONE]") continue;
-          text += json::parse(event)["choices"][0]["text"].get<std::string>();
+        if (stream) {
+          for (const json& event : Stream(answer)) {
+            text += event["choices"][0]["text"].get<std::string>();
+          }
+        } else {
+          text = answer.Json()["choices"][0]["text"];
         }
         if (text == prompt) answers[i] += "+";
       }
