@@ -121,6 +121,7 @@ HttpServer::~HttpServer() = default;
 
 const ListenAddress& HttpServer::address() const { return impl_->address(); }
 size_t HttpServer::connection_count() const { return impl_->hub().size(); }
+int64_t HttpServer::bodies_bytes() const { return impl_->hub().bodies_bytes; }
 void HttpServer::SetClosing() { impl_->hub().closing = true; }
 void HttpServer::Shutdown(absl::Duration flush) { impl_->Shutdown(flush); }
 

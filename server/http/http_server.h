@@ -42,6 +42,8 @@ class HttpServer {
   // With the port that is really listened on.
   const ListenAddress& address() const;
   size_t connection_count() const;
+  // Of all bodies that are being read and answered.
+  int64_t bodies_bytes() const;
 
   // Answers end their connections from now on. New ones are still taken, so that probes and clients
   // are told what the handler says.

@@ -72,6 +72,8 @@ Json ErrorJson(const absl::Status& status) {
   const std::string field = FieldOf(message);
   std::string code = absl::AsciiStrToLower(absl::StatusCodeToString(status.code()));
   if (absl::IsNotFound(status) && field == "model") code = "model_not_found";
+  // Clients shorten their prompt and ask again when they see this code.
+  if (absl::StrContains(message, "; the context holds ")) code = "context_length_exceeded";
   return ErrorJson(HttpStatusOf(status.code()), message, field, code);
 }
 

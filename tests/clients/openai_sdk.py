@@ -141,10 +141,8 @@ def a_stream_can_be_left(client, model):
     assert client.completions.create(model=model, prompt="a", max_tokens=1).choices
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    client = openai.OpenAI(base_url=sys.argv[1].rstrip("/") + "/v1", api_key="none", max_retries=0,
+def run(url):
+    client = openai.OpenAI(base_url=url.rstrip("/") + "/v1", api_key="none", max_retries=0,
                            timeout=120)
     model = client.models.list().data[0].id
     for function in CHECKS:
@@ -154,4 +152,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    run(sys.argv[1])

@@ -276,6 +276,16 @@ TEST_F(HttpTest, PromptsAreRefusedTogether) {
   EXPECT_TRUE(live_calls_.WaitUntilEmpty(absl::Seconds(30)));
 }
 
+TEST_F(HttpTest, APromptThatIsTooLongHasItsOwnCode) {
+  const std::string text(100'000, 'a');
+  for (const HttpAnswer& answer :
+       {Complete(R"({"prompt":")" + text + R"("})"),
+        Chat(R"({"messages":[{"role":"user","content":")" + text + R"("}]})")}) {
+    EXPECT_EQ(answer.status, 400);
+    EXPECT_EQ(answer.Json()["error"]["code"], "context_length_exceeded") << answer.body;
+  }
+}
+
 TEST_F(HttpTest, ALiveRequestsIdIsItsOwn) {
   Answers("abc", Held(1));
   const auto client = Connect();

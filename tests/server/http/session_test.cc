@@ -1,8 +1,10 @@
 // Connections: what a server must bear from clients that are slow, wrong, impatient or gone.
 #include <string>
 
+#include "base/rng.h"
 #include "gtest/gtest.h"
 #include "tests/server/http/http_fixture.h"
+#include "tests/server/test_seed.h"
 
 namespace ebb::server {
 namespace {
@@ -281,6 +283,39 @@ TEST_F(HttpTest, ShutdownLetsAnswersFinishAndCutsOffTheRest) {
   EXPECT_EQ(client->ReadUntil("[DONE]"), "");
   EXPECT_EQ(engine_.cancel_count(), 1);
   EXPECT_FALSE(HttpClient(address_).Send("x") && HttpClient(address_).Read().status != 0);
+}
+
+// Whatever comes: the server goes on, and no connection, request or byte of a body is left behind.
+TEST_F(HttpTest, ChangedRequestsLeaveNothingBehind) {
+  // So that a client which waits for an answer that cannot come does not wait long.
+  options_.idle_timeout = options_.header_timeout = options_.body_timeout = absl::Milliseconds(50);
+  base::Rng rng(tests::TestSeed());
+  const std::string texts[] = {
+      HttpClient::PostText("/v1/completions", kHi, "X-Request-Id: a\r\nExpect: 100-continue\r\n"),
+      "POST /tokenize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "7;e=f\r\n{\"a\":1}\r\n0\r\nTrailer: x\r\n\r\n",
+      "GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
+  };
+  for (int round = 0; round < 500; ++round) {
+    std::string text;
+    for (int64_t i = rng.Between(1, 3); i > 0; --i) text += texts[rng.Between(0, 2)];
+    for (int64_t i = rng.Between(0, 4); i > 0; --i) {
+      const auto at = static_cast<size_t>(rng.Between(0, static_cast<int64_t>(text.size()) - 1));
+      if (rng.Chance(0.5)) {
+        text[at] = static_cast<char>(rng.Between(0, 255));
+      } else {
+        text.erase(at, static_cast<size_t>(rng.Between(1, 20)));
+      }
+      if (text.empty()) text = "x";
+    }
+    const auto client = Connect();
+    client->Send(text);
+    if (rng.Chance(0.2)) client->ReadUntil("HTTP/1.1");
+  }
+  EXPECT_EQ(Get("/version").status, 200);
+  EXPECT_TRUE(WaitUntil([&] { return server_->connection_count() == 0; }));
+  EXPECT_TRUE(live_calls_.WaitUntilEmpty(absl::Seconds(30)));
+  EXPECT_EQ(server_->bodies_bytes(), 0);
 }
 
 TEST_F(HttpTest, ATakenPortIsToldWithItsRemedy) {
