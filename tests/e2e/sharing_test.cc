@@ -168,7 +168,8 @@ TEST_F(SharingTest, WhatAllServersTogetherMayNotHoldIsRefusedAtOnce) {
                                             [](const Streamed&) { return false; });
     return streamed.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
   }));
-  EXPECT_TRUE(client.Stream(Greedy("A short one", 16)).status.ok());
+  small->Signal(SIGKILL);
+  EXPECT_TRUE(WaitUntil([&] { return client.Stream(Greedy("Alone", 16)).status.ok(); }));
 }
 
 TEST_F(SharingTest, WithoutAUsableLedgerAServerKeepsToItsOwnLimit) {
