@@ -109,9 +109,9 @@ TEST_F(HttpTest, AllBodiesTogetherAreBounded) {
                    "Content-Length: 1000\r\n\r\n"));
   EXPECT_NE(holder->ReadUntil("100 Continue\r\n\r\n"), "");
   ASSERT_TRUE(holder->Send(std::string(900, ' ')));
-  // Until the holder's bytes are counted, this one passes.
+  EXPECT_TRUE(WaitUntil([&] { return server_->bodies_bytes() == 900; }));
   const std::string body = "{\"prompt\":\"" + std::string(200, 'a') + "\"}";
-  EXPECT_TRUE(WaitUntil([&] { return Post("/tokenize", body).status == 503; }));
+  EXPECT_EQ(Post("/tokenize", body).status, 503);
   holder->Close();
   EXPECT_TRUE(WaitUntil([&] { return Post("/tokenize", body).status == 200; }));
 }
