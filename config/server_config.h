@@ -35,6 +35,7 @@ struct ModelConfig {
 
 struct ServerSection {
   std::string listen = "127.0.0.1:50051";
+  std::string http_listen = "auto";
   absl::Duration drain_grace = absl::Seconds(30);
   int64_t message_bytes_max = 4 << 20;
 };
