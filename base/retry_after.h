@@ -24,7 +24,7 @@ inline absl::Status WithRetryAfter(absl::Status status, absl::Duration after) {
 
 // Nothing where the status does not say.
 inline std::optional<int64_t> RetryAfterSeconds(const absl::Status& status) {
-  const std::optional<absl::Cord> text = status.GetPayload(kRetryAfterMark);
+  const auto text = status.GetPayload(kRetryAfterMark);
   int64_t seconds = 0;
   if (!text.has_value() || !absl::SimpleAtoi(std::string(*text), &seconds)) return std::nullopt;
   return seconds;

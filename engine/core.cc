@@ -99,8 +99,8 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     id = next_id_++;
     const int64_t tokens =
         arrival.prompt_tokens + parts.policy->ExpectedTokens(arrival.max_tokens, 0);
-    const absl::Time place = fair_share_.Add(request.tenant, request.priority, Now(),
-                                             service_rate_.TimeFor(tokens));
+    const absl::Time place =
+        fair_share_.Add(request.tenant, request.priority, Now(), service_rate_.TimeFor(tokens));
     auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(sink), Now(),
                                                place, options.queue.ageing, NewTable());
     order_.insert(sequence.get());

@@ -32,8 +32,9 @@ struct Request {
   StoppingParams stopping;
   int32_t priority = 0;  // Lower goes first.
   absl::Time deadline = absl::InfiniteFuture();
-  std::string label;   // The client's name for it, for logs only.
-  std::string tenant;  // Whose it is: tenants share the engine fairly. Empty: nobody's in particular.
+  std::string label;  // The client's name for it, for logs only.
+  std::string
+      tenant;  // Whose it is: tenants share the engine fairly. Empty: nobody's in particular.
 };
 
 struct TokenLogprob {

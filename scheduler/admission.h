@@ -16,7 +16,8 @@ struct AdmissionLimits {
 };
 
 // RESOURCE_EXHAUSTED when the queue is full (with base::RetryAfterSeconds) or prompt and max_tokens
-// together need more blocks than the memory limit has; INVALID_ARGUMENT when the prompt leaves no room in the model's context.
+// together need more blocks than the memory limit has; INVALID_ARGUMENT when the prompt leaves no
+// room in the model's context.
 absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& arrival);
 
 // Indices into input.order of those that start or resume now, in order.
