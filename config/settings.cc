@@ -221,6 +221,10 @@ const Setting kSettings[] = {
     {"scheduler.queue_requests_max",
      "Requests that wait to start, at most; the next one is refused with RESOURCE_EXHAUSTED.",
      EBB_MEMBER(int32_t, scheduler.queue_requests_max), 1, 1000000},
+    {"scheduler.queue_prompt_tokens_max",
+     "Prompt tokens of all requests that wait to start, at most; one that would make it more is "
+     "refused with RESOURCE_EXHAUSTED. It bounds the time to a first token. 0: no bound.",
+     EBB_MEMBER(int32_t, scheduler.queue_prompt_tokens_max), 0, 1000000000},
     {"scheduler.running_sequences_max", "Sequences that hold KV memory, at most.",
      EBB_MEMBER(int32_t, scheduler.running_sequences_max), 1, 65536},
     {"scheduler.chunk_tokens_max", "Prompt tokens in one step, at most.",

@@ -1,10 +1,12 @@
 #include "server/grpc_calls.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/retry_after.h"
 
 namespace ebb::server {
 namespace {
@@ -27,6 +29,13 @@ grpc::Status GrpcCall::EndStatus() {
   context_->AddTrailingMetadata("ebb-prompt-tokens", absl::StrCat(finish.prompt_tokens));
   context_->AddTrailingMetadata("ebb-completion-tokens", absl::StrCat(finish.completion_tokens));
   return ToGrpc(finish.status);
+}
+
+grpc::Status GrpcCall::Refusal(const absl::Status& status) {
+  if (const std::optional<int64_t> seconds = base::RetryAfterSeconds(status); seconds.has_value()) {
+    context_->AddTrailingMetadata("retry-after", absl::StrCat(*seconds));
+  }
+  return ToGrpc(status);
 }
 
 void UnaryCall::Advance() {

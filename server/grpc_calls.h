@@ -21,6 +21,8 @@ class GrpcCall : public GenerateCall {
   // The status on the wire, about to be sent. A request that failed on its way tells in trailers
   // what it had cost.
   grpc::Status EndStatus() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Likewise where the request was refused: when to try again is in a trailer.
+  grpc::Status Refusal(const absl::Status& status);
 
  private:
   grpc::CallbackServerContext* const context_;
@@ -37,7 +39,7 @@ class UnaryCall final : public GrpcCall, public grpc::ServerUnaryReactor {
 
  private:
   void Advance() override;
-  void Fail(const absl::Status& status) override { Finish(ToGrpc(status)); }
+  void Fail(const absl::Status& status) override { Finish(Refusal(status)); }
 
   v1::GenerateResponse* const response_;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
@@ -57,7 +59,7 @@ class StreamCall final : public GrpcCall,
   enum class Next { kNothing, kWrite, kWriteAndFinish, kFinish };
 
   void Advance() override;
-  void Fail(const absl::Status& status) override { Finish(ToGrpc(status)); }
+  void Fail(const absl::Status& status) override { Finish(Refusal(status)); }
   Next PickNext(grpc::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Belongs to gRPC while writing_, else to whoever holds the mutex.
