@@ -82,9 +82,9 @@ TestMatrix ExtremeMatrix(base::Rng* rng, DType dtype, int extreme, int64_t rows,
 }
 
 // Activations that int16 holds exactly: a block's largest is 127, so that d is 1 / 256. Whole ones
-// leave the low plane empty, and all sums are exact: at most 256 * 127 * (31 * 12 + 9 * 9) < 2^24. A fraction
-// of 127 / 256 fills it with its largest, and sums of up to 2^31 are rounded to floats; then two
-// float operations for each sub-block and two more.
+// leave the low plane empty, and all sums are exact: at most 256 * 127 * (31 * 12 + 9 * 9) < 2^24.
+// A fraction of 127 / 256 fills it with its largest, and sums of up to 2^31 are rounded to floats;
+// then two float operations for each sub-block and two more.
 TEST_P(BlockProductsTest, AreTheExactIntegerSums) {
   base::Rng rng(TestSeed(2));
   constexpr int64_t kOutputs = 48;
