@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "base/retry_after.h"
 #include "nlohmann/json.hpp"
 
 namespace ebb::server {
@@ -120,7 +121,10 @@ HttpReply ErrorReply(const absl::Status& status) {
   reply.status = HttpStatusOf(status.code());
   reply.body = Text(ErrorJson(status));
   // Soon, or at another server: the queue may have room again.
-  if (reply.status == 429 || reply.status == 503) reply.headers.push_back({"retry-after", "1"});
+  if (reply.status == 429 || reply.status == 503) {
+    const int64_t seconds = base::RetryAfterSeconds(status).value_or(1);
+    reply.headers.push_back({"retry-after", absl::StrCat(seconds)});
+  }
   return reply;
 }
 
