@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/block_census.h"
+
 namespace ebb::engine {
 namespace {
 
@@ -55,8 +57,9 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const MemoryOptions& options = core_->options.memory;
   if (core_->order().empty() && options.keep_bytes == 0) return needs;
   int64_t blocks = 0;
+  BlockCensus census(geometry);
   for (const Sequence* sequence : core_->order()) {
-    blocks += ExpectedBlocks(*sequence);
+    blocks += ExpectedBlocks(*sequence) - census.Count(*sequence).shared_blocks;
   }
   // Each queue's slack, the page that it has begun, and what is made ready.
   const int64_t queue_count = static_cast<int64_t>(core_->lanes.all().size());
@@ -79,7 +82,10 @@ int64_t SharingActor::ExpectedBlocks(const Sequence& sequence) const {
   // Wherever an answer stands, its next window goes on from there.
   const int64_t next = static_cast<int64_t>(sequence.tokens.size()) +
                        std::min<int64_t>(may_make, core_->options.window.decode_steps);
-  return core_->memory().geometry().BlocksFor(std::max(expected, next));
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t tokens = std::max(expected, next);
+  return geometry.BlocksFor(tokens) +
+         UnforkedBlocks(sequence, tokens - sequence.prompt_tokens(), geometry);
 }
 
 // What those need that ran before others lacked anything, for as long as the grace time lasts. To
@@ -88,9 +94,10 @@ int64_t SharingActor::CommittedBytes() const {
   if (core_->Now() - pressed_since_ >= core_->options.memory.sharing_grace) return 0;
   const memory::KvGeometry& geometry = core_->memory().geometry();
   int64_t blocks = 0;
+  BlockCensus census(geometry);
   for (const Sequence* sequence : core_->order()) {
     if (!sequence->running() || sequence->leaving() || sequence->started > pressed_since_) continue;
-    blocks += ExpectedBlocks(*sequence);
+    blocks += ExpectedBlocks(*sequence) - census.Count(*sequence).shared_blocks;
   }
   if (blocks == 0) return 0;
   // And the page that each queue has begun.
