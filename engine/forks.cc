@@ -14,8 +14,7 @@ void ForkAnswers(EngineCore* core, Sequence* first) {
   const bool shares = !first->leaving();
   if (shares) first->forked_blocks = core->memory().geometry().BlocksFor(computed_tokens);
   for (; owner.unforked_answers > 0; --owner.unforked_answers) {
-    Sequence* sequence =
-        core->AddSequence(first->owner, owner.request.n - owner.unforked_answers);
+    Sequence* sequence = core->AddSequence(first->owner, owner.request.n - owner.unforked_answers);
     sequence->started = first->started;
     sequence->prompt_logprobs_sent = true;  // By the first.
     if (!shares) continue;

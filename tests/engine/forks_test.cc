@@ -145,8 +145,7 @@ TEST_P(ForksTest, OneAnswerStopsAndTheOthersGoOn) {
   for (const auto& [answer, index] : std::vector<std::pair<int32_t, int32_t>>{{0, 0}, {2, 3}}) {
     World world(Options(GetParam()));
     const Request request = MakeRequest(10, 12, 3);
-    const auto sink =
-        world.Submit(request, std::make_shared<RecordingSink>(index, answer)).second;
+    const auto sink = world.Submit(request, std::make_shared<RecordingSink>(index, answer)).second;
     world.Finish(*sink);
     for (int32_t i = 0; i < 3; ++i) {
       std::vector<int32_t> wanted = Quiet(request, i);
@@ -198,9 +197,9 @@ TEST_P(ForksTest, AnswersGiveWayFromTheLastAndLoseNoToken) {
   const auto sink = world.Submit(request).second;
   world.RoundsUntilTokens(*sink, 3, 20);
   const int64_t workspaces = world.engine_->core().WorkspaceBytesMax();
-  ASSERT_TRUE(world.engine_
-                  ->BeginMemoryLimit({workspaces + 9 * kDrivenPageBytes, absl::Milliseconds(100)})
-                  .ok());
+  ASSERT_TRUE(
+      world.engine_->BeginMemoryLimit({workspaces + 9 * kDrivenPageBytes, absl::Milliseconds(100)})
+          .ok());
   world.Finish(*sink);
   EXPECT_EQ(sink->answer_finish(0).preemptions, 0);
   EXPECT_GT(sink->answer_finish(3).preemptions, 0);

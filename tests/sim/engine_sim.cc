@@ -1,8 +1,8 @@
 #include "tests/sim/engine_sim.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -42,6 +42,7 @@ class EngineSim {
       : canary_(canary),
         lanes_(queues),
         rng_(seed),
+        answers_rng_(seed + 8),
         options_(MakeOptions(seed, queues)),
         vmm_(VmmOptions()) {
     base::Rng loss(seed + 3);  // Of its own: the other draws are the same with it and without.
@@ -67,6 +68,7 @@ class EngineSim {
     if (report_.failure.empty() && engine_->Health().ok()) CheckIdle();
     report_.requests = static_cast<int64_t>(clients_.size());
     report_.preemptions = engine_->Load().preemptions_total;
+    report_.copied_blocks = canary_runner_->copied_blocks();
     report_.moved_blocks = memory_->moved_bytes_total() / memory_->geometry().block_bytes();
     report_.abandoned = runner_->abandoned_count();
     for (const auto& client : clients_) report_.tokens += client->token_count();
@@ -215,6 +217,10 @@ class EngineSim {
     request.priority = static_cast<int32_t>(rng_.Between(-1, 2));
     if (rng_.Chance(0.1))
       request.deadline = clock_.Now() + absl::Milliseconds(rng_.Between(0, 2000));
+    if (answers_rng_.Chance(0.4)) {
+      request.n = static_cast<int32_t>(answers_rng_.Between(1, 4));
+      request.n = std::min(request.n, options_.queue.running_sequences_max);
+    }
     const int32_t stop_at = rng_.Chance(0.15) ? static_cast<int32_t>(rng_.Between(0, 20)) : -1;
     auto client = std::make_shared<SimClient>(request, stop_at, canary_);
     const absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), client);
@@ -444,8 +450,14 @@ class EngineSim {
   }
 
   void CheckBlocks(engine::EngineCore& core) {
-    std::set<memory::BlockId> seen;
-    int64_t blocks = 0;
+    std::map<memory::BlockId, int32_t> owners;
+    // A step in flight holds what it copies.
+    for (const Lane lane : lanes_.all()) {
+      if (!core.lane(lane).in_flight && !core.lane(lane).copied_from.empty()) {
+        Fail("blocks are held for a copy that is made");
+      }
+      for (const memory::BlockId block : core.lane(lane).copied_from) ++owners[block];
+    }
     for (const engine::Sequence* sequence : core.order()) {
       if (!sequence->running() && sequence->table.block_count() > 0) Fail("waits with blocks");
       if (sequence->computed_tokens > sequence->table.capacity_tokens()) Fail("tokens, no blocks");
@@ -454,15 +466,17 @@ class EngineSim {
         Fail("a decoding sequence with a prompt to run");
       }
       for (const memory::BlockId block : sequence->table.blocks()) {
-        if (!seen.insert(block).second) Fail("a block with two owners");
-        if (memory_->blocks().references(block) != 1) Fail("references are not owners");
+        ++owners[block];
         if (memory_->pages().state(memory_->geometry().PageOf(block)) !=
             memory::PageState::kMapped) {
           Fail("a table names a page that is not mapped");
         }
-        ++blocks;
       }
     }
+    for (const auto& [block, count] : owners) {
+      if (memory_->blocks().references(block) != count) Fail("references are not owners");
+    }
+    const int64_t blocks = static_cast<int64_t>(owners.size());
     if (memory_->blocks().used_blocks() != blocks) Fail("a block without an owner");
     if (memory_->accounts().used_total() != blocks) Fail("accounts do not add up");
     if (memory_->accounts().granted_total() > memory_->blocks().usable_blocks()) {
@@ -560,6 +574,7 @@ class EngineSim {
   const Canary canary_;
   const engine::Lanes lanes_;
   base::Rng rng_;
+  base::Rng answers_rng_;  // Of its own, as the loss's.
   int64_t ceiling_pages_ = 0;
   bool shrinks_eagerly_ = false;
   const engine::LocalEngineOptions options_;

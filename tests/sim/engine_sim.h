@@ -39,8 +39,10 @@ enum class Canary {
   kForgottenCopy,      // A block has moved, but for its contents.
   kDoneAbandoned,      // An abandoned step that chooses no token counts as done.
   kDeafAbandon,        // No step is ever abandoned.
+  kForgottenFork,      // A block that answers share is not copied before it is written.
+  kSharedWrite,        // It is copied, and the old one is written.
 };
-inline constexpr int kCanaryCount = 21;
+inline constexpr int kCanaryCount = 23;
 const char* CanaryName(Canary canary);
 
 struct SimReport {
@@ -50,10 +52,11 @@ struct SimReport {
   int64_t preemptions = 0;
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
-  int64_t limits = 0;     // Lowered while requests ran, and awaited to their deadline.
-  int64_t deferred = 0;   // Of those: not reached, for the first request needs more.
-  int64_t forced = 0;     // Requests that force ended.
-  int64_t abandoned = 0;  // Steps.
+  int64_t copied_blocks = 0;  // Of answers that had shared them.
+  int64_t limits = 0;         // Lowered while requests ran, and awaited to their deadline.
+  int64_t deferred = 0;       // Of those: not reached, for the first request needs more.
+  int64_t forced = 0;         // Requests that force ended.
+  int64_t abandoned = 0;      // Steps.
 };
 
 SimReport RunEngineSim(uint64_t seed, Canary canary, engine::Queues queues);

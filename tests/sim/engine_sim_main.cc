@@ -81,14 +81,17 @@ int main(int argc, char** argv) {
     sum.abandoned += report.abandoned;
     sum.tokens += report.tokens;
     sum.moved_blocks += report.moved_blocks;
+    sum.copied_blocks += report.copied_blocks;
   }
   std::printf(
       "%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions; %lld limits "
-      "awaited, %lld deferred, %lld requests forced out, %lld steps abandoned; %lld blocks moved\n",
+      "awaited, %lld deferred, %lld requests forced out, %lld steps abandoned; %lld blocks moved, "
+      "%lld copied\n",
       static_cast<unsigned long long>(seeds), static_cast<long long>(sum.ticks),
       static_cast<long long>(sum.requests), static_cast<long long>(sum.tokens),
       static_cast<long long>(sum.preemptions), static_cast<long long>(sum.limits),
       static_cast<long long>(sum.deferred), static_cast<long long>(sum.forced),
-      static_cast<long long>(sum.abandoned), static_cast<long long>(sum.moved_blocks));
+      static_cast<long long>(sum.abandoned), static_cast<long long>(sum.moved_blocks),
+      static_cast<long long>(sum.copied_blocks));
   return 0;
 }
