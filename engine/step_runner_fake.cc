@@ -158,15 +158,15 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
     if (result.device_lost) result.status = loss_;
     if (result.device_lost) result.abandoned = false;
   }
-  if (result.abandoned) {
-    ++abandoned_count_;
-    for (const SequenceRows& rows : state->batch.sequences) SpoilCells(rows);
-  }
   result.started = options_.clock->Now();
   // A step is abandoned between layers: its copies, which come first, have been made.
   if (result.status.ok() || result.abandoned) {
     MoveBlocks(state->batch.moves);
     kernels::CopyBlocks(options_.kv, state->batch.copies);
+  }
+  if (result.abandoned) {
+    ++abandoned_count_;
+    for (const SequenceRows& rows : state->batch.sequences) SpoilCells(rows);
   }
   if (result.status.ok()) {
     // A step leaves rubbish in its workspace, as a real one does.
