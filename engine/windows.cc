@@ -416,7 +416,7 @@ bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
   const memory::KvGeometry& geometry = core_->memory().geometry();
   std::vector<std::pair<Sequence*, int64_t>> hopeless;
   for (Sequence* sequence : core_->order()) {
-    const bool looked_at = !sequence->running() || (stuck && core_->running_count() == 1);
+    const bool looked_at = !sequence->running() || (stuck && core_->running_requests() == 1);
     if (sequence->in_step || !looked_at) continue;
     // What its next step needs: prefill goes to the end of its tokens, decode stores one more.
     const int64_t need = geometry.BlocksFor(static_cast<int64_t>(sequence->tokens.size()));
@@ -473,28 +473,30 @@ bool Windows::LacksWorkspace(const Sequence& sequence) const {
   return core_->workspace(core_->lanes.Of(sequence.state())).missing_bytes() > 0;
 }
 
-// The last running sequence may hold few blocks in many pages, so that nothing is left under the
-// limit for its workspace, and no page can be unmapped. It then gives way to itself: recomputed,
-// its blocks lie close together.
+// The last running request may hold few blocks in many pages, so that nothing is left under the
+// limit for its workspace, and no page can be unmapped. It then gives way to itself, with all its
+// answers: recomputed, its blocks lie close together.
 bool Windows::YieldScattered() {
   const memory::GrowthBounds& bounds = core_->memory().budget().bounds();
-  if (core_->running_count() != 1 || bounds.TightestBound() == memory::Bound::kFree) return false;
+  if (core_->running_requests() != 1 || bounds.TightestBound() == memory::Bound::kFree)
+    return false;
   if (core_->AnythingDrains() || core_->memory().blocks().empty_pages() > 0) return false;
   for (const Lane lane : core_->lanes.all()) {
     if (core_->workspace(lane).surplus_bytes() > 0) return false;
   }
+  std::vector<Sequence*> running;
   for (Sequence* sequence : core_->order()) {
-    if (!sequence->running() || sequence->in_step) continue;
-    // Without blocks it would start again at once, in the same plight: the keeper must do its part.
-    if (sequence->table.block_count() == 0) return false;
-    const Lane which = core_->lanes.Of(sequence->state());
-    if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
-      return false;
-    }
-    core_->Preempt(sequence);
-    return true;
+    if (sequence->running() && !sequence->in_step) running.push_back(sequence);
   }
-  return false;
+  if (running.empty()) return false;
+  // Without blocks it would start again at once, in the same plight: the keeper must do its part.
+  if (running.front()->table.block_count() == 0) return false;
+  const Lane which = core_->lanes.Of(running.front()->state());
+  if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
+    return false;
+  }
+  for (Sequence* sequence : running) core_->Preempt(sequence);
+  return true;
 }
 
 }  // namespace ebb::engine
