@@ -249,7 +249,8 @@ bool EngineCore::AnyoneYields() const {
 
 int64_t EngineCore::LimitBlocks(int64_t workspace_bytes) const {
   const memory::KvGeometry& geometry = parts.memory->geometry();
-  int64_t bytes = parts.memory->limit_state().limit_bytes - workspace_bytes;
+  int64_t bytes =
+      std::min(parts.memory->limit_state().limit_bytes, capacity_bytes_) - workspace_bytes;
   for (const memory::PagePool* pool : parts.memory->pools()) {
     bytes -= pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
   }

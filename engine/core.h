@@ -194,13 +194,21 @@ class EngineCore {
   bool AnythingDrains();
   // Whether a sequence gives way, or is forced out, once its step is reaped.
   bool AnyoneYields() const;
-  // Blocks that the limit has room for, beside workspaces of so many bytes and quarantined pages.
+  // Blocks that the limit, and what all servers may hold, have room for, beside workspaces of so
+  // many bytes and quarantined pages.
   int64_t LimitBlocks(int64_t workspace_bytes) const;
   // Bytes that the lane's workspace takes for a step of this shape: whole units.
   int64_t WorkspaceBytes(Lane which, const StepShape& shape) const;
   // Bytes of workspace that a request with so many tokens needs from its first chunk to its end,
   // when it runs alone.
   int64_t WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) const;
+  // What the ledger between servers said: another's first goes before ours; no server accepts that
+  // all together hold more than this.
+  void SetSharing(bool first_yields, int64_t capacity_bytes) {
+    first_yields_ = first_yields;
+    capacity_bytes_ = capacity_bytes;
+  }
+  bool first_yields() const { return first_yields_; }
   // Bytes of a lane's workspace for the largest step that the options allow.
   int64_t WorkspaceBytesMax(Lane which) const;
   // The same of all lanes.
@@ -218,6 +226,8 @@ class EngineCore {
   Order order_;
   RequestId next_id_ = 1;
   int64_t undelivered_count_ = 0;  // Answers that ended, and the sink not yet told.
+  bool first_yields_ = false;
+  int64_t capacity_bytes_ = memory::kUnboundedBytes;
   absl::Time drain_until_ = absl::InfiniteFuture();
   bool draining_ = false;
   absl::Status health_;
