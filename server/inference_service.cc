@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/grpc_calls.h"
 #include "server/grpc_status.h"
 
 namespace ebb::server {
