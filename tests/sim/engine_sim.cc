@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/clock_fake.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -518,6 +519,9 @@ class EngineSim {
     for (int i = 0; i < 20; ++i) Round();
     clock_.Advance(options_.memory.idle);
     for (int i = 0; i < 60; ++i) Round();
+    // While idle, what the device has free is looked at once a second.
+    clock_.Advance(absl::Seconds(1));
+    for (int i = 0; i < 60; ++i) Round();
     if (!engine_->Health().ok()) return;  // Found just now: what is held stays.
     int64_t stuck_bytes = 0;
     for (const memory::PagePool* pool : memory_->pools()) {
@@ -526,7 +530,10 @@ class EngineSim {
     if (stuck_bytes > 0 && !world_.memory_stuck) Fail("quarantined without a cause");
     const int64_t kept = memory_->kept_pages(), mapped = engine_->Memory().pages_mapped;
     const bool could_grow = memory_->budget().bounds().GrowableBytes() >= kGranularity;
-    if (mapped > kept || (mapped < kept && could_grow)) Fail("idle, and other pages than the kept");
+    if (mapped > kept || (mapped < kept && could_grow)) {
+      Fail(absl::StrCat("idle, and ", mapped, " pages instead of the ", kept, " kept",
+                        Describe(engine_.get(), *memory_)));
+    }
     if (memory_->held_bytes() != stuck_bytes + mapped * kGranularity)
       Fail("idle, and memory is held" + Describe(engine_.get(), *memory_));
     if (vmm_.created_bytes() > memory_->held_bytes()) Fail("the device's memory is not back");
