@@ -36,6 +36,7 @@ class UnaryCall final : public GrpcCall, public grpc::ServerUnaryReactor {
   void OnDone() override { Release(); }
 
  private:
+  bool streams() const override { return false; }
   void Advance() override;
   void Fail(const absl::Status& status) override { Finish(ToGrpc(status)); }
 
@@ -56,6 +57,7 @@ class StreamCall final : public GrpcCall,
  private:
   enum class Next { kNothing, kWrite, kWriteAndFinish, kFinish };
 
+  bool streams() const override { return true; }
   void Advance() override;
   void Fail(const absl::Status& status) override { Finish(ToGrpc(status)); }
   Next PickNext(grpc::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

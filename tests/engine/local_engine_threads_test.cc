@@ -200,7 +200,7 @@ TEST_P(LocalEngineThreadsTest, ALostDeviceUnderLoadEndsEveryRequestOnce) {
         for (auto& [request, sink] : mine) {
           const Finish finish = sink->Wait();
           const bool whole =
-              finish.reason == FinishReason::kLength && sink->tokens() == QuietTokens(request);
+              finish.reason == FinishReason::kLength && sink->tokens() == QuietTokens(request, 0);
           const bool ended = finish.status.code() == absl::StatusCode::kUnavailable ||
                              finish.reason == FinishReason::kCancelled;
           if (!whole && !ended) ++wrong;
