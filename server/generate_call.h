@@ -67,7 +67,7 @@ class GenerateCall : public engine::RequestSink,
       : resources_(resources), deadline_(deadline) {}
 
   // Whether tokens are told as they come, and not all at the end.
-  virtual bool streams() const = 0;
+  virtual bool streams() const { return true; }
   // Does the next thing that can be done on the wire, if any. Called with nothing held, from any
   // thread, and by several at once.
   virtual void Advance() = 0;

@@ -57,7 +57,6 @@ class StreamCall final : public GrpcCall,
  private:
   enum class Next { kNothing, kWrite, kWriteAndFinish, kFinish };
 
-  bool streams() const override { return true; }
   void Advance() override;
   void Fail(const absl::Status& status) override { Finish(ToGrpc(status)); }
   Next PickNext(grpc::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
