@@ -1,7 +1,8 @@
 // Answers: all answers of one request, and which of them are returned.
 //
 //   token of answer i ──> Answer i ──┬─> Delta with its index, Finished with its index   a stream
-//                                    └─> Choice i, or the fields of the response         a unary call
+//                                    └─> Choice i, or the fields of the response         a unary
+//                                    call
 //
 // The index is left out where a request returns one answer.
 #pragma once

@@ -1,8 +1,8 @@
 #include "tests/sim/engine_sim.h"
 
 #include <algorithm>
-#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,6 +17,7 @@
 #include "engine/step_runner_fake.h"
 #include "memory/kv_memory.h"
 #include "scheduler/local_policy.h"
+#include "tests/sim/block_checks.h"
 #include "tests/sim/canaries.h"
 #include "tests/sim/describe.h"
 #include "tests/sim/faults.h"
@@ -397,7 +398,7 @@ class EngineSim {
     engine::EngineCore& core = engine_->core();
     base::MutexLock lock(&core.mutex);
     CheckBytes();
-    CheckBlocks(core);
+    if (const std::string broken = CheckBlocks(core, *memory_); !broken.empty()) Fail(broken);
   }
 
   // Once the engine knows of the loss, it submits nothing and asks for no memory.
@@ -419,41 +420,6 @@ class EngineSim {
     held_before_ = held;
     if (vmm_.created_bytes() > held) Fail("the device gave more than is held in account");
     if (limit.applied() && held > limit.limit_bytes) Fail("held over an applied limit");
-  }
-
-  void CheckBlocks(engine::EngineCore& core) {
-    std::map<memory::BlockId, int32_t> owners;
-    // A step in flight holds what it copies.
-    for (const Lane lane : lanes_.all()) {
-      if (!core.lane(lane).in_flight && !core.lane(lane).copied_from.empty()) {
-        Fail("blocks are held for a copy that is made");
-      }
-      for (const memory::BlockId block : core.lane(lane).copied_from) ++owners[block];
-    }
-    for (const engine::Sequence* sequence : core.order()) {
-      if (!sequence->running() && sequence->table.block_count() > 0) Fail("waits with blocks");
-      if (sequence->computed_tokens > sequence->table.capacity_tokens()) Fail("tokens, no blocks");
-      if (sequence->state() == engine::SequenceState::kDecoding && !sequence->in_step &&
-          sequence->remaining_tokens() != 1) {
-        Fail("a decoding sequence with a prompt to run");
-      }
-      for (const memory::BlockId block : sequence->table.blocks()) {
-        ++owners[block];
-        if (memory_->pages().state(memory_->geometry().PageOf(block)) !=
-            memory::PageState::kMapped) {
-          Fail("a table names a page that is not mapped");
-        }
-      }
-    }
-    for (const auto& [block, count] : owners) {
-      if (memory_->blocks().references(block) != count) Fail("references are not owners");
-    }
-    const int64_t blocks = static_cast<int64_t>(owners.size());
-    if (memory_->blocks().used_blocks() != blocks) Fail("a block without an owner");
-    if (memory_->accounts().used_total() != blocks) Fail("accounts do not add up");
-    if (memory_->accounts().granted_total() > memory_->blocks().usable_blocks()) {
-      Fail("granted more than there is");
-    }
   }
 
   // ---- the end
