@@ -27,6 +27,7 @@
 #include "engine/fair_share.h"
 #include "engine/lanes.h"
 #include "engine/largest_step.h"
+#include "engine/live_request.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/sequence.h"
@@ -78,6 +79,8 @@ struct LaneState {
   uint64_t ticket = 0;
   bool in_flight = false;         // From staging until the results are applied.
   std::vector<StagedRows> batch;  // Of the step in flight, in the order of its rows.
+  // Blocks that the step copies on write: it owns a reference of each.
+  std::vector<memory::BlockId> copied_from;
   StepShape shape;
   bool other_busy = false;  // Prompts and answers at once: beside it in the other lane, or in it.
   absl::Time step_started;  // When the step in flight was staged.
@@ -87,12 +90,6 @@ struct LaneState {
   std::optional<OpenWindow> window;
   bool leans_on_moves = false;  // At its last boundary nobody gave way, since moving suffices.
   absl::Time free_read = absl::InfinitePast();  // When the device's free bytes were last read.
-};
-
-// How a request ends before its time.
-struct EarlyEnd {
-  FinishReason reason = FinishReason::kCancelled;
-  absl::Status status;
 };
 
 class EngineCore {
@@ -162,17 +159,23 @@ class EngineCore {
   bool BelongsTo(Lane which, const Sequence& sequence) const {
     return lanes.Executes(which, sequence.state());
   }
+  // Sequences; and requests of which any sequence runs.
   int64_t running_count() const;
+  int64_t running_requests() const;
+  // A sequence for the request's answer, waiting, with nothing yet.
+  Sequence* AddSequence(const std::shared_ptr<LiveRequest>& owner, int32_t answer);
 
-  // Whether the request must end now, for the device, its client, its deadline or a drain.
+  // Whether the request must end now, for the device, an answer of it that failed, its client, its
+  // deadline or a drain.
   std::optional<EarlyEnd> MustEnd(const Sequence& sequence, absl::Time now) const;
   // Ends what must end, belongs to the lane and has no step in flight. True when any did.
   bool EndLeavers(Lane which, absl::Time now, Outbox* outbox);
   // When EndLeavers must run next by time alone.
   absl::Time NextLeaver(Lane which) const;
 
-  // Gives the blocks back and takes the sequence, which dies, out of the order.
-  // REQUIRES: !sequence->in_step.
+  // Gives the blocks back and takes the sequence, which dies, out of the order. With an error, the
+  // request's other answers end likewise when EndLeavers or the reaping of their step comes to
+  // them, those that have no sequence yet now. REQUIRES: !sequence->in_step.
   void End(Sequence* sequence, FinishReason reason, absl::Status status, int32_t stop_token_id,
            absl::Time now, Outbox* outbox);
   // Gives the blocks back; the sequence waits to be resumed. REQUIRES: running, not in a step.
@@ -220,15 +223,18 @@ class EngineCore {
  private:
   absl::Status Check(const Request& request) const;
   int64_t ExpectedTokensWaiting() const;
+  void PostEnding(const std::shared_ptr<LiveRequest>& owner, int32_t answer, const Finish& finish,
+                  Outbox* outbox);
   memory::BlockTable NewTable();
 
   LaneState lane_states_[2];
+  std::map<RequestId, std::shared_ptr<LiveRequest>> requests_;  // Unfinished.
   std::map<RequestId, std::unique_ptr<Sequence>> sequences_;
   Order order_;
   FairShare fair_share_;
   ServiceRate service_rate_;
   RequestId next_id_ = 1;
-  int64_t undelivered_count_ = 0;  // Ended, and the sink not yet told.
+  int64_t undelivered_count_ = 0;  // Answers that ended, and the sink not yet told.
   bool first_yields_ = false;
   int64_t capacity_bytes_ = memory::kUnboundedBytes;
   absl::Time drain_until_ = absl::InfiniteFuture();

@@ -147,11 +147,13 @@ absl::Status CudaStepRunner::QueueStep(Lane lane) {
 
 absl::Status CudaStepRunner::QueueCopies(const Batch& batch, EbbCudaStream* stream) const {
   absl::Status status;
-  for (const kernels::BlockCopy& copy : batch.copies) {
-    kernels::ForEachPart(layout_, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
-      if (!status.ok()) return;
-      status = Check(device_->api().copy_on_device(stream, to, from, bytes), "moving a block");
-    });
+  for (const std::vector<kernels::BlockCopy>* copies : {&batch.moves, &batch.copies}) {
+    for (const kernels::BlockCopy& copy : *copies) {
+      kernels::ForEachPart(layout_, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
+        if (!status.ok()) return;
+        status = Check(device_->api().copy_on_device(stream, to, from, bytes), "copying a block");
+      });
+    }
   }
   return status;
 }

@@ -104,6 +104,7 @@ void ModelStepRunner::LayOutRows(LaneState* state) {
 StepResult ModelStepRunner::RunStep(LaneState* state) const {
   StepResult result;
   result.started = clock_->Now();
+  kernels::CopyBlocks(kv_, state->batch.moves);
   kernels::CopyBlocks(kv_, state->batch.copies);
   LayOutRows(state);
   model::ForwardInput input;

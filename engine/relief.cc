@@ -43,7 +43,9 @@ Relief::Call Relief::Begin(const LimitChange& change, absl::Time now, Outbox* ou
   memory.OnBoundary();  // Under a lowered limit nothing waits.
   if (!memory.over_limit()) {
     // Nobody has to give way any more for what an earlier limit asked.
-    for (Sequence* sequence : core_->order()) sequence->yields = sequence->forced_out = false;
+    for (Sequence* sequence : core_->order()) {
+      sequence->yields = sequence->owner->forced_out = false;
+    }
   }
   Act(now, outbox);
   Hurry(now);
@@ -172,8 +174,10 @@ Victims Relief::Choose() const {
   // It may lack what it would grow by, which it would lack as much once it is recomputed.
   if (need.pages == 0) return victims;
   // What it gives back it will want again, as far as there is room.
-  need.blocks += std::min(core_->LimitBlocks(workspace_bytes),
-                          first->table.block_count() + CandidateOf(core_, *first).growth_blocks);
+  const BlockCensus::Part part{first->table.block_count()};
+  need.blocks +=
+      std::min(core_->LimitBlocks(workspace_bytes),
+               first->table.block_count() + CandidateOf(core_, *first, part).growth_blocks);
   Victims with_first = PickVictims(core_, need, VictimScope::kFirstToo);
   return with_first.possible ? with_first : victims;
 }
@@ -196,9 +200,11 @@ memory::ReleaseNeed Relief::NeedBeside(int64_t workspace_bytes) const {
   memory::KvMemory& memory = core_->memory();
   const int64_t room_blocks = core_->LimitBlocks(workspace_bytes);
   int64_t wanted_blocks = 0;
+  BlockCensus census(memory.geometry());
   for (const Sequence* sequence : core_->order()) {
     if (!sequence->running()) continue;
-    wanted_blocks += sequence->table.block_count() + CandidateOf(core_, *sequence).growth_blocks;
+    const BlockCensus::Part part = census.Count(*sequence);
+    wanted_blocks += part.held_blocks + CandidateOf(core_, *sequence, part).growth_blocks;
   }
   const int64_t pages_in_use =
       memory.pages().count(memory::PageState::kMapped) - memory.blocks().empty_pages();
@@ -220,19 +226,24 @@ void Relief::GiveWay(Sequence* sequence) {
 // Ends the first running request as long as it alone needs more than the limit.
 void Relief::ForceOut(absl::Time now, Outbox* outbox) {
   for (Sequence* first = First(); first != nullptr; first = First()) {
-    if (first->forced_out || NeedAlone(*first) <= change_.bytes) return;
+    if (first->owner->forced_out || NeedAlone(*first) <= change_.bytes) return;
     EndFirst(now, outbox);
   }
 }
 
 void Relief::EndFirst(absl::Time now, Outbox* outbox) {
   Sequence* const first = First();
-  if (first == nullptr || first->forced_out) return;
-  first->forced_out = true;
+  if (first == nullptr || first->owner->forced_out) return;
+  first->owner->forced_out = true;
   ++ended_total_;
-  if (first->in_step) return;
-  std::optional<EarlyEnd> end = core_->MustEnd(*first, now);
-  core_->End(first, end->reason, std::move(end->status), -1, now, outbox);
+  std::vector<Sequence*> ending;  // Its other answers too.
+  for (Sequence* sequence : core_->order()) {
+    if (sequence->owner == first->owner && !sequence->in_step) ending.push_back(sequence);
+  }
+  for (Sequence* sequence : ending) {
+    std::optional<EarlyEnd> end = core_->MustEnd(*sequence, now);
+    core_->End(sequence, end->reason, std::move(end->status), -1, now, outbox);
+  }
 }
 
 Sequence* Relief::First() const {

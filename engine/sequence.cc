@@ -14,6 +14,7 @@ bool Contains(const std::vector<int32_t>& ids, int32_t id) {
 bool IsEdge(SequenceState from, SequenceState to) {
   switch (from) {
     case SequenceState::kWaiting:
+      return to != SequenceState::kWaiting && to != SequenceState::kPreempted;
     case SequenceState::kPreempted:
       return to == SequenceState::kPrefilling || to == SequenceState::kFinished;
     case SequenceState::kPrefilling:
@@ -29,16 +30,16 @@ bool IsEdge(SequenceState from, SequenceState to) {
 
 }  // namespace
 
-Sequence::Sequence(RequestId new_id, Request new_request, std::shared_ptr<RequestSink> new_sink,
-                   absl::Time now, absl::Time place, absl::Duration ageing,
-                   memory::BlockTable new_table)
-    : id(new_id),
-      request(std::move(new_request)),
-      sink(std::move(new_sink)),
-      key{place + request.priority * ageing, new_id},
+Sequence::Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer,
+                   absl::Duration ageing, memory::BlockTable new_table)
+    : owner(std::move(new_owner)),
+      request(owner->request),
+      answer(new_answer),
+      id(owner->id + static_cast<RequestId>(new_answer)),
+      key{owner->place + request.priority * ageing, id},
       tokens(request.prompt),
       table(std::move(new_table)),
-      arrived(now) {}
+      arrived(owner->arrived) {}
 
 void Sequence::MoveTo(SequenceState to) {
   CHECK(IsEdge(state_, to)) << "request " << id << ": state " << static_cast<int>(state_) << " to "

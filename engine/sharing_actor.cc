@@ -57,8 +57,9 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const MemoryOptions& options = core_->options.memory;
   if (core_->order().empty() && options.keep_bytes == 0) return needs;
   int64_t blocks = 0;
+  BlockCensus census(geometry);
   for (const Sequence* sequence : core_->order()) {
-    blocks += ExpectedBlocks(*sequence);
+    blocks += ExpectedBlocks(*sequence, census.Count(*sequence));
   }
   // Each queue's slack, the page that it has begun, and what is made ready.
   const int64_t queue_count = static_cast<int64_t>(core_->lanes.all().size());
@@ -72,21 +73,22 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   return needs;
 }
 
-// What the first of the order is expected to hold at its end, were it alone.
+// What the first of the order is expected to hold at its end, were it alone: one answer.
 void SharingActor::AddFirst(memory::LedgerSeat::Needs* needs) const {
   if (core_->order().empty()) return;
   const Sequence& first = **core_->order().begin();
   const memory::KvGeometry& geometry = core_->memory().geometry();
   const int64_t context = core_->parts.limits.context_tokens_max;
   const int64_t tokens = static_cast<int64_t>(first.tokens.size()) + first.may_make_tokens(context);
-  needs->first_bytes = geometry.PagesFor(ExpectedBlocks(first)) * geometry.page_bytes() +
-                       core_->WorkspaceBytesAlone(tokens, first.wants_prompt_logprobs());
+  needs->first_bytes =
+      geometry.PagesFor(geometry.BlocksFor(ExpectedTokens(first))) * geometry.page_bytes() +
+      core_->WorkspaceBytesAlone(tokens, first.wants_prompt_logprobs());
   needs->first_bytes = std::min(needs->first_bytes, needs->wanted_bytes);
   needs->first_unix_ms = absl::ToUnixMillis(first.arrived);
 }
 
 // At its end, as far as one can tell now.
-int64_t SharingActor::ExpectedBlocks(const Sequence& sequence) const {
+int64_t SharingActor::ExpectedTokens(const Sequence& sequence) const {
   const int32_t context = core_->parts.limits.context_tokens_max;
   const int64_t made = sequence.generated_tokens();
   const int64_t may_make = sequence.may_make_tokens(context);
@@ -95,7 +97,16 @@ int64_t SharingActor::ExpectedBlocks(const Sequence& sequence) const {
   // Wherever an answer stands, its next window goes on from there.
   const int64_t next = static_cast<int64_t>(sequence.tokens.size()) +
                        std::min<int64_t>(may_make, core_->options.window.decode_steps);
-  return core_->memory().geometry().BlocksFor(std::max(expected, next));
+  return std::max(expected, next);
+}
+
+// What it adds to those before it, with the answers that are to fork from it.
+int64_t SharingActor::ExpectedBlocks(const Sequence& sequence,
+                                     const BlockCensus::Part& part) const {
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t tokens = ExpectedTokens(sequence);
+  return geometry.BlocksFor(tokens) - part.shared_blocks +
+         UnforkedBlocks(sequence, tokens - sequence.prompt_tokens(), geometry);
 }
 
 // What those need that ran before others lacked anything, for as long as the grace time lasts. To
@@ -104,9 +115,10 @@ int64_t SharingActor::CommittedBytes() const {
   if (core_->Now() - pressed_since_ >= core_->options.memory.sharing_grace) return 0;
   const memory::KvGeometry& geometry = core_->memory().geometry();
   int64_t blocks = 0;
+  BlockCensus census(geometry);
   for (const Sequence* sequence : core_->order()) {
     if (!sequence->running() || sequence->leaving() || sequence->started > pressed_since_) continue;
-    blocks += ExpectedBlocks(*sequence);
+    blocks += ExpectedBlocks(*sequence, census.Count(*sequence));
   }
   if (blocks == 0) return 0;
   // And the page that each queue has begun.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "absl/time/time.h"
+#include "engine/block_census.h"
 #include "engine/core.h"
 #include "memory/sharing.h"
 
@@ -30,7 +31,8 @@ class SharingActor {
   memory::LedgerSeat::Needs NeedsLocked() const;
   void AddFirst(memory::LedgerSeat::Needs* needs) const;
 
-  int64_t ExpectedBlocks(const Sequence& sequence) const;
+  int64_t ExpectedTokens(const Sequence& sequence) const;
+  int64_t ExpectedBlocks(const Sequence& sequence, const BlockCensus::Part& part) const;
   int64_t CommittedBytes() const;
 
   absl::Time pressed_since_ = absl::InfiniteFuture();  // Others lack what we have above our share.

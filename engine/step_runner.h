@@ -50,8 +50,10 @@ struct SequenceRows {
 // The rows of a step.
 struct Batch {
   Lane lane = Lane::kDecode;
-  // Blocks that move before anything else of the step: its tables name the new places. None is both
-  // read and written, and nobody else touches the new places before the step has completed.
+  // Blocks that are copied before anything else of the step: its tables name the new places. None
+  // is both read and written, and nobody else touches the new places before the step has completed.
+  // What moved is gone from its old place; what is copied is still read there by others.
+  std::vector<kernels::BlockCopy> moves;
   std::vector<kernels::BlockCopy> copies;
   std::vector<SequenceRows> sequences;
 };
@@ -93,7 +95,7 @@ class StepRunner {
   virtual int64_t WorkspaceBytes(Lane lane, const StepShape& shape) const = 0;
 
   // Starts a step. REQUIRES: no step of batch.lane is in flight, its workspace is mapped, and
-  // so are all blocks named by the tables and the copies until the step has completed.
+  // so are all blocks named by the tables, moves and copies until the step has completed.
   virtual void Submit(Batch batch) = 0;
 
   // The completed step's result, once; nothing while it runs or when none was submitted.

@@ -127,11 +127,13 @@ void FakeStepRunner::BeginUses(LaneState* state) {
       }
     }
   }
-  for (const kernels::BlockCopy& copy : state->batch.copies) {
-    kernels::ForEachPart(kv, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
-      state->uses.push_back(options_.vmm->BeginUse(to, bytes));
-      state->uses.push_back(options_.vmm->BeginUse(const_cast<uint8_t*>(from), bytes));
-    });
+  for (const auto* copies : {&state->batch.moves, &state->batch.copies}) {
+    for (const kernels::BlockCopy& copy : *copies) {
+      kernels::ForEachPart(kv, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
+        state->uses.push_back(options_.vmm->BeginUse(to, bytes));
+        state->uses.push_back(options_.vmm->BeginUse(const_cast<uint8_t*>(from), bytes));
+      });
+    }
   }
   const int64_t workspace_bytes = WorkspaceBytes(state->batch.lane, ShapeOf(state->batch));
   state->uses.push_back(options_.vmm->BeginUse(
@@ -157,13 +159,16 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
     if (result.device_lost) result.status = loss_;
     if (result.device_lost) result.abandoned = false;
   }
+  result.started = options_.clock->Now();
+  // A step is abandoned between layers: its copies, which come first, have been made.
+  if (result.status.ok() || result.abandoned) {
+    MoveBlocks(state->batch.moves);
+    kernels::CopyBlocks(options_.kv, state->batch.copies);
+  }
   if (result.abandoned) {
     ++abandoned_count_;
     for (const SequenceRows& rows : state->batch.sequences) SpoilCells(rows);
   }
-  result.started = options_.clock->Now();
-  // A step is abandoned between layers: its copies, which come first, have been made.
-  if (result.status.ok() || result.abandoned) MoveBlocks(state->batch.copies);
   if (result.status.ok()) {
     // A step leaves rubbish in its workspace, as a real one does.
     std::memset(options_.workspace_base[static_cast<int>(state->batch.lane)], 0x5A,
@@ -180,11 +185,11 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
 }
 
 // Leaves rubbish where the blocks were, so that whoever still reads there gets other tokens.
-void FakeStepRunner::MoveBlocks(const std::vector<kernels::BlockCopy>& copies) const {
-  kernels::CopyBlocks(options_.kv, copies);
-  for (const kernels::BlockCopy& copy : copies) {
+void FakeStepRunner::MoveBlocks(const std::vector<kernels::BlockCopy>& moves) const {
+  kernels::CopyBlocks(options_.kv, moves);
+  for (const kernels::BlockCopy& move : moves) {
     for (int32_t layer = 0; layer < options_.kv.layers; ++layer) {
-      std::memset(options_.kv.Keys(layer, copy.from), 0xA5, options_.kv.layer_block_bytes);
+      std::memset(options_.kv.Keys(layer, move.from), 0xA5, options_.kv.layer_block_bytes);
     }
   }
 }

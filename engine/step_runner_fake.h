@@ -88,7 +88,7 @@ class FakeStepRunner final : public StepRunner {
 
   void BeginUses(LaneState* state);
   StepResult RunStep(LaneState* state);
-  void MoveBlocks(const std::vector<kernels::BlockCopy>& copies) const;
+  void MoveBlocks(const std::vector<kernels::BlockCopy>& moves) const;
   SequenceResult RunSequence(const SequenceRows& rows) const;
   void SpoilCells(const SequenceRows& rows) const;
 

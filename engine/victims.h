@@ -10,6 +10,7 @@
 
 #include <vector>
 
+#include "engine/block_census.h"
 #include "engine/core.h"
 #include "memory/release_plan.h"
 
@@ -32,7 +33,9 @@ struct Victims {
 // Those that give way already count as gone. Immune ones go only when the others do not do.
 Victims PickVictims(EngineCore* core, memory::ReleaseNeed need, VictimScope scope);
 
-// What the sequence would free, and what it would grow by in the coming window.
-memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence);
+// What the sequence would free, and what it would grow by in the coming window. `part` is its count
+// among those of the order.
+memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence,
+                                     const BlockCensus::Part& part);
 
 }  // namespace ebb::engine

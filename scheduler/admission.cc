@@ -55,7 +55,7 @@ std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::Admission
   int64_t running = 0;
   for (const engine::DemandView& view : input.order) {
     if (!view.running) continue;
-    ++running;
+    running += view.sequences;
     if (view.immune) immune_below += Need(view);
   }
   std::vector<size_t> admitted;
@@ -67,10 +67,10 @@ std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::Admission
       if (view.immune) immune_below -= Need(view);
       continue;
     }
-    if (running >= limits.running_sequences_max) break;
+    if (running + view.sequences > limits.running_sequences_max) break;
     if (counted + immune_below + Need(view) > input.capacity_blocks) break;
     counted += Need(view);
-    ++running;
+    running += view.sequences;
     admitted.push_back(i);
   }
   return admitted;

@@ -1,5 +1,5 @@
-// Answer: what one request has answered so far, in the wire's messages: tokens become text, text is
-// searched for stop strings, and all waits here until it is taken.
+// Answer: what one answer of a request has come to so far, in the wire's messages: tokens become
+// text, text is searched for stop strings, and all waits here until it is taken.
 //
 //   engine tokens ──> TextDecoder ──> StopMatcher ──> pending Delta ──> TakeDelta
 //                     (half characters) (half stops)
@@ -43,6 +43,11 @@ class Answer {
   bool TakePromptLogprobs(v1::PromptLogprobs* logprobs);
   bool TakeDelta(v1::Delta* delta);
 
+  bool has_pending() const { return has_pending_; }
+  // Of its tokens, in the mean; below all numbers when it has none. Valid when the engine was asked
+  // for log-probabilities.
+  double mean_logprob() const;
+
   bool ended() const { return ended_; }
   // REQUIRES: ended(). OK when the answer is whole.
   const absl::Status& status() const { return finish_.status; }
@@ -57,6 +62,7 @@ class Answer {
   const std::unique_ptr<TextDecoder> decoder_;
   StopMatcher matcher_;
   int32_t token_count_ = 0;
+  double logprob_sum_ = 0;
   v1::PromptLogprobs prompt_logprobs_;
   bool has_prompt_logprobs_ = false;
   v1::Delta pending_;
@@ -64,5 +70,8 @@ class Answer {
   engine::Finish finish_;
   bool ended_ = false;
 };
+
+// Usage and timings.
+void FillCost(const engine::Finish& finish, v1::Finished* out);
 
 }  // namespace ebb::server

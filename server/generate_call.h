@@ -24,7 +24,7 @@
 #include "base/mutex.h"
 #include "engine/engine.h"
 #include "proto/ebb.pb.h"
-#include "server/answer.h"
+#include "server/answers.h"
 #include "server/call_pump.h"
 #include "server/live_calls.h"
 #include "server/refusal_log.h"
@@ -56,6 +56,7 @@ class GenerateCall : public engine::RequestSink,
   // The engine's side.
   void OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) override;
   engine::SinkAnswer OnToken(const engine::Token& token) override;
+  void OnAnswerFinish(int32_t answer, const engine::Finish& finish) override;
   void OnFinish(const engine::Finish& finish) override;
 
   void RunFromPump() override;
@@ -65,6 +66,8 @@ class GenerateCall : public engine::RequestSink,
   GenerateCall(CallResources* resources, absl::Time deadline)
       : resources_(resources), deadline_(deadline) {}
 
+  // Whether tokens are told as they come, and not all at the end.
+  virtual bool streams() const { return true; }
   // Does the next thing that can be done on the wire, if any. Called with nothing held, from any
   // thread, and by several at once.
   virtual void Advance() = 0;
@@ -77,12 +80,12 @@ class GenerateCall : public engine::RequestSink,
   // The transport is done with the call. Called once.
   void Release();
   // How the answer ended, about to be told: from here on the request's id is free.
-  // REQUIRES: answer_->ended().
+  // REQUIRES: answers_->ended().
   const engine::Finish& TakeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   base::Mutex mutex_;
   // Null until the request has been read.
-  std::unique_ptr<Answer> answer_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Answers> answers_ ABSL_GUARDED_BY(mutex_);
   v1::PromptInfo prompt_info_ ABSL_GUARDED_BY(mutex_);
   // The engine has taken the request: from here on Advance may run.
   bool accepted_ ABSL_GUARDED_BY(mutex_) = false;

@@ -42,21 +42,16 @@ void UnaryCall::Advance() {
   grpc::Status status;
   {
     base::MutexLock lock(&mutex_);
-    if (!accepted_ || finished_ || !answer_->ended()) return;
+    if (!accepted_ || finished_ || !answers_->ended()) return;
     finished_ = true;
     status = EndStatus();
     if (status.ok()) {
-      v1::Delta delta;
-      answer_->TakeDelta(&delta);
-      v1::PromptLogprobs prompt_logprobs;
-      answer_->TakePromptLogprobs(&prompt_logprobs);
       response_->set_request_id(prompt_info_.request_id());
-      response_->set_text(std::move(*delta.mutable_text()));
-      response_->mutable_token_ids()->Swap(delta.mutable_token_ids());
-      response_->mutable_logprobs()->Swap(delta.mutable_logprobs());
       response_->mutable_prompt_token_ids()->Swap(prompt_info_.mutable_prompt_token_ids());
+      v1::PromptLogprobs prompt_logprobs;
+      answers_->TakePromptLogprobs(&prompt_logprobs);
       response_->mutable_prompt_logprobs()->Swap(prompt_logprobs.mutable_logprobs());
-      *response_->mutable_finished() = answer_->Finished();
+      answers_->TakeAll(response_);
     }
   }
   Finish(status);
@@ -72,15 +67,16 @@ StreamCall::Next StreamCall::PickNext(grpc::Status* status) {
       message_.mutable_prompt_info()->Swap(&prompt_info_);
       return Next::kWrite;
     }
-    if (answer_->TakePromptLogprobs(message_.mutable_prompt_logprobs())) return Next::kWrite;
-    if (answer_->TakeDelta(message_.mutable_delta())) return Next::kWrite;
+    if (answers_->TakePromptLogprobs(message_.mutable_prompt_logprobs())) return Next::kWrite;
+    if (answers_->TakeDelta(message_.mutable_delta())) return Next::kWrite;
+    if (answers_->TakeAnswerEnd(message_.mutable_finished())) return Next::kWrite;
     writing_ = false;
   }
-  if (!answer_->ended()) return Next::kNothing;
+  if (!answers_->ended()) return Next::kNothing;
   finished_ = true;
   *status = EndStatus();
   if (broken_ || !status->ok()) return Next::kFinish;
-  *message_.mutable_finished() = answer_->Finished();
+  *message_.mutable_finished() = answers_->Finished();
   return Next::kWriteAndFinish;
 }
 

@@ -38,6 +38,7 @@ class UnaryCall final : public GrpcCall, public grpc::ServerUnaryReactor {
   void OnDone() override { Release(); }
 
  private:
+  bool streams() const override { return false; }
   void Advance() override;
   void Fail(const absl::Status& status) override { Finish(Refusal(status)); }
 

@@ -159,6 +159,23 @@ absl::Status RequestReader::ReadOutput(const v1::Output& in, ReadRequest* out) c
                                                     0, limits_.logprobs_max));
     out->request.sampling.prompt_logprobs = static_cast<int32_t>(count);
   }
+  return ReadAnswers(in, out);
+}
+
+absl::Status RequestReader::ReadAnswers(const v1::Output& in, ReadRequest* out) const {
+  ASSIGN_OR_RETURN(const int64_t n,
+                   IntegerIn("output.n", in.has_n() ? in.n() : 1, 1, limits_.answers_max));
+  ASSIGN_OR_RETURN(
+      const int64_t best_of,
+      IntegerIn("output.best_of", in.has_best_of() ? in.best_of() : n, 1, limits_.answers_max));
+  if (best_of < n) {
+    return FieldError("output.best_of",
+                      absl::StrCat("must be at least output.n, got ", best_of, " and ", n));
+  }
+  out->returned_answers = static_cast<int32_t>(n);
+  out->request.n = static_cast<int32_t>(best_of);
+  // What they are ranked by.
+  if (best_of > n && !in.has_logprobs()) out->request.sampling.logprobs = 0;
   return absl::OkStatus();
 }
 

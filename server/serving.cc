@@ -35,6 +35,7 @@ RequestLimits Limits(const config::ServerConfig& config, const LoadedModel& mode
   limits.model_name = model.name;
   limits.context_tokens = model.config.context_tokens;
   limits.vocabulary_tokens = model.config.vocab;
+  limits.answers_max = std::min(engine::kAnswersMax, config.scheduler.running_sequences_max);
   limits.max_tokens_default = config.requests.max_tokens_default;
   limits.logprobs_max = config.requests.logprobs_max;
   limits.stop_strings_max = config.requests.stop_strings_max;

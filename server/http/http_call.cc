@@ -6,7 +6,7 @@
 
 namespace ebb::server {
 
-bool HttpCall::HasEnded() const { return !failure_.ok() || (accepted_ && answer_->ended()); }
+bool HttpCall::HasEnded() const { return !failure_.ok() || (accepted_ && answers_->ended()); }
 
 HttpCall::State HttpCall::state() {
   base::MutexLock lock(&mutex_);
@@ -26,13 +26,13 @@ CallNews HttpCall::Take() {
     news.has_prompt_info = true;
     news.prompt_info = prompt_info_;
   }
-  news.has_prompt_logprobs = answer_->TakePromptLogprobs(&news.prompt_logprobs);
-  news.has_delta = answer_->TakeDelta(&news.delta);
-  if (!answer_->ended() || std::exchange(told_end_, true)) return news;
+  news.has_prompt_logprobs = answers_->TakePromptLogprobs(&news.prompt_logprobs);
+  news.has_delta = answers_->TakeDelta(&news.delta);
+  if (!answers_->ended() || std::exchange(told_end_, true)) return news;
   news.failure = TakeFinish().status;
   if (news.failure.ok()) {
     news.has_finished = true;
-    news.finished = answer_->Finished();
+    news.finished = answers_->Finished();
   }
   return news;
 }

@@ -183,6 +183,31 @@ TEST_F(CudaEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
   }
 }
 
+// The last block of the prompt, partly filled, is copied on the device before it is written.
+TEST_F(CudaEngineTest, SeveralAnswersAreThoseOfRequestsWithTheirSeeds) {
+  Open(kPageBytes);
+  blocks_per_page_ = 2;
+  Request request = Requests(model::TestSeed(13))[3];
+  request.stopping.max_tokens = 40;
+  request.n = 4;
+  for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
+    SCOPED_TRACE(testing::Message() << "queues " << static_cast<int>(queues));
+    LocalEngineOptions options = Options();
+    options.queue.queues = queues;
+    const std::vector<Answer> singles = Run(options, SingleRequests(request), false);
+    ExpectSame(Run(options, {request}, false), singles);
+    EXPECT_NE(singles[0].tokens, singles[1].tokens);
+    // Room for one and a half: the last ones give way.
+    options.step.chunk_tokens_max = 4;
+    options.step.logits_rows_max = 1;
+    options.memory.limit_bytes = WorkspaceBytes(options) + 5 * kPageBytes;
+    const std::vector<Answer> tight = Run(options, {request}, false);
+    ExpectSame(tight, singles);
+    EXPECT_EQ(tight[0].preemptions, 0);
+    EXPECT_GT(tight[3].preemptions, 0);
+  }
+}
+
 // Without the mode a token may depend on its company, but every request still gets all of its
 // tokens, and greedy ones of a request that is alone are the same each time.
 TEST_F(CudaEngineTest, TheFastFormServesToo) {

@@ -289,7 +289,7 @@ TEST_F(CudaStepRunnerTest, MovedBlocksAreReadAtTheirNewPlaces) {
     Batch batch;
     batch.lane = lane;
     for (size_t i = 0; i < from.size(); ++i) {
-      batch.copies.push_back({geometry_->TableIndex(from[i]), geometry_->TableIndex(to[i])});
+      batch.moves.push_back({geometry_->TableIndex(from[i]), geometry_->TableIndex(to[i])});
     }
     batch.sequences.push_back(Rows({0, to[0], to[1]}, 40, {17}, true));
     const StepResult moved = RunBatch(std::move(batch));

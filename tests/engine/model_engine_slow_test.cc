@@ -113,6 +113,18 @@ class ModelEngineTest : public testing::Test {
   static inline model::LlamaModel* model_ = nullptr;
 };
 
+TEST_F(ModelEngineTest, SeveralAnswersAreThoseOfRequestsWithTheirSeeds) {
+  Request request = Requests()[3];
+  request.stopping.max_tokens = 60;
+  request.n = 4;
+  for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
+    SCOPED_TRACE(testing::Message() << "queues " << static_cast<int>(queues));
+    LocalEngineOptions options = Options();
+    options.queue.queues = queues;
+    ExpectSame(Run(options, {request}, false), Run(options, SingleRequests(request), false));
+  }
+}
+
 TEST_F(ModelEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
   const std::vector<Request> requests = Requests();
   const std::vector<Answer> quiet = Run(Options(), requests, false);

@@ -129,6 +129,19 @@ TEST(AdmitTest, HoldsTheNumberOfRunningSequences) {
   EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{1, 2}));
 }
 
+TEST(AdmitTest, ARequestTakesAPlaceForEachAnswer) {
+  AdmissionInput input;
+  input.capacity_blocks = 1000;
+  input.order = {Running(1, 1), Waiting(1), Waiting(1)};
+  input.order[0].sequences = 2;
+  input.order[1].sequences = 3;
+  AdmissionLimits limits = Limits();
+  limits.running_sequences_max = 5;
+  EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{1}));
+  limits.running_sequences_max = 4;
+  EXPECT_TRUE(Admit(limits, input).empty());  // The last would fit, and does not overtake.
+}
+
 // What is admitted, with all that stands before it, always fits; and the first of the order always
 // starts when it fits alone and nothing immune stands in its way.
 TEST(AdmitTest, RandomOrdersNeverPromiseTooMuch) {

@@ -203,6 +203,33 @@ TEST_F(RequestReaderTest, FieldsOfALaterInterfaceAreNotIgnored) {
   EXPECT_TRUE(absl::StrContains(read.status().message(), "77 of ebb.v1.Sampling")) << read.status();
 }
 
+TEST_F(RequestReaderTest, AnswersAreMadeAndReturned) {
+  auto read = Read(R"(text: "abc")");
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read->request.n, 1);
+  EXPECT_EQ(read->returned_answers, 1);
+  read = Read(R"(text: "abc" output { n: 3 })");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->request.n, 3);
+  EXPECT_EQ(read->returned_answers, 3);
+  EXPECT_EQ(read->request.sampling.logprobs, -1);
+  read = Read(R"(text: "abc" output { n: 2 best_of: 5 })");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->request.n, 5);
+  EXPECT_EQ(read->returned_answers, 2);
+  EXPECT_EQ(read->request.sampling.logprobs, 0);
+  EXPECT_FALSE(read->answer.return_logprobs);
+  ExpectBad(R"(text: "abc" output { n: 3 best_of: 2 })",
+            "output.best_of: must be at least output.n, got 2 and 3");
+  RequestLimits limits = Limits();
+  limits.answers_max = 4;
+  v1::GenerateRequest in;
+  in.set_text("abc");
+  in.mutable_output()->set_n(5);
+  EXPECT_EQ(RequestReader(limits, &codec_).Read(in, 7).status().message(),
+            "output.n: must be from 1 to 4, got 5");
+}
+
 // ---- every numeric field, from the descriptor
 
 // A field's own range, as proto/ebb.proto states it.
@@ -225,6 +252,8 @@ const std::map<std::string, Range> kRanges = {
     {"stopping.stop_token_ids", {0, 257}},
     {"output.logprobs", {0, 20}},
     {"output.prompt_logprobs", {0, 20}},
+    {"output.n", {1, 16}},
+    {"output.best_of", {1, 16}},
 };
 
 using Setter = std::function<void(v1::GenerateRequest*)>;

@@ -9,7 +9,7 @@ const char* CanaryName(Canary canary) {
       "early_unmap",   "leaked_memory",   "unopened_page",  "starving_policy",
       "greedy_chunks", "deaf_cancel",     "double_finish",  "repeated_token",
       "hidden_loss",   "unpatched_table", "forgotten_copy", "done_abandoned",
-      "deaf_abandon"};
+      "deaf_abandon",  "forgotten_fork",  "shared_write"};
   return kNames[static_cast<int>(canary)];
 }
 

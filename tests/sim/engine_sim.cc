@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,6 +17,7 @@
 #include "engine/step_runner_fake.h"
 #include "memory/kv_memory.h"
 #include "scheduler/local_policy.h"
+#include "tests/sim/block_checks.h"
 #include "tests/sim/canaries.h"
 #include "tests/sim/describe.h"
 #include "tests/sim/faults.h"
@@ -42,6 +43,7 @@ class EngineSim {
       : canary_(canary),
         lanes_(queues),
         rng_(seed),
+        answers_rng_(seed + 8),
         world_options_(MakeSimOptions(seed, queues, &rng_)),
         vmm_(VmmOptions()),
         faults_(seed + 6, &vmm_, &clock_) {
@@ -68,6 +70,7 @@ class EngineSim {
     if (report_.failure.empty() && engine_->Health().ok()) CheckIdle();
     report_.requests = static_cast<int64_t>(clients_.size());
     report_.preemptions = engine_->Load().preemptions_total;
+    report_.copied_blocks = canary_runner_->copied_blocks();
     report_.moved_blocks = memory_->moved_bytes_total() / memory_->geometry().block_bytes();
     faults_.Count(Fault::kStepAbandoned, runner_->abandoned_count());
     faults_.Count(Fault::kStepFails, runner_->failed_count());
@@ -180,6 +183,10 @@ class EngineSim {
     request.priority = static_cast<int32_t>(rng_.Between(-1, 2));
     if (rng_.Chance(0.1))
       request.deadline = clock_.Now() + absl::Milliseconds(rng_.Between(0, 2000));
+    if (answers_rng_.Chance(0.4)) {
+      request.n = static_cast<int32_t>(answers_rng_.Between(1, 4));
+      request.n = std::min(request.n, options_.queue.running_sequences_max);
+    }
     const int32_t stop_at = rng_.Chance(0.15) ? static_cast<int32_t>(rng_.Between(0, 20)) : -1;
     auto client = std::make_shared<SimClient>(request, stop_at, canary_);
     const absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), client);
@@ -391,7 +398,7 @@ class EngineSim {
     engine::EngineCore& core = engine_->core();
     base::MutexLock lock(&core.mutex);
     CheckBytes();
-    CheckBlocks(core);
+    if (const std::string broken = CheckBlocks(core, *memory_); !broken.empty()) Fail(broken);
   }
 
   // Once the engine knows of the loss, it submits nothing and asks for no memory.
@@ -413,33 +420,6 @@ class EngineSim {
     held_before_ = held;
     if (vmm_.created_bytes() > held) Fail("the device gave more than is held in account");
     if (limit.applied() && held > limit.limit_bytes) Fail("held over an applied limit");
-  }
-
-  void CheckBlocks(engine::EngineCore& core) {
-    std::set<memory::BlockId> seen;
-    int64_t blocks = 0;
-    for (const engine::Sequence* sequence : core.order()) {
-      if (!sequence->running() && sequence->table.block_count() > 0) Fail("waits with blocks");
-      if (sequence->computed_tokens > sequence->table.capacity_tokens()) Fail("tokens, no blocks");
-      if (sequence->state() == engine::SequenceState::kDecoding && !sequence->in_step &&
-          sequence->remaining_tokens() != 1) {
-        Fail("a decoding sequence with a prompt to run");
-      }
-      for (const memory::BlockId block : sequence->table.blocks()) {
-        if (!seen.insert(block).second) Fail("a block with two owners");
-        if (memory_->blocks().references(block) != 1) Fail("references are not owners");
-        if (memory_->pages().state(memory_->geometry().PageOf(block)) !=
-            memory::PageState::kMapped) {
-          Fail("a table names a page that is not mapped");
-        }
-        ++blocks;
-      }
-    }
-    if (memory_->blocks().used_blocks() != blocks) Fail("a block without an owner");
-    if (memory_->accounts().used_total() != blocks) Fail("accounts do not add up");
-    if (memory_->accounts().granted_total() > memory_->blocks().usable_blocks()) {
-      Fail("granted more than there is");
-    }
   }
 
   // ---- the end
@@ -540,6 +520,7 @@ class EngineSim {
   const Canary canary_;
   const engine::Lanes lanes_;
   base::Rng rng_;
+  base::Rng answers_rng_;  // Of its own, as the loss's.
   const SimOptions world_options_;
   const engine::LocalEngineOptions& options_ = world_options_.engine;
   base::FakeClock clock_;

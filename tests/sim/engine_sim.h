@@ -40,8 +40,10 @@ enum class Canary {
   kForgottenCopy,      // A block has moved, but for its contents.
   kDoneAbandoned,      // An abandoned step that chooses no token counts as done.
   kDeafAbandon,        // No step is ever abandoned.
+  kForgottenFork,      // A block that answers share is not copied before it is written.
+  kSharedWrite,        // It is copied, and the old one is written.
 };
-inline constexpr int kCanaryCount = 21;
+inline constexpr int kCanaryCount = 23;
 const char* CanaryName(Canary canary);
 
 struct SimReport {
@@ -51,6 +53,7 @@ struct SimReport {
   int64_t preemptions = 0;
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
+  int64_t copied_blocks = 0;  // Of answers that had shared them.
   int64_t deferred = 0;  // Limits that were awaited and not reached: the first request needs more.
   int64_t forced = 0;    // Requests that force ended.
   FaultCounts faults = {};

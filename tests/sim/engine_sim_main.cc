@@ -82,14 +82,16 @@ int main(int argc, char** argv) {
     }
     sum.tokens += report.tokens;
     sum.moved_blocks += report.moved_blocks;
+    sum.copied_blocks += report.copied_blocks;
   }
   std::printf(
-      "%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions, %lld blocks moved; "
-      "%lld limits deferred, %lld requests forced out\n",
+      "%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions, %lld blocks moved, "
+      "%lld copied; %lld limits deferred, %lld requests forced out\n",
       static_cast<unsigned long long>(seeds), static_cast<long long>(sum.ticks),
       static_cast<long long>(sum.requests), static_cast<long long>(sum.tokens),
       static_cast<long long>(sum.preemptions), static_cast<long long>(sum.moved_blocks),
-      static_cast<long long>(sum.deferred), static_cast<long long>(sum.forced));
+      static_cast<long long>(sum.copied_blocks), static_cast<long long>(sum.deferred),
+      static_cast<long long>(sum.forced));
   for (int fault = 0; fault < ebb::sim::kFaultCount; ++fault) {
     std::printf("%10lld %s\n", static_cast<long long>(sum.faults[fault]),
                 ebb::sim::FaultName(static_cast<ebb::sim::Fault>(fault)));
