@@ -53,6 +53,8 @@ class GenerateCall : public engine::RequestSink,
   // Reads and submits the request, or ends the call with what is wrong. `deadline` is by the
   // resources' clock. Called once.
   void Start(const v1::GenerateRequest& in, absl::Time deadline);
+  // Instead of Start, for what could not be made a request of ours: `status` is not OK.
+  void Refuse(const absl::Status& status);
 
   // The engine's side.
   void OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) override;
@@ -71,7 +73,7 @@ class GenerateCall : public engine::RequestSink,
   // Advance nor anything else.
   virtual void Fail(const absl::Status& status) = 0;
 
-  // The client left or its deadline passed.
+  // The client left, its deadline passed, or somebody ended the request by its id.
   void CancelRequest();
   // The transport is done with the call. Called once.
   void Release();

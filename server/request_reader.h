@@ -35,6 +35,7 @@ struct ReadRequest {
   engine::Request request;  // Without deadline; `label` is the client's request_id or empty.
   AnswerOptions answer;
   bool return_prompt_token_ids = false;
+  bool show_special = false;  // Control tokens in the answer give their text.
 };
 
 // Thread-safe and immutable.

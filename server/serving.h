@@ -18,10 +18,12 @@
 #include "server/drain.h"
 #include "server/grpc_server.h"
 #include "server/inference_service.h"
+#include "server/kserve/kserve_service.h"
 #include "server/live_calls.h"
 #include "server/loaded_model.h"
 #include "server/refusal_log.h"
 #include "server/request_reader.h"
+#include "server/vllm/vllm_service.h"
 
 namespace ebb::server {
 
@@ -43,6 +45,7 @@ class Serving {
   Serving(const config::ServerConfig& config, const LoadedModel& model, engine::Engine* engine,
           DrainSwitch* drain, const base::Clock* clock, base::Log* log);
   ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model);
+  static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
 
   engine::Engine* const engine_;
   DrainSwitch* const drain_;
@@ -54,6 +57,8 @@ class Serving {
   CallResources resources_;
   InferenceService inference_;
   ControlService control_;
+  VllmService vllm_;
+  KserveService kserve_;
   std::unique_ptr<GrpcServer> server_;  // Last: it is the first to go.
 };
 
