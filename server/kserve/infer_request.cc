@@ -104,7 +104,7 @@ class Reader {
     RETURN_IF_ERROR(CheckModelVersion(in_.model_version()));
     out_.model_name = in_.model_name();
     out_.id = in_.id();
-    out_.generate.set_model(in_.model_name());
+    if (!in_.model_name().empty()) out_.generate.set_model(in_.model_name());
     RETURN_IF_ERROR(ReadParameters());
     RETURN_IF_ERROR(ReadInputs());
     RETURN_IF_ERROR(ReadOutputs());

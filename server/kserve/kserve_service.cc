@@ -58,7 +58,7 @@ bool KserveService::IsReady() const {
 }
 
 absl::Status KserveService::CheckModel(const std::string& name, const std::string& version) const {
-  if (name != options_.model_name) {
+  if (!name.empty() && name != options_.model_name) {
     return absl::NotFoundError(
         absl::StrCat("model: this server serves \"", options_.model_name, "\""));
   }

@@ -43,6 +43,7 @@ class KserveService final : public ::inference::GRPCInferenceService::CallbackSe
 
  private:
   bool IsReady() const;
+  // NOT_FOUND for another model; an empty name is whatever is served.
   absl::Status CheckModel(const std::string& name, const std::string& version) const;
 
   const KserveOptions options_;

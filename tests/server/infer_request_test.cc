@@ -106,7 +106,7 @@ TEST(InferRequestTest, ReadsRawContents) {
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->generate.text(), "hi");
   EXPECT_TRUE(read->stream);
-  for (const std::string bytes :
+  for (const std::string& bytes :
        {std::string("\x03\x00\x00\x00hi", 6), std::string("\xFF\xFF\xFF\xFFhi", 6),
         std::string("\x02\x00", 2), std::string()}) {
     request.set_raw_input_contents(0, bytes);
@@ -129,7 +129,7 @@ TEST(InferRequestTest, KnowsItsOutputs) {
 
 TEST(InferRequestTest, RefusesWhatIsNotTheModels) {
   const std::string text = kText;
-  for (const std::string added :
+  for (const std::string& added :
        {text /* twice */, std::string("outputs { name: 'logits' }"),
         std::string("inputs { name: 'image' datatype: 'BYTES' shape: 1 contents { "
                     "bytes_contents: 'x' } }"),
@@ -146,7 +146,7 @@ TEST(InferRequestTest, RefusesWhatIsNotTheModels) {
   EXPECT_EQ(CodeOf(Parse("")), "INVALID_ARGUMENT");
   EXPECT_EQ(CodeOf(Parse(text + " model_version: '2'")), "NOT_FOUND");
   EXPECT_EQ(CodeOf(Parse(text + " model_version: '1'")), "OK");
-  for (const std::string added :
+  for (const std::string& added :
        {Bool("return_logprobs", true),
         std::string("outputs { name: 'text_output' parameters { key: 'classification' value { "
                     "int64_param: 3 } } }"),

@@ -219,6 +219,7 @@ TEST_F(KserveServiceTest, TellsWhatThereIs) {
   EXPECT_EQ(model_ready("fake", &is_ready), grpc::StatusCode::OK);
   EXPECT_TRUE(is_ready);
   EXPECT_EQ(model_ready("other", &is_ready), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(model_ready("", &is_ready), grpc::StatusCode::OK);
 
   grpc::ClientContext server_context;
   wire::ServerMetadataResponse server;
@@ -226,9 +227,9 @@ TEST_F(KserveServiceTest, TellsWhatThereIs) {
   EXPECT_EQ(server.version(), "test");
   grpc::ClientContext model_context;
   wire::ModelMetadataRequest request;
-  request.set_name("fake");
   wire::ModelMetadataResponse model;
   ASSERT_TRUE(kserve_stub_->ModelMetadata(&model_context, request, &model).ok());
+  EXPECT_EQ(model.name(), "fake");
   EXPECT_EQ(model.inputs(0).name(), "text_input");
   EXPECT_EQ(model.outputs(0).name(), "text_output");
   EXPECT_EQ(model.versions(0), "1");
