@@ -9,13 +9,13 @@
 namespace ebb::server {
 
 Answers::Answers(const AnswerOptions& options, int32_t made, int32_t returned,
-                 const TextCodec& codec)
+                 bool show_special, const TextCodec& codec)
     : indexed_(returned > 1),
       returned_(static_cast<size_t>(returned)),
       end_taken_(static_cast<size_t>(made), false) {
   CHECK(1 <= returned && returned <= made);
   for (int32_t i = 0; i < made; ++i) {
-    answers_.push_back(std::make_unique<Answer>(options, codec.NewDecoder()));
+    answers_.push_back(std::make_unique<Answer>(options, codec.NewDecoder(show_special)));
   }
 }
 

@@ -23,7 +23,8 @@ class Answers {
  public:
   // `made` answers, of which the `returned` with the highest log-probability are told. REQUIRES:
   // 1 <= returned <= made.
-  Answers(const AnswerOptions& options, int32_t made, int32_t returned, const TextCodec& codec);
+  Answers(const AnswerOptions& options, int32_t made, int32_t returned, bool show_special,
+          const TextCodec& codec);
 
   void AddPromptLogprobs(const std::vector<engine::PromptLogprob>& logprobs);
   engine::SinkAnswer AddToken(const engine::Token& token);

@@ -21,13 +21,17 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 void GenerateCall::Start(const v1::GenerateRequest& in) {
   self_ = shared_from_this();
   const absl::Status status = Submit(in);
-  if (!status.ok()) {
-    resources_->refusals->Write(status);
-    ticket_.FreeId();
-    Fail(status);
-    return;
-  }
-  Advance();
+  if (status.ok()) return Advance();
+  resources_->refusals->Write(status);
+  ticket_.FreeId();
+  Fail(status);
+}
+
+void GenerateCall::Refuse(const absl::Status& status) {
+  CHECK(!status.ok());
+  self_ = shared_from_this();
+  resources_->refusals->Write(status);
+  Fail(status);
 }
 
 absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
@@ -50,11 +54,13 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
   }
   read.request.deadline = deadline_;
   request_id_ = read.request.label;
-  ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_));
+  ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_, [call = weak_from_this()] {
+    if (const std::shared_ptr<GenerateCall> alive = call.lock()) alive->CancelRequest();
+  }));
   {
     base::MutexLock lock(&mutex_);
     answers_ = std::make_unique<Answers>(read.answer, read.request.n, read.returned_answers,
-                                         *resources_->codec);
+                                         read.show_special, *resources_->codec);
     prompt_info_.set_request_id(request_id_);
     prompt_info_.set_prompt_tokens(static_cast<int64_t>(read.request.prompt.size()));
     if (read.return_prompt_token_ids) {

@@ -52,6 +52,8 @@ class GenerateCall : public engine::RequestSink,
  public:
   // Reads and submits the request, or ends the call with what is wrong. Called once.
   void Start(const v1::GenerateRequest& in);
+  // Instead of Start, for what could not be made a request of ours: `status` is not OK.
+  void Refuse(const absl::Status& status);
 
   // The engine's side.
   void OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) override;
@@ -75,7 +77,7 @@ class GenerateCall : public engine::RequestSink,
   // Advance nor anything else.
   virtual void Fail(const absl::Status& status) = 0;
 
-  // The client left or its deadline passed.
+  // The client left, its deadline passed, or somebody ended the request by its id.
   void CancelRequest();
   // The transport is done with the call. Called once.
   void Release();

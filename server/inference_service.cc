@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/grpc_calls.h"
 #include "server/grpc_status.h"
+#include "server/inference_calls.h"
 
 namespace ebb::server {
 namespace {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -23,7 +24,11 @@ struct LoadedModel {
   std::unique_ptr<Compute> compute;
   std::unique_ptr<ModelTextCodec> codec;
   std::optional<std::string> chat_template;  // As the model has it, whether we can run it or not.
+  std::string kv_dtype;  // Of keys and values: "f16".
   v1::GetModelInfoResponse info;
+  // tokenizer.json and tokenizer_config.json in a zip archive, for gateways that tokenize; or why
+  // they cannot be written.
+  absl::StatusOr<std::string> tokenizer_archive = absl::UnimplementedError("no model is loaded");
 };
 
 // Reads config.model.path onto `compute`. Progress goes to the log, a line a second at most. Errors

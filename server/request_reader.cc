@@ -147,6 +147,7 @@ absl::Status RequestReader::ReadStopping(const v1::Stopping& in, ReadRequest* ou
 absl::Status RequestReader::ReadOutput(const v1::Output& in, ReadRequest* out) const {
   if (in.has_return_text()) out->answer.return_text = in.return_text();
   out->answer.return_token_ids = in.return_token_ids();
+  out->show_special = in.show_special();
   out->return_prompt_token_ids = in.return_prompt_token_ids();
   if (in.has_logprobs()) {
     ASSIGN_OR_RETURN(const int64_t count,

@@ -37,6 +37,7 @@ struct ReadRequest {
   AnswerOptions answer;
   int32_t returned_answers = 1;  // Of the request's `n`, those with the highest log-probability.
   bool return_prompt_token_ids = false;
+  bool show_special = false;  // Control tokens in the answer give their text.
 };
 
 // Thread-safe and immutable.

@@ -83,6 +83,8 @@ Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
       refusals_(clock, log),
       inference_(&resources_),
       control_(MakeControlOptions(config, model), engine, clock),
+      vllm_(MakeVllmOptions(config, model), &resources_, clock),
+      kserve_({model.name, kVersion}, &resources_),
       http_api_(&resources_, InfoForHttp(model, *clock), kVersion) {
   resources_.engine = engine;
   resources_.reader = &reader_;
@@ -110,6 +112,17 @@ ControlOptions Serving::MakeControlOptions(const config::ServerConfig& config,
   return options;
 }
 
+VllmOptions Serving::MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model) {
+  VllmOptions options;
+  options.model_info = model.info;
+  options.pad_token_id = model.codec->tokenizer().pad_id().value_or(0);
+  options.version = kVersion;
+  options.kv_dtype = model.kv_dtype;
+  options.running_requests_max = config.scheduler.running_sequences_max;
+  options.tokenizer_archive = &model.tokenizer_archive;
+  return options;
+}
+
 absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConfig& config,
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
@@ -120,8 +133,13 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
   std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log));
   // Whatever is left to do is to say so.
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
-  ASSIGN_OR_RETURN(serving->server_,
-                   GrpcServer::Start(options, {&serving->inference_, &serving->control_}));
+  ASSIGN_OR_RETURN(
+      serving->server_,
+      GrpcServer::Start(
+          options, {{&serving->inference_, v1::Inference::service_full_name()},
+                    {&serving->control_, v1::Control::service_full_name()},
+                    {&serving->vllm_, ::vllm::grpc::engine::VllmEngine::service_full_name()},
+                    {&serving->kserve_, ::inference::GRPCInferenceService::service_full_name()}}));
   serving->WarnBeyondLoopback(serving->address());
   RETURN_IF_ERROR(serving->StartHttp(config));
   return serving;

@@ -21,10 +21,12 @@
 #include "server/http/http_api.h"
 #include "server/http/http_server.h"
 #include "server/inference_service.h"
+#include "server/kserve/kserve_service.h"
 #include "server/live_calls.h"
 #include "server/loaded_model.h"
 #include "server/refusal_log.h"
 #include "server/request_reader.h"
+#include "server/vllm/vllm_service.h"
 
 namespace ebb::server {
 
@@ -50,6 +52,7 @@ class Serving {
   ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model);
   absl::Status StartHttp(const config::ServerConfig& config);
   void WarnBeyondLoopback(const ListenAddress& address);
+  static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
 
   engine::Engine* const engine_;
   DrainSwitch* const drain_;
@@ -61,6 +64,8 @@ class Serving {
   CallResources resources_;
   InferenceService inference_;
   ControlService control_;
+  VllmService vllm_;
+  KserveService kserve_;
   HttpApi http_api_;
   // Last: they are the first to go.
   std::unique_ptr<GrpcServer> server_;
