@@ -24,11 +24,13 @@
 #include "base/mutex.h"
 #include "device/vmm.h"
 #include "engine/engine.h"
+#include "engine/fair_share.h"
 #include "engine/lanes.h"
 #include "engine/largest_step.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/sequence.h"
+#include "engine/service_rate.h"
 #include "engine/step_policy.h"
 #include "engine/step_runner.h"
 #include "engine/wakeups.h"
@@ -177,10 +179,14 @@ class EngineCore {
   void Preempt(Sequence* sequence);
   int64_t preemptions_total() const { return preemptions_total_; }
   int64_t finished_total() const { return finished_total_; }
-  // Of a step that has been reaped.
+  // Of a sequence's part in a step that has been reaped.
   void CountTokens(int64_t prefilled_tokens, int64_t completion_tokens) {
     prefilled_tokens_total_ += prefilled_tokens;
     completion_tokens_total_ += completion_tokens;
+  }
+  // Of a whole step.
+  void CountStep(int64_t tokens, absl::Time started, absl::Time ended) {
+    service_rate_.Add(tokens, started, ended);
   }
   WindowHistory& window_history() { return window_history_; }
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
@@ -191,13 +197,21 @@ class EngineCore {
   bool AnythingDrains();
   // Whether a sequence gives way, or is forced out, once its step is reaped.
   bool AnyoneYields() const;
-  // Blocks that the limit has room for, beside workspaces of so many bytes and quarantined pages.
+  // Blocks that the limit, and what all servers may hold, have room for, beside workspaces of so
+  // many bytes and quarantined pages.
   int64_t LimitBlocks(int64_t workspace_bytes) const;
   // Bytes that the lane's workspace takes for a step of this shape: whole units.
   int64_t WorkspaceBytes(Lane which, const StepShape& shape) const;
   // Bytes of workspace that a request with so many tokens needs from its first chunk to its end,
   // when it runs alone.
   int64_t WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) const;
+  // What the ledger between servers said: another's first goes before ours; no server accepts that
+  // all together hold more than this.
+  void SetSharing(bool first_yields, int64_t capacity_bytes) {
+    first_yields_ = first_yields;
+    capacity_bytes_ = capacity_bytes;
+  }
+  bool first_yields() const { return first_yields_; }
   // Bytes of a lane's workspace for the largest step that the options allow.
   int64_t WorkspaceBytesMax(Lane which) const;
   // The same of all lanes.
@@ -205,13 +219,18 @@ class EngineCore {
 
  private:
   absl::Status Check(const Request& request) const;
+  int64_t ExpectedTokensWaiting() const;
   memory::BlockTable NewTable();
 
   LaneState lane_states_[2];
   std::map<RequestId, std::unique_ptr<Sequence>> sequences_;
   Order order_;
+  FairShare fair_share_;
+  ServiceRate service_rate_;
   RequestId next_id_ = 1;
   int64_t undelivered_count_ = 0;  // Ended, and the sink not yet told.
+  bool first_yields_ = false;
+  int64_t capacity_bytes_ = memory::kUnboundedBytes;
   absl::Time drain_until_ = absl::InfiniteFuture();
   bool draining_ = false;
   absl::Status health_;

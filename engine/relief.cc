@@ -35,6 +35,7 @@ Relief::Call Relief::Begin(const LimitChange& change, absl::Time now, Outbox* ou
   if (call.stale) return call;
   change_ = change;
   deadline_ = call.deadline;
+  span_ = change.deadline;
   moves_by_.reset();
   revision_ = std::max(revision_, change.revision);
   memory::KvMemory& memory = core_->memory();
@@ -72,6 +73,13 @@ LimitAnswer Relief::Answer(const Call& call, absl::Time now) const {
   answer.held_before_bytes = call.held_before_bytes;
   answer.took = now - call.begun;
   return answer;
+}
+
+void Relief::Press(absl::Time now) {
+  if (now <= deadline_ || !core_->memory().over_limit()) return;
+  deadline_ = now + kHandOverTime;
+  span_ = kHandOverTime;
+  moves_by_.reset();
 }
 
 // ---- who gives way
@@ -130,7 +138,7 @@ bool Relief::MovingDoes(absl::Time now) {
         lane.times.Predict({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy});
     const absl::Time starts = lane.in_flight ? std::max(now, lane.step_started + step) : now;
     const absl::Time ends = starts + 2 * step;  // Predictions err.
-    if (tables.empty() || ends > deadline_ - change_.deadline / 2) continue;
+    if (tables.empty() || ends > deadline_ - span_ / 2) continue;
     const memory::MovePlan moves =
         core_->memory().PlanMovesOf(tables, need.pages, options.compact_bytes_max);
     if (static_cast<int64_t>(moves.emptied.size()) >= need.pages) moves_by_ = ends;
@@ -151,6 +159,8 @@ Victims Relief::Choose() const {
   memory::ReleaseNeed need = NeedBeside(WorkspaceBytesWithout(guess.sequences));
   Victims victims = PickVictims(core_, need, VictimScope::kInStep);
   if (victims.possible || first == nullptr) return victims;
+  // To another server's elder first even ours gives way: it waits, and goes on after that one.
+  if (core_->first_yields()) return PickVictims(core_, need, VictimScope::kFirstToo);
   // The first of the order stays, unless it alone would fit, packed, and only lies in too many
   // pages: recomputed, its blocks lie close together.
   const int64_t tokens = static_cast<int64_t>(first->tokens.size());
@@ -250,7 +260,7 @@ absl::Time Relief::Hurry(absl::Time now) {
     return absl::InfiniteFuture();
   }
   // Most of the time is for stopping, reaping and unmapping.
-  const absl::Time by = deadline_ - change_.deadline * 3 / 4;
+  const absl::Time by = deadline_ - span_ * 3 / 4;
   absl::Time next = absl::InfiniteFuture();
   for (const Lane which : core_->lanes.all()) {
     const LaneState& lane = core_->lane(which);

@@ -36,9 +36,11 @@ SharingActor::Pass SharingActor::Renew() {
   }
   Pass pass;
   const bool idle = needs.wanted_bytes == 0 && needs.held_bytes == 0;
+  pass.owes = answer.keep_bytes < needs.held_bytes;
   pass.next_run = core_->Now() + (idle ? kIdlePollTime : memory::kLedgerPollTime);
   base::MutexLock lock(&core_->mutex);
   pass.changed = core_->memory().SetLease(answer.lease_bytes, answer.keep_bytes);
+  core_->SetSharing(answer.first_yields, answer.capacity_bytes);
   // What others lack counts at once: windows that were planned with more end now.
   core_->memory().OnBoundary();
   return pass;
@@ -66,7 +68,21 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
       std::max({view.held_bytes, pages * geometry.page_bytes(), options.keep_bytes}) +
       core_->WorkspaceBytesMax();
   needs.wanted_bytes = std::min(needs.wanted_bytes, std::max(view.held_bytes, view.limit_bytes));
+  AddFirst(&needs);
   return needs;
+}
+
+// What the first of the order is expected to hold at its end, were it alone.
+void SharingActor::AddFirst(memory::LedgerSeat::Needs* needs) const {
+  if (core_->order().empty()) return;
+  const Sequence& first = **core_->order().begin();
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t context = core_->parts.limits.context_tokens_max;
+  const int64_t tokens = static_cast<int64_t>(first.tokens.size()) + first.may_make_tokens(context);
+  needs->first_bytes = geometry.PagesFor(ExpectedBlocks(first)) * geometry.page_bytes() +
+                       core_->WorkspaceBytesAlone(tokens, first.wants_prompt_logprobs());
+  needs->first_bytes = std::min(needs->first_bytes, needs->wanted_bytes);
+  needs->first_unix_ms = absl::ToUnixMillis(first.arrived);
 }
 
 // At its end, as far as one can tell now.

@@ -20,6 +20,7 @@ class SharingActor {
 
   struct Pass {
     bool changed = false;  // Planners should look.
+    bool owes = false;     // More is held than may be kept: another server waits for it.
     absl::Time next_run = absl::InfiniteFuture();
   };
   // REQUIRES: the mutex is not held.
@@ -27,6 +28,7 @@ class SharingActor {
 
  private:
   memory::LedgerSeat::Needs NeedsLocked() const;
+  void AddFirst(memory::LedgerSeat::Needs* needs) const;
 
   int64_t ExpectedBlocks(const Sequence& sequence) const;
   int64_t CommittedBytes() const;

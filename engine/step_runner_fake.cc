@@ -145,6 +145,7 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
     base::MutexLock lock(&state->mutex);
     result.status = std::exchange(state->fail, absl::OkStatus());
     fail_sequence = std::exchange(state->fail_sequence, absl::OkStatus());
+    if (!result.status.ok() || !fail_sequence.ok()) ++failed_count_;
     if (result.status.ok() && state->abandon) {
       result.status = absl::AbortedError("abandoned");
       result.abandoned = true;

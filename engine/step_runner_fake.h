@@ -61,6 +61,8 @@ class FakeStepRunner final : public StepRunner {
   bool is_told_to_stop(Lane lane);
   // Steps that completed as abandoned.
   int64_t abandoned_count() const { return abandoned_count_; }
+  // Steps that failed, as a whole or for a sequence, as was asked for.
+  int64_t failed_count() const { return failed_count_; }
   // Steps submitted so far.
   int64_t submit_count() const { return submit_count_; }
 
@@ -95,6 +97,7 @@ class FakeStepRunner final : public StepRunner {
   LaneState lanes_[2];
   std::atomic<int64_t> submit_count_ = 0;
   std::atomic<int64_t> abandoned_count_ = 0;
+  std::atomic<int64_t> failed_count_ = 0;
   mutable base::Mutex loss_mutex_;
   absl::Status loss_ ABSL_GUARDED_BY(loss_mutex_);
 };

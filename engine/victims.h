@@ -19,7 +19,7 @@ namespace ebb::engine {
 enum class VictimScope {
   kIdle,      // Those without a step in flight.
   kInStep,    // Also those that can yield only when their step is reaped.
-  kFirstToo,  // Also the first, where its blocks lie in too many pages: at the highest price.
+  kFirstToo,  // Also the first, at the highest price.
 };
 
 struct Victims {

@@ -18,8 +18,7 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 
 }  // namespace
 
-void GenerateCall::Start(const v1::GenerateRequest& in, absl::Time deadline) {
-  deadline_ = deadline;
+void GenerateCall::Start(const v1::GenerateRequest& in) {
   self_ = shared_from_this();
   const absl::Status status = Submit(in);
   if (status.ok()) return Advance();

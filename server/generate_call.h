@@ -50,9 +50,8 @@ class GenerateCall : public engine::RequestSink,
                      public PumpTask,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
-  // Reads and submits the request, or ends the call with what is wrong. `deadline` is by the
-  // resources' clock. Called once.
-  void Start(const v1::GenerateRequest& in, absl::Time deadline);
+  // Reads and submits the request, or ends the call with what is wrong. Called once.
+  void Start(const v1::GenerateRequest& in);
   // Instead of Start, for what could not be made a request of ours: `status` is not OK.
   void Refuse(const absl::Status& status);
 
@@ -64,7 +63,9 @@ class GenerateCall : public engine::RequestSink,
   void RunFromPump() override;
 
  protected:
-  explicit GenerateCall(CallResources* resources) : resources_(resources) {}
+  // `deadline` is by the resources' clock.
+  GenerateCall(CallResources* resources, absl::Time deadline)
+      : resources_(resources), deadline_(deadline) {}
 
   // Does the next thing that can be done on the wire, if any. Called with nothing held, from any
   // thread, and by several at once.
@@ -81,8 +82,6 @@ class GenerateCall : public engine::RequestSink,
   // REQUIRES: answer_->ended().
   const engine::Finish& TakeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const base::Clock& clock() const { return *resources_->clock; }
-
   base::Mutex mutex_;
   // Null until the request has been read.
   std::unique_ptr<Answer> answer_ ABSL_GUARDED_BY(mutex_);
@@ -95,10 +94,10 @@ class GenerateCall : public engine::RequestSink,
   void Wake();
 
   CallResources* const resources_;
+  const absl::Time deadline_;
   std::shared_ptr<GenerateCall> self_;  // The transport's share.
   LiveCalls::Ticket ticket_;
   std::string request_id_;  // Set before Submit.
-  absl::Time deadline_ = absl::InfiniteFuture();
   engine::RequestId engine_id_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> in_pump_ = false;

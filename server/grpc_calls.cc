@@ -1,9 +1,11 @@
 #include "server/grpc_calls.h"
 
 #include <chrono>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/retry_after.h"
 
 namespace ebb::server {
 
@@ -14,9 +16,8 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const base::Cl
   return clock.Now() + absl::FromChrono(deadline - std::chrono::system_clock::now());
 }
 
-void GrpcCall::Start(const v1::GenerateRequest& in) {
-  GenerateCall::Start(in, DeadlineOf(*context_, clock()));
-}
+GrpcCall::GrpcCall(CallResources* resources, grpc::CallbackServerContext* context)
+    : GenerateCall(resources, DeadlineOf(*context, *resources->clock)), context_(context) {}
 
 grpc::Status GrpcCall::EndStatus() {
   const engine::Finish& finish = TakeFinish();
@@ -24,6 +25,13 @@ grpc::Status GrpcCall::EndStatus() {
   context_->AddTrailingMetadata("ebb-prompt-tokens", absl::StrCat(finish.prompt_tokens));
   context_->AddTrailingMetadata("ebb-completion-tokens", absl::StrCat(finish.completion_tokens));
   return ToGrpc(finish.status);
+}
+
+grpc::Status GrpcCall::Refusal(const absl::Status& status) {
+  if (const std::optional<int64_t> seconds = base::RetryAfterSeconds(status); seconds.has_value()) {
+    context_->AddTrailingMetadata("retry-after", absl::StrCat(*seconds));
+  }
+  return ToGrpc(status);
 }
 
 void WholeCall::Advance() {

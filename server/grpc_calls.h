@@ -19,17 +19,15 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const base::Cl
 
 // What every kind of call has on gRPC. Thread-safe.
 class GrpcCall : public GenerateCall {
- public:
-  // GenerateCall's, with gRPC's deadline.
-  void Start(const v1::GenerateRequest& in);
-
  protected:
-  GrpcCall(CallResources* resources, grpc::CallbackServerContext* context)
-      : GenerateCall(resources), context_(context) {}
+  // With gRPC's deadline.
+  GrpcCall(CallResources* resources, grpc::CallbackServerContext* context);
 
   // The status on the wire, about to be sent. A request that failed on its way tells in trailers
   // what it had cost.
   grpc::Status EndStatus() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Likewise where the request was refused: when to try again is in a trailer.
+  grpc::Status Refusal(const absl::Status& status);
 
  private:
   grpc::CallbackServerContext* const context_;
@@ -49,7 +47,7 @@ class WholeCall : public GrpcCall, public grpc::ServerUnaryReactor {
 
  private:
   void Advance() override;
-  void Fail(const absl::Status& status) override { Finish(ToGrpc(status)); }
+  void Fail(const absl::Status& status) override { Finish(Refusal(status)); }
 
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -60,7 +60,7 @@ class StreamingCall : public GrpcCall, public grpc::ServerWriteReactor<Message> 
         return this->Finish(std::move(status));
     }
   }
-  void Fail(const absl::Status& status) override { this->Finish(ToGrpc(status)); }
+  void Fail(const absl::Status& status) override { this->Finish(Refusal(status)); }
 
   Next PickNext(grpc::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!accepted_ || writing_ || finished_) return Next::kNothing;

@@ -34,12 +34,13 @@ void InferStream::OnReadDone(bool ok) {
     }
     return Advance();
   }
-  const auto call = std::make_shared<StreamedInfer>(resources_, shared_from_this());
+  const auto call = std::make_shared<StreamedInfer>(
+      resources_, DeadlineOf(*context_, *resources_->clock), shared_from_this());
   {
     base::MutexLock lock(&mutex_);
     calls_.insert(call);
   }
-  call->Start(request_, DeadlineOf(*context_, *resources_->clock));
+  call->Start(request_);
   bool read = false;
   bool cancelled = false;
   {
@@ -138,11 +139,11 @@ void InferStream::CancelAll() {
   for (const std::shared_ptr<StreamedInfer>& call : calls) call->CancelRequest();
 }
 
-void StreamedInfer::Start(const wire::ModelInferRequest& in, absl::Time deadline) {
+void StreamedInfer::Start(const wire::ModelInferRequest& in) {
   absl::StatusOr<InferRequest> request = ReadInferRequest(in);
   if (request.ok()) {
     request_ = *std::move(request);
-    GenerateCall::Start(request_.generate, deadline);
+    GenerateCall::Start(request_.generate);
   } else {
     request_.model_name = in.model_name();
     request_.id = in.id();

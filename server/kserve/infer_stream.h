@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "base/mutex.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/kserve.pb.h"
@@ -80,11 +81,11 @@ class StreamedInfer final : public GenerateCall {
  public:
   enum class Taken { kNothing, kMessage, kLastMessage };
 
-  StreamedInfer(CallResources* resources, std::shared_ptr<InferStream> stream)
-      : GenerateCall(resources), stream_(std::move(stream)) {}
+  StreamedInfer(CallResources* resources, absl::Time deadline, std::shared_ptr<InferStream> stream)
+      : GenerateCall(resources, deadline), stream_(std::move(stream)) {}
 
   // Translates the request and starts it. Called once.
-  void Start(const ::inference::ModelInferRequest& in, absl::Time deadline);
+  void Start(const ::inference::ModelInferRequest& in);
 
   // Moves out what can be sent now; `message` comes empty.
   Taken Take(::inference::ModelStreamInferResponse* message);

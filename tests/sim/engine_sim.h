@@ -13,6 +13,7 @@
 #include <string>
 
 #include "engine/options.h"
+#include "tests/sim/faults.h"
 
 namespace ebb::sim {
 
@@ -50,10 +51,9 @@ struct SimReport {
   int64_t preemptions = 0;
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
-  int64_t limits = 0;     // Lowered while requests ran, and awaited to their deadline.
-  int64_t deferred = 0;   // Of those: not reached, for the first request needs more.
-  int64_t forced = 0;     // Requests that force ended.
-  int64_t abandoned = 0;  // Steps.
+  int64_t deferred = 0;  // Limits that were awaited and not reached: the first request needs more.
+  int64_t forced = 0;    // Requests that force ended.
+  FaultCounts faults = {};
 };
 
 SimReport RunEngineSim(uint64_t seed, Canary canary, engine::Queues queues);

@@ -57,6 +57,7 @@ TEST_P(EngineSimTest, EverySeedHolds) {
   int64_t preemptions = 0;
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
+  FaultCounts faults = {};
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with SEED=" << seed);
     const SimReport report = RunEngineSim(seed, Canary::kNone, GetParam());
@@ -64,6 +65,7 @@ TEST_P(EngineSimTest, EverySeedHolds) {
     preemptions += report.preemptions;
     tokens += report.tokens;
     moved_blocks += report.moved_blocks;
+    for (int fault = 0; fault < kFaultCount; ++fault) faults[fault] += report.faults[fault];
   }
   std::cout << "seeds " << first << " to " << first + count - 1 << ": " << tokens << " tokens, "
             << preemptions << " preemptions, " << moved_blocks << " blocks moved\n";
@@ -71,6 +73,11 @@ TEST_P(EngineSimTest, EverySeedHolds) {
   if (count > 100) {
     EXPECT_GT(preemptions, static_cast<int64_t>(count) / 4);
     EXPECT_GT(moved_blocks, static_cast<int64_t>(count) / 10);
+  }
+  if (count >= 2000) {
+    for (int fault = 0; fault < kFaultCount; ++fault) {
+      EXPECT_GE(faults[fault], 100) << FaultName(static_cast<Fault>(fault));
+    }
   }
 }
 
