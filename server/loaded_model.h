@@ -23,8 +23,8 @@ struct LoadedModel {
   model::ModelConfig config;
   std::unique_ptr<Compute> compute;
   std::unique_ptr<ModelTextCodec> codec;
+  std::string kv_dtype;                      // Of keys and values: "f16".
   std::optional<std::string> chat_template;  // As the model has it, whether we can run it or not.
-  std::string kv_dtype;  // Of keys and values: "f16".
   v1::GetModelInfoResponse info;
   // tokenizer.json and tokenizer_config.json in a zip archive, for gateways that tokenize; or why
   // they cannot be written.

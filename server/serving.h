@@ -50,9 +50,9 @@ class Serving {
   Serving(const config::ServerConfig& config, const LoadedModel& model, engine::Engine* engine,
           DrainSwitch* drain, const base::Clock* clock, base::Log* log);
   ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model);
+  static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
   absl::Status StartHttp(const config::ServerConfig& config);
   void WarnBeyondLoopback(const ListenAddress& address);
-  static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
 
   engine::Engine* const engine_;
   DrainSwitch* const drain_;

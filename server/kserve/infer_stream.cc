@@ -34,8 +34,8 @@ void InferStream::OnReadDone(bool ok) {
     }
     return Advance();
   }
-  const auto call = std::make_shared<StreamedInfer>(resources_, shared_from_this(),
-                                                    DeadlineOf(*context_, *resources_->clock));
+  const auto call = std::make_shared<StreamedInfer>(
+      resources_, DeadlineOf(*context_, *resources_->clock), shared_from_this());
   {
     base::MutexLock lock(&mutex_);
     calls_.insert(call);

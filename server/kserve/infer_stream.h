@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "base/mutex.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/kserve.pb.h"
@@ -80,7 +81,7 @@ class StreamedInfer final : public GenerateCall {
  public:
   enum class Taken { kNothing, kMessage, kLastMessage };
 
-  StreamedInfer(CallResources* resources, std::shared_ptr<InferStream> stream, absl::Time deadline)
+  StreamedInfer(CallResources* resources, absl::Time deadline, std::shared_ptr<InferStream> stream)
       : GenerateCall(resources, deadline), stream_(std::move(stream)) {}
 
   // Translates the request and starts it. Called once.

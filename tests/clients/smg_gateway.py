@@ -4,8 +4,8 @@
     python3 tests/clients/smg_gateway.py 127.0.0.1:50051 127.0.0.1:50052
 
 Servers on the loopback that serve the same model. Some checks are for one server and use the first;
-the last check, made when there are two, drains the second: it ends. Packages: smg==1.13.0
-smg-grpc-proto==0.4.28 openai==3.57.0 grpcio-tools==1.85.1. The gateway listens on free ports.
+the last check, made when there are two, drains the second: it ends. Packages: requirements.txt. The
+gateway listens on free ports. smg_client.py starts servers, runs this and goes on.
 
 The last line is "N checks passed"; the first check that fails ends it with a traceback, after what
 the gateway had logged.
@@ -41,11 +41,10 @@ def ebb_stubs(folder):
     return ebb_pb2, ebb_pb2_grpc
 
 
-class Server:
+class Address:
     """One of our servers, called directly."""
 
     def __init__(self, address, ebb, ebb_grpc):
-        self.address = address
         channel = grpc.insecure_channel(address)
         self.ebb = ebb
         self.inference = ebb_grpc.InferenceStub(channel)
@@ -72,17 +71,17 @@ def free_port():
 
 
 @contextlib.contextmanager
-def gateway(servers, *options):
+def gateway(addresses, *options):
     """An OpenAI client of a gateway in front of these servers."""
     port = free_port()
     with tempfile.NamedTemporaryFile("w+", suffix=".smg.log") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "smg", "launch", "--host", "127.0.0.1", "--port", str(port),
              "--prometheus-port", str(free_port()), "--health-check-interval-secs", "2",
-             "--worker-urls", *["grpc://" + server.address for server in servers], *options],
+             "--worker-urls", *["grpc://" + address for address in addresses], *options],
             stdout=log, stderr=subprocess.STDOUT)
         try:
-            wait_ready(process, port, len(servers))
+            wait_ready(process, port, len(addresses))
             yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none",
                                 max_retries=0, timeout=120)
         except BaseException:
@@ -272,34 +271,34 @@ def requests_go_on_when_one_drains(servers, client, model):
     assert [c.choices[0].finish_reason for c in running if c.choices][-1] == "length"
 
 
-def run(checks, *arguments):
+def run_checks(checks, *arguments):
     for check in checks:
         check(*arguments)
         print("ok", check.__name__, flush=True)
     return len(checks)
 
 
-def main():
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
+def run(addresses):
     with tempfile.TemporaryDirectory() as folder:
         ebb, ebb_grpc = ebb_stubs(folder)
-    servers = [Server(address, ebb, ebb_grpc) for address in sys.argv[1:]]
+    servers = [Address(address, ebb, ebb_grpc) for address in addresses]
     first = servers[0]
     model = first.vllm.GetModelInfo(vllm_engine_pb2.GetModelInfoRequest()).served_model_name
-    count = run([speaks_the_contract, aborts_by_id, gives_its_tokenizer], first)
-    with gateway(servers[:1], "--disable-retries") as client:
+    count = run_checks([speaks_the_contract, aborts_by_id, gives_its_tokenizer], first)
+    with gateway(addresses[:1], "--disable-retries") as client:
         assert [m.id for m in client.models.list().data] == [model]
-        count += run([chats_as_the_server_itself, completes_as_the_server_itself,
-                      stops_at_strings, repeats_a_seed, refuses_what_cannot_be,
-                      a_client_that_leaves_frees_its_request, a_full_queue_is_429],
-                     first, client, model)
+        count += run_checks([chats_as_the_server_itself, completes_as_the_server_itself,
+                             stops_at_strings, repeats_a_seed, refuses_what_cannot_be,
+                             a_client_that_leaves_frees_its_request, a_full_queue_is_429],
+                            first, client, model)
     if len(servers) == 2:
-        with gateway(servers, "--policy", "round_robin") as client:
-            count += run([two_servers_share_the_work, requests_go_on_when_one_drains], servers,
-                         client, model)
+        with gateway(addresses, "--policy", "round_robin") as client:
+            count += run_checks([two_servers_share_the_work, requests_go_on_when_one_drains],
+                                servers, client, model)
     print(count, "checks passed")
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    run(sys.argv[1:])

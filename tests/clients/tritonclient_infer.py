@@ -3,9 +3,8 @@
 
     python3 tests/clients/tritonclient_infer.py 127.0.0.1:50051
 
-Packages: tritonclient[grpc]==2.73.0, in an environment of its own (it wants an older protobuf than
-other gRPC packages do). The last line is "N checks passed"; the first check that fails ends it with a
-traceback.
+Packages: requirements.txt. The last line is "N checks passed"; the first check that fails ends it
+with a traceback.
 """
 
 import json
@@ -166,10 +165,8 @@ def a_stream_can_be_left(client, model):
     assert client.infer(model, inputs(sampling_parameters=GREEDY))
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    client = triton.InferenceServerClient(sys.argv[1])
+def run(address):
+    client = triton.InferenceServerClient(address)
     model = client.get_model_metadata("").name
     for function in CHECKS:
         function(client, model)
@@ -178,4 +175,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    run(sys.argv[1])
