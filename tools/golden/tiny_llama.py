@@ -42,12 +42,13 @@ MODELS = {
     "q4_1": dict(width=96, ffn=160, heads=3, kv_heads=1, head_dim=32, layers=2, vocab=90,
                  base=100000.0, type=Type.Q4_1, tied=True),
     # Mixed as llama.cpp mixes: K formats for rows of 256, and what it falls back to for others.
+    # Their sums are longer, so their weights smaller.
     "q4_k_m": dict(width=256, ffn=96, heads=2, kv_heads=1, head_dim=32, layers=2, vocab=96,
-                   key_length=True, base=10000.0, type=Type.Q4_K, tied=False,
+                   key_length=True, base=10000.0, type=Type.Q4_K, tied=False, deviation=0.075,
                    types={"output": Type.Q6_K, "attn_v": Type.Q6_K, "attn_output": Type.Q5_0,
                           "ffn_down": Type.Q8_0}),
     "q5_k_m": dict(width=256, ffn=96, heads=2, kv_heads=1, head_dim=32, layers=2, vocab=96,
-                   key_length=True, base=10000.0, type=Type.Q5_K, tied=True,
+                   key_length=True, base=10000.0, type=Type.Q5_K, tied=True, deviation=0.075,
                    types={"token_embd": Type.Q6_K, "attn_output": Type.Q5_1, "ffn_down": Type.Q5_0}),
 }
 
@@ -125,7 +126,9 @@ def make(name, spec, folder, rng):
             weight = rng.uniform(0.5, 1.5, shape).astype(np.float32)
             writer.add_tensor(tensor, weight)
         else:
-            deviation = 1.0 if tensor == "token_embd.weight" and not spec["tied"] else WEIGHT_DEVIATION
+            deviation = spec.get("deviation", WEIGHT_DEVIATION)
+            if tensor == "token_embd.weight" and not spec["tied"]:
+                deviation = 1.0
             weight = rng.normal(0, deviation, shape).astype(np.float32)
             packed = quantize(weight, type_of(spec, tensor))
             writer.add_tensor(tensor, packed, raw_dtype=type_of(spec, tensor))
