@@ -40,7 +40,8 @@ SimOptions MakeSimOptions(uint64_t seed, engine::Queues queues, base::Rng* rng) 
   made.ceiling_pages = rng->Between(8, 40);
   options.memory.ceiling_bytes = made.ceiling_pages * kGranularity;
   options.memory.limit_bytes = rng->Between(8, made.ceiling_pages) * kGranularity;
-  const int64_t keep_pages = base::Rng(seed + 5).Between(-3 * made.ceiling_pages, made.ceiling_pages);
+  const int64_t keep_pages =
+      base::Rng(seed + 5).Between(-3 * made.ceiling_pages, made.ceiling_pages);
   options.memory.keep_bytes = std::max<int64_t>(0, keep_pages) * kGranularity;
   return made;
 }
