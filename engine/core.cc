@@ -84,15 +84,25 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     ArrivalView arrival;
     arrival.prompt_tokens = static_cast<int64_t>(request.prompt.size());
     arrival.max_tokens = request.stopping.max_tokens;
-    arrival.waiting_requests = static_cast<int64_t>(order_.size()) - running_count();
+    for (const Sequence* sequence : order_) {
+      if (sequence->running()) continue;
+      ++arrival.waiting_requests;
+      arrival.waiting_prompt_tokens += sequence->remaining_tokens();
+    }
     arrival.limit_blocks = LimitBlocks(WorkspaceBytesAlone(
         arrival.prompt_tokens + arrival.max_tokens, request.sampling.prompt_logprobs >= 0));
     arrival.context_tokens_max = parts.limits.context_tokens_max;
     arrival.block_tokens = memory().geometry().block_tokens();
+    // Of the queue as it stands, about a half will be gone then.
+    arrival.retry_after = service_rate_.TimeFor(ExpectedTokensWaiting()) / 2;
     RETURN_IF_ERROR(parts.policy->Accept(arrival));
     id = next_id_++;
+    const int64_t tokens =
+        arrival.prompt_tokens + parts.policy->ExpectedTokens(arrival.max_tokens, 0);
+    const absl::Time place =
+        fair_share_.Add(request.tenant, request.priority, Now(), service_rate_.TimeFor(tokens));
     auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(sink), Now(),
-                                               options.queue.ageing, NewTable());
+                                               place, options.queue.ageing, NewTable());
     order_.insert(sequence.get());
     sequences_.emplace(id, std::move(sequence));
   }
@@ -100,6 +110,20 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
   // It asks the other servers for what the request will need.
   if (parts.sharing != nullptr) wakeups.Wake(Actor::kKeeper);
   return id;
+}
+
+// Of all that wait: what is to be prefilled, and the answers.
+int64_t EngineCore::ExpectedTokensWaiting() const {
+  const int32_t context = parts.limits.context_tokens_max;
+  int64_t tokens = 0;
+  for (const Sequence* sequence : order_) {
+    if (sequence->running()) continue;
+    const int64_t made = sequence->generated_tokens();
+    const int64_t total =
+        parts.policy->ExpectedTokens(made + sequence->may_make_tokens(context), made);
+    tokens += sequence->remaining_tokens() + std::max<int64_t>(0, total - made);
+  }
+  return tokens;
 }
 
 void EngineCore::Cancel(RequestId id) {
@@ -340,6 +364,7 @@ void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status statu
   finish.total_time = now - sequence->arrived;
   outbox->endings.push_back(std::move(ending));
   order_.erase(sequence);
+  fair_share_.Remove(sequence->request.tenant);
   const RequestId id = sequence->id;
   sequences_.erase(id);
   ++undelivered_count_;

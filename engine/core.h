@@ -24,11 +24,13 @@
 #include "base/mutex.h"
 #include "device/vmm.h"
 #include "engine/engine.h"
+#include "engine/fair_share.h"
 #include "engine/lanes.h"
 #include "engine/largest_step.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/sequence.h"
+#include "engine/service_rate.h"
 #include "engine/step_policy.h"
 #include "engine/step_runner.h"
 #include "engine/wakeups.h"
@@ -177,10 +179,14 @@ class EngineCore {
   void Preempt(Sequence* sequence);
   int64_t preemptions_total() const { return preemptions_total_; }
   int64_t finished_total() const { return finished_total_; }
-  // Of a step that has been reaped.
+  // Of a sequence's part in a step that has been reaped.
   void CountTokens(int64_t prefilled_tokens, int64_t completion_tokens) {
     prefilled_tokens_total_ += prefilled_tokens;
     completion_tokens_total_ += completion_tokens;
+  }
+  // Of a whole step.
+  void CountStep(int64_t tokens, absl::Time started, absl::Time ended) {
+    service_rate_.Add(tokens, started, ended);
   }
   WindowHistory& window_history() { return window_history_; }
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
@@ -213,11 +219,14 @@ class EngineCore {
 
  private:
   absl::Status Check(const Request& request) const;
+  int64_t ExpectedTokensWaiting() const;
   memory::BlockTable NewTable();
 
   LaneState lane_states_[2];
   std::map<RequestId, std::unique_ptr<Sequence>> sequences_;
   Order order_;
+  FairShare fair_share_;
+  ServiceRate service_rate_;
   RequestId next_id_ = 1;
   int64_t undelivered_count_ = 0;  // Ended, and the sink not yet told.
   bool first_yields_ = false;

@@ -33,6 +33,8 @@ struct Request {
   int32_t priority = 0;  // Lower goes first.
   absl::Time deadline = absl::InfiniteFuture();
   std::string label;  // The client's name for it, for logs only.
+  std::string
+      tenant;  // Whose it is: tenants share the engine fairly. Empty: nobody's in particular.
 };
 
 struct TokenLogprob {

@@ -30,11 +30,12 @@ bool IsEdge(SequenceState from, SequenceState to) {
 }  // namespace
 
 Sequence::Sequence(RequestId new_id, Request new_request, std::shared_ptr<RequestSink> new_sink,
-                   absl::Time now, absl::Duration ageing, memory::BlockTable new_table)
+                   absl::Time now, absl::Time place, absl::Duration ageing,
+                   memory::BlockTable new_table)
     : id(new_id),
       request(std::move(new_request)),
       sink(std::move(new_sink)),
-      key{now + request.priority * ageing, new_id},
+      key{place + request.priority * ageing, new_id},
       tokens(request.prompt),
       table(std::move(new_table)),
       arrived(now) {}

@@ -26,7 +26,8 @@ namespace ebb::engine {
 
 enum class SequenceState { kWaiting, kPrefilling, kDecoding, kPreempted, kFinished };
 
-// The one order over unfinished requests: priority with ageing, then arrival.
+// The one order over unfinished requests: priority with ageing, then arrival (between tenants, the
+// time at which it would have its turn: fair_share.h).
 //
 // A request gains one level for each `ageing` that it has waited, so at any time a goes before b
 // when a.priority - waited_a / ageing < b.priority - waited_b / ageing. All age at the same pace,
@@ -42,8 +43,10 @@ struct OrderKey {
 };
 
 struct Sequence {
+  // `place`: when its turn would be by arrival, or by its tenant's share; priority moves it by so
+  // many times `ageing`.
   Sequence(RequestId id, Request new_request, std::shared_ptr<RequestSink> new_sink, absl::Time now,
-           absl::Duration ageing, memory::BlockTable new_table);
+           absl::Time place, absl::Duration ageing, memory::BlockTable new_table);
 
   // ---- state
 

@@ -54,6 +54,8 @@ struct ArrivalView {
   int64_t prompt_tokens = 0;
   int64_t max_tokens = 0;
   int64_t waiting_requests = 0;
+  int64_t waiting_prompt_tokens = 0;  // To be prefilled for them.
+  absl::Duration retry_after;         // When a full queue will have room again, about.
   int64_t limit_blocks = 0;  // Blocks that the memory limit has room for, nothing else running.
   int64_t context_tokens_max = 0;
   int64_t block_tokens = 0;

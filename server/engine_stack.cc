@@ -14,6 +14,7 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
                              ? engine::Queues::kOne
                              : engine::Queues::kSeparate;
   options.queue.queue_requests_max = config.scheduler.queue_requests_max;
+  options.queue.queue_prompt_tokens_max = config.scheduler.queue_prompt_tokens_max;
   options.queue.running_sequences_max = config.scheduler.running_sequences_max;
   options.queue.ageing = config.scheduler.ageing;
   options.queue.resume_immunity_tokens = config.scheduler.resume_immunity_tokens;

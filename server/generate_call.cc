@@ -1,6 +1,5 @@
 #include "server/generate_call.h"
 
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,20 +7,13 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
-#include "server/grpc_status.h"
 
 namespace ebb::server {
 namespace {
 
-// gRPC's deadline is wall time: only the distance to now is carried over to our clock.
-absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const base::Clock& clock) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
-  return clock.Now() + absl::FromChrono(deadline - std::chrono::system_clock::now());
-}
-
-// gRPC cancels a call when its deadline passes; so does the engine, by the same clock or a few
-// milliseconds later. Within this time of the deadline it is the deadline that ended the request.
+// A transport cancels a call when its deadline passes; so does the engine, by the same clock or a
+// few milliseconds later. Within this time of the deadline it is the deadline that ended the
+// request.
 constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 
 }  // namespace
@@ -32,14 +24,13 @@ void GenerateCall::Start(const v1::GenerateRequest& in) {
   if (!status.ok()) {
     resources_->refusals->Write(status);
     ticket_.FreeId();
-    Fail(ToGrpc(status));
+    Fail(status);
     return;
   }
   Advance();
 }
 
 absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
-  deadline_ = DeadlineOf(*context_, *resources_->clock);
   if (deadline_ <= resources_->clock->Now()) {
     return absl::DeadlineExceededError("the deadline had passed when the request came");
   }
@@ -120,7 +111,7 @@ void GenerateCall::CancelRequest() {
   engine::RequestId id = 0;
   {
     base::MutexLock lock(&mutex_);
-    // A write that fails and gRPC's own notice may both tell of one departure.
+    // A write that fails and the transport's own notice may both tell of one departure.
     if (std::exchange(cancelled_, true)) return;
     if (!accepted_) return;  // Submit sees the flag.
     id = engine_id_;
@@ -133,90 +124,10 @@ void GenerateCall::Release() {
   self_.reset();  // May destroy the call.
 }
 
-grpc::Status GenerateCall::EndStatus() {
+const engine::Finish& GenerateCall::TakeFinish() {
+  CHECK(answer_->ended());
   ticket_.FreeId();
-  const absl::Status& status = answer_->status();
-  if (status.ok()) return grpc::Status::OK;
-  const engine::Finish& finish = answer_->finish();
-  context_->AddTrailingMetadata("ebb-prompt-tokens", absl::StrCat(finish.prompt_tokens));
-  context_->AddTrailingMetadata("ebb-completion-tokens", absl::StrCat(finish.completion_tokens));
-  return ToGrpc(status);
-}
-
-void UnaryCall::Advance() {
-  grpc::Status status;
-  {
-    base::MutexLock lock(&mutex_);
-    if (!accepted_ || finished_ || !answer_->ended()) return;
-    finished_ = true;
-    status = EndStatus();
-    if (status.ok()) {
-      v1::Delta delta;
-      answer_->TakeDelta(&delta);
-      v1::PromptLogprobs prompt_logprobs;
-      answer_->TakePromptLogprobs(&prompt_logprobs);
-      response_->set_request_id(prompt_info_.request_id());
-      response_->set_text(std::move(*delta.mutable_text()));
-      response_->mutable_token_ids()->Swap(delta.mutable_token_ids());
-      response_->mutable_logprobs()->Swap(delta.mutable_logprobs());
-      response_->mutable_prompt_token_ids()->Swap(prompt_info_.mutable_prompt_token_ids());
-      response_->mutable_prompt_logprobs()->Swap(prompt_logprobs.mutable_logprobs());
-      *response_->mutable_finished() = answer_->Finished();
-    }
-  }
-  Finish(status);
-}
-
-StreamCall::Next StreamCall::PickNext(grpc::Status* status) {
-  if (!accepted_ || writing_ || finished_) return Next::kNothing;
-  if (!broken_) {
-    message_.Clear();
-    writing_ = true;  // Undone below when there is nothing to write.
-    if (!prompt_info_sent_) {
-      prompt_info_sent_ = true;
-      message_.mutable_prompt_info()->Swap(&prompt_info_);
-      return Next::kWrite;
-    }
-    if (answer_->TakePromptLogprobs(message_.mutable_prompt_logprobs())) return Next::kWrite;
-    if (answer_->TakeDelta(message_.mutable_delta())) return Next::kWrite;
-    writing_ = false;
-  }
-  if (!answer_->ended()) return Next::kNothing;
-  finished_ = true;
-  *status = EndStatus();
-  if (broken_ || !status->ok()) return Next::kFinish;
-  *message_.mutable_finished() = answer_->Finished();
-  return Next::kWriteAndFinish;
-}
-
-void StreamCall::Advance() {
-  grpc::Status status;
-  Next next = Next::kNothing;
-  {
-    base::MutexLock lock(&mutex_);
-    next = PickNext(&status);
-  }
-  // Outside the mutex. What was picked excludes every other action until gRPC has called back.
-  switch (next) {
-    case Next::kNothing:
-      return;
-    case Next::kWrite:
-      return StartWrite(&message_);
-    case Next::kWriteAndFinish:
-      return StartWriteAndFinish(&message_, grpc::WriteOptions(), std::move(status));
-    case Next::kFinish:
-      return Finish(std::move(status));
-  }
-}
-
-void StreamCall::OnWriteDone(bool ok) {
-  {
-    base::MutexLock lock(&mutex_);
-    writing_ = false;
-    if (!ok) broken_ = true;
-  }
-  if (!ok) CancelRequest();
-  Advance();
+  return answer_->finish();
 }
 
 }  // namespace ebb::server

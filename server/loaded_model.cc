@@ -81,6 +81,7 @@ absl::StatusOr<LoadedModel> LoadModel(const config::ServerConfig& config,
   }
   loaded.name = config.model.name.empty() ? model::Printable(opened.name) : config.model.name;
   loaded.config = opened.weights->config();
+  loaded.chat_template = opened.chat_template;
   ASSIGN_OR_RETURN(loaded.codec, MakeCodec(&opened, log));
   RETURN_IF_ERROR(loaded.compute->Load(*opened.weights, LogProgress(clock, log)));
   // Opening the model has compared the two.

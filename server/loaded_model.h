@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,7 @@ struct LoadedModel {
   model::ModelConfig config;
   std::unique_ptr<Compute> compute;
   std::unique_ptr<ModelTextCodec> codec;
+  std::optional<std::string> chat_template;  // As the model has it, whether we can run it or not.
   v1::GetModelInfoResponse info;
 };
 

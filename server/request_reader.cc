@@ -15,7 +15,6 @@ namespace ebb::server {
 namespace {
 
 constexpr int32_t kInt32Max = std::numeric_limits<int32_t>::max();
-constexpr size_t kRequestIdBytesMax = 128;
 constexpr size_t kModelBytesMax = 256;
 constexpr int kMessagesMax = 1024;
 constexpr double kTemperatureMin = 0.001;
@@ -35,19 +34,6 @@ absl::StatusOr<std::vector<int32_t>> ReadTokenIds(
     out.push_back(static_cast<int32_t>(ids[i]));
   }
   return out;
-}
-
-absl::Status CheckRequestId(absl::string_view id) {
-  if (id.empty() || id.size() > kRequestIdBytesMax) {
-    return FieldError("request_id", absl::StrCat("must have 1 to ", kRequestIdBytesMax,
-                                                 " characters, got ", id.size()));
-  }
-  for (const char c : id) {
-    if (c <= ' ' || c > '~') {
-      return FieldError("request_id", "must be printable ASCII without spaces");
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace

@@ -1,13 +1,17 @@
 #include "server/serving.h"
 
 #include <algorithm>
+#include <optional>
 #include <random>
+#include <string>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "model/tokenizer.h"
 #include "server/effective_config.h"
 #include "server/version.h"
 
@@ -21,6 +25,8 @@ constexpr absl::Duration kReadersTime = absl::Seconds(5);
 constexpr absl::Duration kLingerTime = absl::Milliseconds(200);
 // What is left then (health watchers, stuck readers) is cancelled after this.
 constexpr absl::Duration kFlushTime = absl::Milliseconds(200);
+// Where clients of OpenAI's API expect a server of one's own.
+constexpr int kHttpPort = 8000;
 // Calls may stay open after the engine is done with them, while their readers read.
 constexpr size_t kCallsPerRequestMax = 4;
 
@@ -35,6 +41,25 @@ RequestLimits Limits(const config::ServerConfig& config, const LoadedModel& mode
   limits.stop_string_bytes_max = config.requests.stop_string_bytes_max;
   limits.stop_token_ids_max = config.requests.stop_token_ids_max;
   return limits;
+}
+
+std::optional<std::string> TokenText(const model::Tokenizer& tokenizer,
+                                     std::optional<int32_t> token_id) {
+  if (!token_id.has_value()) return std::nullopt;
+  return std::string(tokenizer.TokenBytes(*token_id));
+}
+
+HttpModelInfo InfoForHttp(const LoadedModel& model, const base::Clock& clock) {
+  const model::Tokenizer& tokenizer = model.codec->tokenizer();
+  HttpModelInfo info;
+  info.name = model.name;
+  info.context_tokens = model.config.context_tokens;
+  info.created_seconds = absl::ToUnixSeconds(clock.Now());
+  info.bos_token = TokenText(tokenizer, tokenizer.bos_id());
+  info.eos_token = TokenText(tokenizer, tokenizer.eos_id());
+  info.pad_token = TokenText(tokenizer, tokenizer.pad_id());
+  info.chat_template = model.chat_template;
+  return info;
 }
 
 uint64_t RandomSeed() {
@@ -56,7 +81,8 @@ Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
                                       config.scheduler.running_sequences_max)),
       refusals_(clock, log),
       inference_(&resources_),
-      control_(MakeControlOptions(config, model), engine, clock) {
+      control_(MakeControlOptions(config, model), engine, clock),
+      http_api_(&resources_, InfoForHttp(model, *clock), kVersion) {
   resources_.engine = engine;
   resources_.reader = &reader_;
   resources_.codec = model.codec.get();
@@ -95,19 +121,59 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
   ASSIGN_OR_RETURN(serving->server_,
                    GrpcServer::Start(options, {&serving->inference_, &serving->control_}));
-  if (!serving->address().is_loopback) {
-    log->Write("warning", {{"message",
-                            "listening beyond this machine without encryption or authentication: "
-                            "whoever reaches the port can use and stop this server"},
-                           {"address", serving->address().ToString()}});
-  }
+  serving->WarnBeyondLoopback(serving->address());
+  RETURN_IF_ERROR(serving->StartHttp(config));
   return serving;
+}
+
+absl::Status Serving::StartHttp(const config::ServerConfig& config) {
+  const std::string& where = config.server.http_listen;
+  if (where == "off") return absl::OkStatus();
+  const bool is_auto = where == "auto";
+  HttpServerOptions options;
+  options.body_bytes_max = config.server.message_bytes_max;
+  if (is_auto) {
+    ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
+    if (options.listen.port != 0) options.listen.port = kHttpPort;
+  } else {
+    ASSIGN_OR_RETURN(options.listen, ParseListenAddress(where));
+  }
+  absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(options, &http_api_);
+  const bool is_taken = is_auto && options.listen.port != 0 && !server.ok();
+  if (is_taken) {
+    // Several servers on one machine, each started for its gRPC port, all start.
+    options.listen.port = 0;
+    server = HttpServer::Start(options, &http_api_);
+  }
+  RETURN_IF_ERROR(server.status());
+  http_server_ = *std::move(server);
+  if (is_taken) {
+    log_->Write("warning",
+                {{"message", absl::StrCat("HTTP is on a free port, for port ", kHttpPort,
+                                          " is taken; choose one with server.http_listen")},
+                 {"address", http_address()}});
+  }
+  WarnBeyondLoopback(http_server_->address());
+  return absl::OkStatus();
+}
+
+void Serving::WarnBeyondLoopback(const ListenAddress& address) {
+  if (address.is_loopback) return;
+  log_->Write("warning", {{"message",
+                           "listening beyond this machine without encryption or authentication: "
+                           "whoever reaches the port can use and stop this server"},
+                          {"address", address.ToString()}});
+}
+
+std::string Serving::http_address() const {
+  return http_server_ == nullptr ? "" : http_server_->address().ToString();
 }
 
 void Serving::RunUntilDrained() {
   const absl::Duration grace = drain_->WaitForRequest();
   server_->SetNotServing();
   live_calls_.Close();
+  if (http_server_ != nullptr) http_server_->SetClosing();
   const engine::LoadView load = engine_->Load();
   log_->Write("draining", {{"grace_seconds", absl::ToDoubleSeconds(grace)},
                            {"waiting_requests", load.waiting_requests},
@@ -127,6 +193,7 @@ void Serving::RunUntilDrained() {
   drain_->Stop();
   hurries.join();
   server_->Shutdown(kFlushTime);
+  if (http_server_ != nullptr) http_server_->Shutdown(kFlushTime);
 }
 
 }  // namespace ebb::server

@@ -48,6 +48,9 @@ class TextCodec {
   // REQUIRES: token ids of the model.
   virtual std::string Decode(absl::Span<const int32_t> token_ids, bool show_special) const = 0;
   virtual std::unique_ptr<TextDecoder> NewDecoder() const = 0;
+  // What the token stands for, which may be half a character; control tokens give their spelling.
+  // REQUIRES: a token id of the model.
+  virtual std::string TokenBytes(int32_t token_id) const = 0;
 
   virtual bool has_chat_template() const = 0;
   // The token that a raw text must begin with, or -1.

@@ -104,6 +104,10 @@ class FakeTextCodec final : public TextCodec {
   };
   std::unique_ptr<TextDecoder> NewDecoder() const override { return std::make_unique<Decoder>(); }
 
+  std::string TokenBytes(int32_t token_id) const override {
+    return Decode({&token_id, 1}, /*show_special=*/true);
+  }
+
   bool has_chat_template() const override { return has_template; }
   int32_t prefix_token_id() const override { return prefix_id; }
   size_t token_bytes_max() const override { return 1; }

@@ -14,6 +14,8 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/library/fake_api.h"
 #include "kernels/reference/reference_backend.h"
+#include "model/gguf.h"
+#include "model/gguf_weights.h"
 #include "model/llama.h"
 #include "model/open_model.h"
 #include "tests/model/cuda_model_runner.h"
@@ -193,6 +195,35 @@ TEST_P(LlamaCudaTest, LogitsOfSomeRowsAreThoseOfAll) {
   const std::vector<float> got = last.Run(CudaAttention::kTiles, parts, false);
   EXPECT_EQ(Row(got, 0), Row(want, ids.size() - 1));
   EXPECT_EQ(Row(got, 1), Row(want, ids.size()));
+}
+
+// Files of several quantised formats, as Q4_K_M is: each weight is rounded to bf16 once more, a
+// rounding more for each product.
+TEST(LlamaCudaQuantsTest, MixedFormatsAreTransformers) {
+  const device::CudaLibrary library{EbbCudaFakeApi()};
+  auto device = device::CudaDevice::Open(&library, 0);
+  ASSERT_TRUE(device.ok()) << device.status();
+  for (const std::string name : {"tiny_q4_k_m", "tiny_q5_k_m"}) {
+    const std::string path = "tests/golden/forward/" + name;
+    auto file = GgufFile::Open(path + ".gguf");
+    ASSERT_TRUE(file.ok()) << file.status();
+    const auto weights = GgufWeightSource(*std::move(file));
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    const auto model = CudaLlama::Load(**weights, device->get());
+    ASSERT_TRUE(model.ok()) << model.status();
+    const std::vector<TinySequence> sequences = ReadTinySequences(path + ".bin");
+    CudaModelRunner::Options options;
+    options.shape.sequence_count = static_cast<int32_t>(sequences.size());
+    options.shape.tokens_max = 64;
+    CudaModelRunner runner(**model, options);
+    std::vector<StepPart> parts;
+    std::vector<float> want;
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      parts.push_back({static_cast<int32_t>(s), sequences[s].ids});
+      want.insert(want.end(), sequences[s].logits.begin(), sequences[s].logits.end());
+    }
+    ExpectClose(runner.Run(CudaAttention::kTiles, parts, /*all_rows=*/true), want);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, LlamaCudaTest,
