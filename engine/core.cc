@@ -76,6 +76,7 @@ absl::Status EngineCore::Check(const Request& request) const {
 
 absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<RequestSink> sink) {
   RETURN_IF_ERROR(Check(request));
+  std::unique_ptr<model::LogitAdjustments> adjustments = AdjustmentsOf(request);
   RequestId id = 0;
   {
     base::MutexLock lock(&mutex);
@@ -91,8 +92,9 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     arrival.block_tokens = memory().geometry().block_tokens();
     RETURN_IF_ERROR(parts.policy->Accept(arrival));
     id = next_id_++;
-    auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(sink), Now(),
-                                               options.queue.ageing, NewTable());
+    auto sequence =
+        std::make_unique<Sequence>(id, std::move(request), std::move(sink), Now(),
+                                   options.queue.ageing, NewTable(), std::move(adjustments));
     order_.insert(sequence.get());
     sequences_.emplace(id, std::move(sequence));
   }

@@ -16,6 +16,7 @@ namespace ebb::engine {
 // Given by the engine at Submit; never used twice in a process.
 using RequestId = uint64_t;
 
+using model::LogitBias;
 using model::SamplingParams;
 
 struct StoppingParams {
@@ -25,11 +26,20 @@ struct StoppingParams {
   bool ignore_eos = false;
 };
 
+// What the answer may not say, and what is made more or less likely, by token.
+struct TokenRules {
+  std::vector<LogitBias> logit_bias;  // Each id at most once.
+  // Words as tokens, none empty. The last token of one is never chosen where the answer ends with
+  // those before it.
+  std::vector<std::vector<int32_t>> bad_words;
+};
+
 // Ids are in [0, vocabulary) and the limits hold: the server has checked both.
 struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling;
   StoppingParams stopping;
+  TokenRules rules;
   int32_t priority = 0;  // Lower goes first.
   absl::Time deadline = absl::InfiniteFuture();
   std::string label;  // The client's name for it, for logs only.

@@ -29,13 +29,21 @@ bool IsEdge(SequenceState from, SequenceState to) {
 
 }  // namespace
 
+std::unique_ptr<model::LogitAdjustments> AdjustmentsOf(const Request& request) {
+  const std::vector<LogitBias>& biases = request.rules.logit_bias;
+  if (!model::LogitAdjustments::Needed(request.sampling, biases)) return nullptr;
+  return std::make_unique<model::LogitAdjustments>(request.sampling, biases, request.prompt);
+}
+
 Sequence::Sequence(RequestId new_id, Request new_request, std::shared_ptr<RequestSink> new_sink,
-                   absl::Time now, absl::Duration ageing, memory::BlockTable new_table)
+                   absl::Time now, absl::Duration ageing, memory::BlockTable new_table,
+                   std::unique_ptr<model::LogitAdjustments> new_adjustments)
     : id(new_id),
       request(std::move(new_request)),
       sink(std::move(new_sink)),
       key{now + request.priority * ageing, new_id},
       tokens(request.prompt),
+      adjustments(std::move(new_adjustments)),
       table(std::move(new_table)),
       arrived(now) {}
 
@@ -55,11 +63,25 @@ int64_t Sequence::stored_tokens_max(int32_t context_tokens_max) const {
   return static_cast<int64_t>(tokens.size()) + may_make_tokens(context_tokens_max) - 1;
 }
 
+void Sequence::Append(int32_t token_id) {
+  tokens.push_back(token_id);
+  if (adjustments != nullptr) adjustments->Add(token_id);
+}
+
 std::vector<int32_t> Sequence::BannedIds(const std::vector<int32_t>& end_ids) const {
   const StoppingParams& stopping = request.stopping;
-  if (generated_tokens() >= stopping.min_tokens) return {};
-  std::vector<int32_t> banned = stopping.stop_token_ids;
-  if (!stopping.ignore_eos) banned.insert(banned.end(), end_ids.begin(), end_ids.end());
+  std::vector<int32_t> banned;
+  if (generated_tokens() < stopping.min_tokens) {
+    banned = stopping.stop_token_ids;
+    if (!stopping.ignore_eos) banned.insert(banned.end(), end_ids.begin(), end_ids.end());
+  }
+  for (const std::vector<int32_t>& word : request.rules.bad_words) {
+    const auto begun = static_cast<int32_t>(word.size()) - 1;
+    if (begun <= generated_tokens() &&
+        std::equal(word.begin(), word.end() - 1, tokens.end() - begun)) {
+      banned.push_back(word.back());
+    }
+  }
   return banned;
 }
 

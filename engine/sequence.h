@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "engine/request.h"
 #include "memory/block_table.h"
+#include "model/logit_adjustments.h"
 
 namespace ebb::engine {
 
@@ -41,9 +42,15 @@ struct OrderKey {
   }
 };
 
+// Those that the request asks for, as of its prompt, or null. It takes time that grows with the
+// prompt, so it is not for under the mutex.
+std::unique_ptr<model::LogitAdjustments> AdjustmentsOf(const Request& request);
+
 struct Sequence {
+  // `new_adjustments`: AdjustmentsOf(new_request).
   Sequence(RequestId id, Request new_request, std::shared_ptr<RequestSink> new_sink, absl::Time now,
-           absl::Duration ageing, memory::BlockTable new_table);
+           absl::Duration ageing, memory::BlockTable new_table,
+           std::unique_ptr<model::LogitAdjustments> new_adjustments);
 
   // ---- state
 
@@ -73,6 +80,8 @@ struct Sequence {
     return request.sampling.prompt_logprobs >= 0 && !prompt_logprobs_sent;
   }
 
+  // The answer has one more token.
+  void Append(int32_t token_id);
   // Ids that may not be chosen for the next token.
   std::vector<int32_t> BannedIds(const std::vector<int32_t>& end_ids) const;
   // Whether this id ends the answer.
@@ -84,6 +93,8 @@ struct Sequence {
   const OrderKey key;
 
   std::vector<int32_t> tokens;  // The prompt and what was generated.
+  // Follows the tokens; null when nothing asks for any.
+  const std::unique_ptr<model::LogitAdjustments> adjustments;
   int32_t computed_tokens = 0;  // The first so many have keys and values in the table's blocks.
   memory::BlockTable table;
   bool in_step = false;

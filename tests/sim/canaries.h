@@ -50,6 +50,9 @@ class CanaryRunner final : public engine::StepRunner {
       }
       if (canary_ == Canary::kForgottenSeed) rows.output_index = 0;
       if (canary_ == Canary::kIgnoredBans) rows.banned_ids.clear();
+      if (canary_ == Canary::kStaleAdjustments && rows.adjustments != nullptr) {
+        rows.adjustments = &adjustments_.try_emplace(rows.id, *rows.adjustments).first->second;
+      }
     }
     if (canary_ == Canary::kUnpatchedTable) {
       for (const kernels::BlockCopy& copy : batch.copies) {
@@ -92,6 +95,7 @@ class CanaryRunner final : public engine::StepRunner {
   base::Rng rng_;
   engine::StepRunner* const inner_;
   std::map<engine::RequestId, std::vector<int32_t>> tables_;
+  std::map<engine::RequestId, model::LogitAdjustments> adjustments_;
   // Of the lane's last batch: whether it chooses a token, and its sequences.
   bool samples_[2] = {false, false};
   size_t row_count_[2] = {0, 0};

@@ -23,6 +23,7 @@ enum class Canary {
   kStaleTable,         // The runner keeps using a sequence's earlier table.
   kForgottenSeed,      // A resumed sequence's random numbers start anew.
   kIgnoredBans,        // Banned ids are chosen all the same.
+  kStaleAdjustments,   // Penalties are those of the request's first token.
   kCrossedResults,     // Two sequences get each other's tokens.
   kLostStep,           // A completed step is never reported.
   kLostPromptLogprob,  // One prompt log-probability is missing.
@@ -40,7 +41,7 @@ enum class Canary {
   kDoneAbandoned,      // An abandoned step that chooses no token counts as done.
   kDeafAbandon,        // No step is ever abandoned.
 };
-inline constexpr int kCanaryCount = 21;
+inline constexpr int kCanaryCount = 22;
 const char* CanaryName(Canary canary);
 
 struct SimReport {
