@@ -44,6 +44,7 @@ absl::Status EngineCore::Check(const Request& request) const {
 
 absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<RequestSink> sink) {
   RETURN_IF_ERROR(Check(request));
+  std::vector<std::unique_ptr<model::LogitAdjustments>> adjustments = AdjustmentsOf(request);
   RequestId id = 0;
   {
     base::MutexLock lock(&mutex);
@@ -71,6 +72,7 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     id = next_id_;
     next_id_ += static_cast<RequestId>(request.n);  // One for each answer's sequence.
     auto owner = std::make_shared<LiveRequest>(id, std::move(request), std::move(sink), now, place);
+    owner->adjustments = std::move(adjustments);
     AddSequence(owner, 0);
     requests_.emplace(id, std::move(owner));
   }

@@ -42,7 +42,7 @@ void TakeToken(EngineCore* core, Token token, absl::Time ended, Outcome* outcome
     return;
   }
   sequence->first_token = std::min(sequence->first_token, ended);
-  sequence->tokens.push_back(token.id);
+  sequence->Append(token.id);
   ++sequence->made_since_resume;
   outcome->has_token = true;
   outcome->token = std::move(token);
@@ -192,6 +192,7 @@ void StageRows(EngineCore* core, Sequence* sequence, int32_t token_count, Batch*
   if (rows.sample) {
     rows.output_index = sequence->generated_tokens();
     rows.banned_ids = sequence->BannedIds(core->parts.limits.end_ids);
+    rows.adjustments = sequence->adjustments.get();
   }
   CHECK(!IsShared(*core, *sequence, first)) << "a block of another answer is written";
   CHECK(!sequence->in_step);

@@ -12,11 +12,13 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "engine/request.h"
+#include "model/logit_adjustments.h"
 
 namespace ebb::engine {
 
@@ -47,6 +49,8 @@ struct LiveRequest {
   // ---- guarded by EngineCore::mutex
 
   int32_t unforked_answers;    // They have no sequence yet.
+  // AdjustmentsOf(request): each is its sequence's once there is one.
+  std::vector<std::unique_ptr<model::LogitAdjustments>> adjustments;
   int32_t unfinished_answers;  // Those without a sequence too.
   bool cancelled = false;
   bool forced_out = false;  // Needs more than a forced memory limit: it ends.

@@ -17,6 +17,7 @@ namespace ebb::engine {
 // Given by the engine at Submit; never used twice in a process.
 using RequestId = uint64_t;
 
+using model::LogitBias;
 using model::SamplingParams;
 
 struct StoppingParams {
@@ -24,6 +25,14 @@ struct StoppingParams {
   int32_t min_tokens = 0;  // No end-of-sequence or stop id before this many tokens.
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
+};
+
+// What the answer may not say, and what is made more or less likely, by token.
+struct TokenRules {
+  std::vector<LogitBias> logit_bias;  // Each id at most once.
+  // Words as tokens, none empty. The last token of one is never chosen where the answer ends with
+  // those before it.
+  std::vector<std::vector<int32_t>> bad_words;
 };
 
 // Ids are in [0, vocabulary) and the limits hold: the server has checked both.
@@ -34,6 +43,7 @@ struct Request {
   // How many answers; at least 1. Their prompt is prefilled once. Each has the tokens that a
   // request of its own would get with the seed of SeedOfAnswer.
   int32_t n = 1;
+  TokenRules rules;
   int32_t priority = 0;  // Lower goes first.
   absl::Time deadline = absl::InfiniteFuture();
   std::string label;  // The client's name for it, for logs only.

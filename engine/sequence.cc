@@ -30,6 +30,17 @@ bool IsEdge(SequenceState from, SequenceState to) {
 
 }  // namespace
 
+std::vector<std::unique_ptr<model::LogitAdjustments>> AdjustmentsOf(const Request& request) {
+  const std::vector<LogitBias>& biases = request.rules.logit_bias;
+  if (!model::LogitAdjustments::Needed(request.sampling, biases)) return {};
+  std::vector<std::unique_ptr<model::LogitAdjustments>> each;
+  for (int32_t answer = 0; answer < request.n; ++answer) {
+    each.push_back(
+        std::make_unique<model::LogitAdjustments>(request.sampling, biases, request.prompt));
+  }
+  return each;
+}
+
 Sequence::Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer,
                    absl::Duration ageing, memory::BlockTable new_table)
     : owner(std::move(new_owner)),
@@ -38,6 +49,9 @@ Sequence::Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer,
       id(owner->id + static_cast<RequestId>(new_answer)),
       key{owner->place + request.priority * ageing, id},
       tokens(request.prompt),
+      adjustments(owner->adjustments.empty()
+                      ? nullptr
+                      : std::move(owner->adjustments[static_cast<size_t>(answer)])),
       table(std::move(new_table)),
       arrived(owner->arrived) {}
 
@@ -57,11 +71,25 @@ int64_t Sequence::stored_tokens_max(int32_t context_tokens_max) const {
   return static_cast<int64_t>(tokens.size()) + may_make_tokens(context_tokens_max) - 1;
 }
 
+void Sequence::Append(int32_t token_id) {
+  tokens.push_back(token_id);
+  if (adjustments != nullptr) adjustments->Add(token_id);
+}
+
 std::vector<int32_t> Sequence::BannedIds(const std::vector<int32_t>& end_ids) const {
   const StoppingParams& stopping = request.stopping;
-  if (generated_tokens() >= stopping.min_tokens) return {};
-  std::vector<int32_t> banned = stopping.stop_token_ids;
-  if (!stopping.ignore_eos) banned.insert(banned.end(), end_ids.begin(), end_ids.end());
+  std::vector<int32_t> banned;
+  if (generated_tokens() < stopping.min_tokens) {
+    banned = stopping.stop_token_ids;
+    if (!stopping.ignore_eos) banned.insert(banned.end(), end_ids.begin(), end_ids.end());
+  }
+  for (const std::vector<int32_t>& word : request.rules.bad_words) {
+    const auto begun = static_cast<int32_t>(word.size()) - 1;
+    if (begun <= generated_tokens() &&
+        std::equal(word.begin(), word.end() - 1, tokens.end() - begun)) {
+      banned.push_back(word.back());
+    }
+  }
   return banned;
 }
 

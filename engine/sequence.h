@@ -25,6 +25,7 @@
 #include "engine/live_request.h"
 #include "engine/request.h"
 #include "memory/block_table.h"
+#include "model/logit_adjustments.h"
 
 namespace ebb::engine {
 
@@ -46,6 +47,10 @@ struct OrderKey {
     return a.due != b.due ? a.due < b.due : a.id < b.id;
   }
 };
+
+// For each answer, those that the request asks for, as of its prompt; none when it asks for none.
+// It takes time that grows with the prompt, so it is not for under the mutex.
+std::vector<std::unique_ptr<model::LogitAdjustments>> AdjustmentsOf(const Request& request);
 
 struct Sequence {
   Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer, absl::Duration ageing,
@@ -82,6 +87,8 @@ struct Sequence {
   // The answers that fork from it when its prompt is done, with its own.
   int32_t answers() const { return 1 + owner->unforked_answers; }
 
+  // The answer has one more token.
+  void Append(int32_t token_id);
   // Ids that may not be chosen for the next token.
   std::vector<int32_t> BannedIds(const std::vector<int32_t>& end_ids) const;
   // Whether this id ends the answer.
@@ -94,6 +101,8 @@ struct Sequence {
   const OrderKey key;
 
   std::vector<int32_t> tokens;  // The prompt and what was generated.
+  // Follows the tokens; null when nothing asks for any.
+  const std::unique_ptr<model::LogitAdjustments> adjustments;
   int32_t computed_tokens = 0;  // The first so many have keys and values in the table's blocks.
   memory::BlockTable table;
   int64_t forked_blocks = 0;  // The table's first so many may be in those of other answers too.

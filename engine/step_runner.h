@@ -23,6 +23,7 @@
 #include "engine/request.h"
 #include "kernels/backend.h"
 #include "kernels/copy_blocks.h"
+#include "model/logit_adjustments.h"
 
 namespace ebb::engine {
 
@@ -41,6 +42,8 @@ struct SequenceRows {
   SamplingParams sampling;
   int32_t output_index = 0;         // The token's index in its sequence; fixes the random number.
   std::vector<int32_t> banned_ids;  // Never chosen.
+  // Of the last row's logits, or null. Its owner leaves it as it is until the step has completed.
+  const model::LogitAdjustments* adjustments = nullptr;
 
   // For row i < targets.size(): the log-probability of targets[i], the token that follows it in
   // the prompt, with sampling.prompt_logprobs alternatives. Empty: none wanted.

@@ -22,10 +22,27 @@ bool IsBanned(const std::vector<int32_t>& banned, int32_t id) {
   return std::find(banned.begin(), banned.end(), id) != banned.end();
 }
 
-// Greedy takes the hash alone; sampling mixes in what must fix a draw: seed and output index.
+// Of what is adjusted by how much, in any order; 0 when nothing is.
+uint64_t HashOf(const model::LogitAdjustments* adjustments) {
+  if (adjustments == nullptr) return 0;
+  uint64_t hash = 0;
+  for (const model::LogitAdjustment& entry : adjustments->entries()) {
+    uint64_t cell = static_cast<uint64_t>(entry.token_id);
+    for (const float part : {entry.bias, entry.repetition, entry.penalty}) {
+      uint32_t bits;
+      std::memcpy(&bits, &part, sizeof bits);
+      cell = base::RandomBits(cell, bits);
+    }
+    hash += cell;
+  }
+  return hash;
+}
+
+// Greedy takes the hashes alone; sampling mixes in what must fix a draw: seed and output index.
 int32_t Choose(uint64_t before, const SamplingParams& sampling, int32_t output_index,
-               const std::vector<int32_t>& banned, int32_t vocabulary_size) {
-  uint64_t bits = base::Mix64(before);
+               const std::vector<int32_t>& banned, int32_t vocabulary_size,
+               const model::LogitAdjustments* adjustments) {
+  uint64_t bits = base::Mix64(before) ^ HashOf(adjustments);
   if (sampling.temperature > 0) {
     bits ^= base::RandomBits(sampling.seed, static_cast<uint64_t>(output_index));
   }
@@ -241,8 +258,8 @@ SequenceResult FakeStepRunner::RunSequence(const SequenceRows& rows) const {
   }
   if (rows.sample) {
     result.token.index = rows.output_index;
-    result.token.id =
-        Choose(before, rows.sampling, rows.output_index, rows.banned_ids, options_.vocabulary_size);
+    result.token.id = Choose(before, rows.sampling, rows.output_index, rows.banned_ids,
+                             options_.vocabulary_size, rows.adjustments);
     result.token.logprob = FakeLogprob(before, result.token.id);
     for (int32_t n = 0; n < rows.sampling.logprobs; ++n) {
       result.token.top.push_back({n, FakeLogprob(before, n)});
@@ -253,10 +270,11 @@ SequenceResult FakeStepRunner::RunSequence(const SequenceRows& rows) const {
 
 int32_t FakeStepRunner::NextToken(const std::vector<int32_t>& tokens, int32_t output_index,
                                   const SamplingParams& sampling,
-                                  const std::vector<int32_t>& banned, int32_t vocabulary_size) {
+                                  const std::vector<int32_t>& banned, int32_t vocabulary_size,
+                                  const model::LogitAdjustments* adjustments) {
   uint64_t before = kFoldStart;
   for (const int32_t token : tokens) before = Fold(before, CellOf(before, token));
-  return Choose(before, sampling, output_index, banned, vocabulary_size);
+  return Choose(before, sampling, output_index, banned, vocabulary_size, adjustments);
 }
 
 float FakeStepRunner::LogprobOf(const std::vector<int32_t>& tokens, int32_t next) {

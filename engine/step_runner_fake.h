@@ -70,7 +70,8 @@ class FakeStepRunner final : public StepRunner {
   // are compared with.
   static int32_t NextToken(const std::vector<int32_t>& tokens, int32_t output_index,
                            const SamplingParams& sampling, const std::vector<int32_t>& banned,
-                           int32_t vocabulary_size);
+                           int32_t vocabulary_size,
+                           const model::LogitAdjustments* adjustments = nullptr);
   // The log-probability of `next` after `tokens` in that world.
   static float LogprobOf(const std::vector<int32_t>& tokens, int32_t next);
 

@@ -34,6 +34,7 @@ void Answer::AddPromptLogprobs(const std::vector<engine::PromptLogprob>& logprob
 
 engine::SinkAnswer Answer::AddToken(const engine::Token& token) {
   CHECK(!ended_ && matcher_.matched() == nullptr);
+  AddEcho();
   ++token_count_;
   logprob_sum_ += token.logprob;
   if (options_.return_token_ids) {
@@ -53,6 +54,7 @@ void Answer::End(const engine::Finish& finish) {
   ended_ = true;
   finish_ = finish;
   if (!finish_.status.ok()) return;
+  AddEcho();
   AddText(matcher_.Feed(decoder_->Finish(), token_count_ >= options_.min_tokens));
   AddText(matcher_.Flush());
   if (matcher_.matched() != nullptr) finish_.reason = engine::FinishReason::kStop;
@@ -62,6 +64,10 @@ void Answer::AddText(const std::string& text) {
   if (text.empty() || !options_.return_text) return;
   pending_.mutable_text()->append(text);
   has_pending_ = true;
+}
+
+void Answer::AddEcho() {
+  if (!std::exchange(echoed_, true)) AddText(options_.echo);
 }
 
 bool Answer::TakePromptLogprobs(v1::PromptLogprobs* logprobs) {

@@ -26,6 +26,7 @@ struct AnswerOptions {
   bool return_logprobs = false;
   int32_t min_tokens = 0;
   std::vector<std::string> stop;
+  std::string echo;  // Goes before the answer's text, and is not searched for stop strings.
 };
 
 // Thread-compatible.
@@ -57,6 +58,8 @@ class Answer {
 
  private:
   void AddText(const std::string& text);
+  // Before the first text: behind the prompt's log-probabilities, which the engine gives first.
+  void AddEcho();
 
   const AnswerOptions options_;
   const std::unique_ptr<TextDecoder> decoder_;
@@ -67,6 +70,7 @@ class Answer {
   bool has_prompt_logprobs_ = false;
   v1::Delta pending_;
   bool has_pending_ = false;
+  bool echoed_ = false;
   engine::Finish finish_;
   bool ended_ = false;
 };

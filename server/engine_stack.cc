@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "server/request_reader.h"
 
 namespace ebb::server {
 
@@ -79,7 +80,7 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
   RETURN_IF_ERROR(engine::Validate(options));
   std::unique_ptr<EngineStack> stack(new EngineStack(options));
   const std::vector<int32_t>& end_ids = model.codec->tokenizer().eos_ids();
-  stack->runners_ = model.compute->MakeRunners(config.requests.stop_token_ids_max +
+  stack->runners_ = model.compute->MakeRunners(config.requests.stop_token_ids_max + kBadWordIdsMax +
                                                static_cast<int32_t>(end_ids.size()));
   engine::ModelEngineParts parts;
   parts.runners = stack->runners_.get();

@@ -19,6 +19,10 @@
 
 namespace ebb::server {
 
+// Token ids that bad words may forbid at once: a word is read with and without a space before it.
+inline constexpr int32_t kBadWordsMax = 128;
+inline constexpr int32_t kBadWordIdsMax = 2 * kBadWordsMax;
+
 struct RequestLimits {
   std::string model_name;         // What `model` must be, if it is set.
   int32_t context_tokens = 0;     // Prompt and answer together. At least 2.
@@ -60,6 +64,11 @@ class RequestReader {
   absl::Status ReadStopping(const v1::Stopping& in, ReadRequest* out) const;
   absl::Status ReadOutput(const v1::Output& in, ReadRequest* out) const;
   absl::Status ReadAnswers(const v1::Output& in, ReadRequest* out) const;
+  absl::Status ReadPenalties(const v1::Sampling& in, engine::SamplingParams* params) const;
+  absl::Status ReadLogitBias(const v1::Sampling& in, engine::TokenRules* rules) const;
+  absl::Status ReadBadWords(const v1::Sampling& in, engine::TokenRules* rules) const;
+  absl::StatusOr<std::string> ReadEcho(const v1::GenerateRequest& in,
+                                       const std::vector<int32_t>& prompt) const;
   absl::StatusOr<std::vector<int32_t>> ReadPrompt(const v1::GenerateRequest& in) const;
   absl::StatusOr<std::vector<int32_t>> ReadText(const v1::GenerateRequest& in) const;
   absl::StatusOr<std::vector<int32_t>> ReadChat(const v1::Chat& chat) const;

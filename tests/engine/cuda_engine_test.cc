@@ -71,6 +71,15 @@ class CudaEngineTest : public testing::Test {
     return options;
   }
 
+  // Penalties, biases and bad words, each in some of them.
+  static void AskForRules(int i, Request* request) {
+    request->sampling.repetition_penalty = i == 1 ? 1 : 1.4;
+    request->sampling.presence_penalty = i == 2 ? 0.3 : 0;
+    request->sampling.frequency_penalty = i == 1 ? 0.6 : 0;
+    if (i == 3) request->rules.logit_bias = {{11, 2.0f}, {12, -3.0f}};
+    request->rules.bad_words = {{17, 18}, {33}, {11, 11}};
+  }
+
   static std::vector<Request> Requests(uint64_t seed) {
     base::Rng rng(seed);
     std::vector<Request> requests;
@@ -85,6 +94,7 @@ class CudaEngineTest : public testing::Test {
       request.sampling.prompt_logprobs = i == 3 ? 0 : -1;
       request.stopping.max_tokens = static_cast<int32_t>(rng.Between(60, 66));
       request.stopping.ignore_eos = true;
+      if (i > 0) AskForRules(i, &request);
       requests.push_back(std::move(request));
     }
     return requests;

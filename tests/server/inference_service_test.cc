@@ -67,6 +67,7 @@ TEST_F(ServiceTest, StreamsInOrder) {
   request.mutable_output()->set_logprobs(1);
   request.mutable_output()->set_prompt_logprobs(0);
   request.mutable_output()->set_return_token_ids(true);
+  request.mutable_output()->set_echo(true);
   grpc::ClientContext context;
   const auto stream = stub_->GenerateStream(&context, request);
   std::vector<v1::GenerateStreamResponse> messages;
@@ -85,7 +86,7 @@ TEST_F(ServiceTest, StreamsInOrder) {
     token_count += messages[i].delta().token_ids_size();
     EXPECT_EQ(messages[i].delta().token_ids_size(), messages[i].delta().logprobs_size());
   }
-  EXPECT_EQ(text, "h\xC3\xA9llo");
+  EXPECT_EQ(text, "hih\xC3\xA9llo");
   EXPECT_EQ(token_count, 6);
   EXPECT_EQ(messages.back().finished().usage().completion_tokens(), 6);
 }
@@ -476,6 +477,10 @@ TEST_F(ServiceTest, SurvivesRandomRequests) {
     request.mutable_sampling()->set_top_p(0.5);
     request.mutable_stopping()->set_max_tokens(5);
     request.mutable_stopping()->add_stop("x");
+    request.mutable_sampling()->set_repetition_penalty(1.5);
+    (*request.mutable_sampling()->mutable_logit_bias())[65] = -3;
+    request.mutable_sampling()->add_bad_words("no");
+    request.mutable_output()->set_echo(true);
     std::string bytes = request.SerializeAsString();
     for (int64_t n = rng.Between(1, 6); n > 0; --n) {
       bytes[static_cast<size_t>(rng.Between(0, static_cast<int64_t>(bytes.size()) - 1))] =

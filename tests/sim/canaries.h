@@ -50,6 +50,9 @@ class CanaryRunner final : public engine::StepRunner {
       }
       if (canary_ == Canary::kForgottenSeed) rows.output_index = 0;
       if (canary_ == Canary::kIgnoredBans) rows.banned_ids.clear();
+      if (canary_ == Canary::kStaleAdjustments && rows.adjustments != nullptr) {
+        rows.adjustments = &adjustments_.try_emplace(rows.id, *rows.adjustments).first->second;
+      }
     }
     copied_blocks_ += static_cast<int64_t>(batch.copies.size());
     if (canary_ == Canary::kUnpatchedTable) UnpatchTables(batch.moves, &batch);
@@ -101,6 +104,7 @@ class CanaryRunner final : public engine::StepRunner {
   engine::StepRunner* const inner_;
   int64_t copied_blocks_ = 0;
   std::map<engine::RequestId, std::vector<int32_t>> tables_;
+  std::map<engine::RequestId, model::LogitAdjustments> adjustments_;
   // Of the lane's last batch: whether it chooses a token, and its sequences.
   bool samples_[2] = {false, false};
   size_t row_count_[2] = {0, 0};

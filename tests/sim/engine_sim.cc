@@ -180,6 +180,7 @@ class EngineSim {
           static_cast<int32_t>(rng_.Between(0, request.stopping.max_tokens));
     }
     if (rng_.Chance(0.2)) request.stopping.stop_token_ids = {3, 11};
+    AskForRules(&request);
     request.priority = static_cast<int32_t>(rng_.Between(-1, 2));
     if (rng_.Chance(0.1))
       request.deadline = clock_.Now() + absl::Milliseconds(rng_.Between(0, 2000));

@@ -24,6 +24,7 @@ enum class Canary {
   kStaleTable,         // The runner keeps using a sequence's earlier table.
   kForgottenSeed,      // A resumed sequence's random numbers start anew.
   kIgnoredBans,        // Banned ids are chosen all the same.
+  kStaleAdjustments,   // Penalties are those of the request's first token.
   kCrossedResults,     // Two sequences get each other's tokens.
   kLostStep,           // A completed step is never reported.
   kLostPromptLogprob,  // One prompt log-probability is missing.
@@ -43,7 +44,7 @@ enum class Canary {
   kForgottenFork,      // A block that answers share is not copied before it is written.
   kSharedWrite,        // It is copied, and the old one is written.
 };
-inline constexpr int kCanaryCount = 23;
+inline constexpr int kCanaryCount = 24;
 const char* CanaryName(Canary canary);
 
 struct SimReport {

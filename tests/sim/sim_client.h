@@ -11,8 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
+#include "base/rng.h"
 #include "engine/request.h"
 #include "engine/step_runner_fake.h"
+#include "model/logit_adjustments.h"
 #include "tests/sim/canaries.h"
 
 namespace ebb::sim {
@@ -21,6 +23,39 @@ inline constexpr int32_t kVocabulary = 48;
 inline constexpr int32_t kEndId = 7;
 inline constexpr int32_t kContextTokens = 96;
 inline constexpr char kLossText[] = "planted loss";  // What the device says when it is lost.
+
+// Lets some requests ask for penalties, biases and bad words. Of the request's own seed alone, so
+// that whatever else happens in a run happens as if it had not been called.
+inline void AskForRules(engine::Request* request) {
+  base::Rng rng(request->sampling.seed);
+  if (rng.Chance(0.2)) request->sampling.repetition_penalty = 1.25;
+  if (rng.Chance(0.2)) request->sampling.presence_penalty = -0.5;
+  if (rng.Chance(0.2)) request->sampling.frequency_penalty = 0.75;
+  if (rng.Chance(0.2)) request->rules.logit_bias = {{5, 2.5f}, {kEndId, -100.0f}};
+  if (rng.Chance(0.2)) {
+    // A pair is banned only after its first token, so with so few ids many pairs are.
+    request->rules.bad_words = {{9}};
+    for (int32_t id = 0; id + 1 < kVocabulary; id += 2) {
+      request->rules.bad_words.push_back({id, id + 1});
+      request->rules.bad_words.push_back({id + 1, id, id + 1});
+    }
+  }
+}
+
+// The last tokens of bad words that `answer` has all but finished.
+inline std::vector<int32_t> BannedByWords(const engine::Request& request,
+                                          const std::vector<int32_t>& answer) {
+  std::vector<int32_t> banned;
+  for (const std::vector<int32_t>& word : request.rules.bad_words) {
+    std::vector<int32_t> said = answer;
+    said.push_back(word.back());
+    if (said.size() < word.size()) continue;
+    if (std::vector<int32_t>(said.end() - static_cast<int64_t>(word.size()), said.end()) == word) {
+      banned.push_back(word.back());
+    }
+  }
+  return banned;
+}
 
 // What an answer is when nothing else runs: computed with no engine and no memory.
 struct QuietAnswer {
@@ -39,10 +74,14 @@ inline QuietAnswer Quiet(const engine::Request& request, int32_t answer, int32_t
                           request.stopping.stop_token_ids.end());
   if (!request.stopping.ignore_eos) stops.insert(kEndId);
   for (int32_t index = 0;; ++index) {
-    std::vector<int32_t> banned;
-    if (index < request.stopping.min_tokens) banned.assign(stops.begin(), stops.end());
-    const int32_t id =
-        engine::FakeStepRunner::NextToken(tokens, index, sampling, banned, kVocabulary);
+    std::vector<int32_t> banned = BannedByWords(request, quiet.tokens);
+    if (index < request.stopping.min_tokens) {
+      banned.insert(banned.end(), stops.begin(), stops.end());
+    }
+    model::LogitAdjustments adjustments(sampling, request.rules.logit_bias, request.prompt);
+    for (const int32_t token : quiet.tokens) adjustments.Add(token);
+    const int32_t id = engine::FakeStepRunner::NextToken(tokens, index, sampling, banned,
+                                                         kVocabulary, &adjustments);
     if (stops.count(id) > 0) {
       quiet.reason = engine::FinishReason::kStop;
       quiet.stop_token_id = id;
