@@ -160,6 +160,8 @@ Victims Relief::Choose() const {
       PickVictims(core_, NeedBeside(WorkspaceBytesWithout(gone)), VictimScope::kInStep);
   memory::ReleaseNeed need = NeedBeside(WorkspaceBytesWithout(guess.sequences));
   Victims victims = PickVictims(core_, need, VictimScope::kInStep);
+  // Nobody has to go beside the workspaces that are left when those of the guess are gone: they go.
+  if (victims.possible && victims.sequences.empty() && !core_->AnyoneYields()) return guess;
   if (victims.possible || first == nullptr) return victims;
   // To another server's elder first even ours gives way: it waits, and goes on after that one.
   if (core_->first_yields()) return PickVictims(core_, need, VictimScope::kFirstToo);
