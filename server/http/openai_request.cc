@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "server/field_checks.h"
@@ -19,7 +20,37 @@ using model::JsonValue;
 constexpr int64_t kCompletionTokensDefault = 16;  // As OpenAI's.
 constexpr uint32_t kPromptsMax = 128;
 
+// {"50256": -100}: the keys are token ids.
+absl::Status ReadLogitBias(JsonValue body, v1::Sampling* sampling) {
+  const std::optional<JsonValue> biases = FindField(body, "logit_bias");
+  if (!biases.has_value()) return absl::OkStatus();
+  if (!biases->IsObject()) return FieldError("logit_bias", "must be an object");
+  return biases->ForEachMember([&](absl::string_view key, JsonValue value) -> absl::Status {
+    int64_t id = 0;
+    if (!absl::SimpleAtoi(key, &id)) {
+      return FieldError("logit_bias", "must have token ids for keys");
+    }
+    const std::optional<double> bias = value.Number();
+    if (!bias.has_value()) return FieldError("logit_bias", "must have numbers for values");
+    (*sampling->mutable_logit_bias())[id] = *bias;
+    return absl::OkStatus();
+  });
+}
+
+absl::Status ReadPenalties(JsonValue body, v1::Sampling* sampling) {
+  RETURN_IF_ERROR(ReadNumber(body, "repetition_penalty",
+                             [&](double v) { sampling->set_repetition_penalty(v); }));
+  RETURN_IF_ERROR(
+      ReadNumber(body, "presence_penalty", [&](double v) { sampling->set_presence_penalty(v); }));
+  return ReadNumber(body, "frequency_penalty",
+                    [&](double v) { sampling->set_frequency_penalty(v); });
+}
+
 absl::Status ReadSampling(JsonValue body, v1::Sampling* sampling) {
+  RETURN_IF_ERROR(ReadPenalties(body, sampling));
+  RETURN_IF_ERROR(ReadLogitBias(body, sampling));
+  RETURN_IF_ERROR(ReadStrings(
+      body, "bad_words", [&](absl::string_view v) { sampling->add_bad_words(std::string(v)); }));
   RETURN_IF_ERROR(ReadNumber(body, "temperature", [&](double v) { sampling->set_temperature(v); }));
   RETURN_IF_ERROR(ReadNumber(body, "top_p", [&](double v) { sampling->set_top_p(v); }));
   RETURN_IF_ERROR(ReadNumber(body, "min_p", [&](double v) { sampling->set_min_p(v); }));

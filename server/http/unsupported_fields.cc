@@ -15,7 +15,6 @@ using model::JsonValue;
 using IsNeutral = bool (*)(JsonValue);
 
 bool Never(JsonValue) { return false; }
-bool IsZero(JsonValue value) { return value.Number() == 0.0; }
 bool IsOne(JsonValue value) { return value.Number() == 1.0; }
 bool IsTrue(JsonValue value) { return value.Bool() == true; }
 bool IsFalse(JsonValue value) { return value.Bool() == false; }
@@ -45,12 +44,7 @@ struct Field {
 constexpr Field kFields[] = {
     {"n", IsOne},
     {"best_of", IsOne},
-    {"presence_penalty", IsZero},
-    {"frequency_penalty", IsZero},
-    {"repetition_penalty", IsOne},
     {"length_penalty", IsOne},
-    {"logit_bias", IsEmpty},
-    {"bad_words", IsEmpty},
     {"allowed_token_ids", Never},
     {"use_beam_search", IsFalse},
     {"prompt_logprobs", Never},

@@ -1,9 +1,9 @@
 #include "server/kserve/sampling_keys.h"
 
 #include <cstdint>
-#include <map>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -68,6 +68,9 @@ absl::Status SetNumber(const std::string& name, const Json& value, v1::Sampling*
   if (name == "temperature") out->set_temperature(number);
   if (name == "top_p") out->set_top_p(number);
   if (name == "min_p") out->set_min_p(number);
+  if (name == "repetition_penalty") out->set_repetition_penalty(number);
+  if (name == "presence_penalty") out->set_presence_penalty(number);
+  if (name == "frequency_penalty") out->set_frequency_penalty(number);
   return absl::OkStatus();
 }
 
@@ -88,20 +91,18 @@ absl::Status SetTruth(const std::string& name, const Json& value, v1::GenerateRe
   return absl::OkStatus();
 }
 
-// Only the value that changes nothing is taken.
-absl::Status CheckNeutral(const std::string& name, double neutral, const Json& value) {
+// A request has one output.
+absl::Status CheckOne(const std::string& name, const Json& value) {
   ASSIGN_OR_RETURN(const double number, NumberOf(name, value));
-  if (number == neutral) return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrCat(name, ": this server does not have it"));
+  if (number == 1) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrCat(name, ": one answer for each request"));
 }
 
 }  // namespace
 
 absl::Status SetSamplingKey(const std::string& name, const Json& value, v1::GenerateRequest* out) {
-  // Names that are known, and the value that asks for nothing.
-  static const auto& neutral = *new std::map<std::string, double>{
-      {"n", 1}, {"frequency_penalty", 0}, {"presence_penalty", 0}, {"repetition_penalty", 1}};
-  if (name == "temperature" || name == "top_p" || name == "min_p") {
+  if (name == "temperature" || name == "top_p" || name == "min_p" ||
+      absl::EndsWith(name, "_penalty")) {
     return SetNumber(name, value, out->mutable_sampling());
   }
   if (name == "top_k" || name == "seed" || name == "max_tokens" || name == "min_tokens") {
@@ -110,9 +111,7 @@ absl::Status SetSamplingKey(const std::string& name, const Json& value, v1::Gene
   if (name == "ignore_eos" || name == "skip_special_tokens") return SetTruth(name, value, out);
   if (name == "stop") return AddStops(name, value, out->mutable_stopping());
   if (name == "stop_token_ids") return AddStopIds(name, value, out->mutable_stopping());
-  if (const auto it = neutral.find(name); it != neutral.end()) {
-    return CheckNeutral(name, it->second, value);
-  }
+  if (name == "n") return CheckOne(name, value);
   return FieldError(name, "is no parameter that this server knows; docs/gateways.md lists them");
 }
 

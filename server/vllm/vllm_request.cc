@@ -18,14 +18,7 @@ absl::Status Unsupported(absl::string_view field, absl::string_view why) {
 
 // Whatever would change the answer and is not done yet: nothing is silently left out.
 absl::Status CheckSupported(const wire::SamplingParams& params) {
-  constexpr absl::string_view kNotYet = "this server does not have it";
   if (params.n() > 1) return Unsupported("n", "one answer for each request");
-  if (params.frequency_penalty() != 0) return Unsupported("frequency_penalty", kNotYet);
-  if (params.presence_penalty() != 0) return Unsupported("presence_penalty", kNotYet);
-  if (params.repetition_penalty() != 0 && params.repetition_penalty() != 1) {
-    return Unsupported("repetition_penalty", kNotYet);
-  }
-  if (!params.logit_bias().empty()) return Unsupported("logit_bias", kNotYet);
   return absl::OkStatus();
 }
 
@@ -44,6 +37,10 @@ void FillSampling(const wire::SamplingParams& params, v1::Sampling* out) {
   if (params.top_p() != 0) out->set_top_p(params.top_p());
   if (params.top_k() != 0) out->set_top_k(params.top_k());
   if (params.min_p() != 0) out->set_min_p(params.min_p());
+  if (params.repetition_penalty() != 0) out->set_repetition_penalty(params.repetition_penalty());
+  out->set_presence_penalty(params.presence_penalty());
+  out->set_frequency_penalty(params.frequency_penalty());
+  for (const auto& [id, bias] : params.logit_bias()) (*out->mutable_logit_bias())[id] = bias;
   if (params.has_seed() && params.seed() != -1) {
     out->set_seed(static_cast<uint64_t>(int64_t{params.seed()}));
   }

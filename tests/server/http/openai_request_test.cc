@@ -121,13 +121,32 @@ TEST(OpenAiRequestTest, BodiesThatAreNoJsonAreToldWhere) {
   EXPECT_FALSE(ParseBody("{\"a\":1e999}").ok());
 }
 
+TEST(OpenAiRequestTest, ReadsPenaltiesBiasesAndBadWords) {
+  const auto read = Completions(With(
+      R"("presence_penalty":0.5,"frequency_penalty":-1,"repetition_penalty":1.1,"bad_words":["x"],)"
+      R"("logit_bias":{"5":-100,"7":2.5})"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  const v1::Sampling& sampling = read->prompts[0].sampling();
+  EXPECT_EQ(sampling.presence_penalty(), 0.5);
+  EXPECT_EQ(sampling.frequency_penalty(), -1);
+  EXPECT_EQ(sampling.repetition_penalty(), 1.1);
+  EXPECT_EQ(sampling.bad_words(0), "x");
+  EXPECT_EQ(sampling.logit_bias().at(5), -100);
+  EXPECT_EQ(sampling.logit_bias().at(7), 2.5);
+  for (const std::string bias : {"[]", R"({"a":1})", R"({"5":"1"})"}) {
+    const absl::Status status = Completions(With("\"logit_bias\":" + bias)).status();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << status;
+    EXPECT_EQ(status.message().find("logit_bias: must"), 0u) << status;
+  }
+}
+
 // Neutral values pass; any other is refused, never ignored.
 TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
   const std::string neutral[] = {
-      R"("n":1)",           R"("best_of":1)",
-      R"("suffix":"")",     R"("presence_penalty":0.0)",
-      R"("logit_bias":{})", R"("response_format":{"type":"text"})",
-      R"("bad_words":[])",  R"("repetition_penalty":1)",
+      R"("n":1)",
+      R"("best_of":1)",
+      R"("suffix":"")",
+      R"("response_format":{"type":"text"})",
   };
   for (const std::string& field : neutral) {
     EXPECT_TRUE(Completions(With(field)).ok()) << field << Completions(With(field)).status();
@@ -136,11 +155,6 @@ TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
       R"("n":2)",
       R"("best_of":3)",
       R"("suffix":"x")",
-      R"("presence_penalty":0.5)",
-      R"("frequency_penalty":-1)",
-      R"("repetition_penalty":1.1)",
-      R"("logit_bias":{"5":1})",
-      R"("bad_words":["x"])",
       R"("response_format":{"type":"json_object"})",
       R"("guided_json":{})",
       R"("structured_outputs":{"regex":"a"})",
