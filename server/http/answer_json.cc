@@ -88,18 +88,12 @@ Json AnswerJson::WholeChoice(size_t index, const CallNews& news) {
   return out;
 }
 
-std::string AnswerJson::Whole(const std::vector<CallNews>& choices) {
+std::string AnswerJson::Whole(const std::vector<CallNews>& choices, const v1::Usage& usage) {
   CHECK_EQ(choices.size(), choices_.size());
   Json out = NewObject(/*chunk=*/false);
   Json& list = out["choices"] = Json::array();
-  int64_t prompt_tokens = 0;
-  int64_t completion_tokens = 0;
-  for (size_t i = 0; i < choices.size(); ++i) {
-    list.push_back(WholeChoice(i, choices[i]));
-    prompt_tokens += choices[i].finished.usage().prompt_tokens();
-    completion_tokens += choices[i].finished.usage().completion_tokens();
-  }
-  out["usage"] = Usage(prompt_tokens, completion_tokens);
+  for (size_t i = 0; i < choices.size(); ++i) list.push_back(WholeChoice(i, choices[i]));
+  out["usage"] = Usage(usage.prompt_tokens(), usage.completion_tokens());
   if (is_chat() && style_.return_token_ids) {
     out["prompt_token_ids"] = ListOf(choices[0].prompt_info.prompt_token_ids());
   }
@@ -164,9 +158,10 @@ std::string AnswerJson::LastEvents() const {
   if (style_.include_usage) {
     int64_t prompt_tokens = 0;
     int64_t completion_tokens = 0;
-    for (const Choice& choice : choices_) {
-      prompt_tokens += choice.prompt_info.prompt_tokens();
-      completion_tokens += choice.completion_tokens;
+    for (size_t i = 0; i < choices_.size(); ++i) {
+      const bool opens_prompt = i % static_cast<size_t>(style_.n) == 0;
+      if (opens_prompt) prompt_tokens += choices_[i].prompt_info.prompt_tokens();
+      completion_tokens += choices_[i].completion_tokens;
     }
     Json out = NewObject(/*chunk=*/true);
     out["choices"] = Json::array();

@@ -28,8 +28,6 @@ struct CallNews {
   bool has_finished = false;  // It ended well.
   v1::Finished finished;
   absl::Status failure;  // Not OK: it did not.
-
-  bool has_ended() const { return has_finished || !failure.ok(); }
 };
 
 struct AnswerHead {
@@ -42,12 +40,12 @@ struct AnswerHead {
 class AnswerJson {
  public:
   // `prompt_texts[i]`: the text to echo for choice i; empty for prompts of token ids, whose text
-  // comes from the ids.
+  // comes from the ids. Each prompt has style.n choices, one after the other.
   AnswerJson(const AnswerHead& head, const AnswerStyle& style,
              std::vector<std::string> prompt_texts, const TextCodec* codec);
 
-  // The whole answer, of one CallNews for each choice; all have finished.
-  std::string Whole(const std::vector<CallNews>& choices);
+  // The whole answer, of one CallNews for each choice; all have finished. `usage`: of all calls.
+  std::string Whole(const std::vector<CallNews>& choices, const v1::Usage& usage);
 
   // Events of choice `index` for what came. May be empty.
   std::string Events(size_t index, const CallNews& news);

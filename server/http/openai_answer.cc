@@ -8,10 +8,16 @@
 namespace ebb::server {
 namespace {
 
+size_t ChoiceCount(const OpenAiRequest& request) {
+  return request.prompts.size() * static_cast<size_t>(request.style.n);
+}
+
+// By choice.
 std::vector<std::string> PromptTexts(const OpenAiRequest& request) {
-  std::vector<std::string> texts(request.prompts.size());
+  std::vector<std::string> texts(ChoiceCount(request));
   if (!request.style.echo) return texts;
-  for (size_t i = 0; i < texts.size(); ++i) texts[i] = request.prompts[i].text();
+  const auto n = static_cast<size_t>(request.style.n);
+  for (size_t i = 0; i < texts.size(); ++i) texts[i] = request.prompts[i / n].text();
   return texts;
 }
 
@@ -25,8 +31,8 @@ OpenAiAnswer::OpenAiAnswer(CallResources* resources, std::shared_ptr<Exchange> e
       request_(std::move(request)),
       request_id_(request_id),
       json_(head, request_.style, PromptTexts(request_), resources->codec),
-      whole_(request_.prompts.size()),
-      ended_(request_.prompts.size()) {}
+      whole_(ChoiceCount(request_)),
+      ended_(ChoiceCount(request_)) {}
 
 void OpenAiAnswer::MakeCalls() {
   // The calls outlive an answer that nobody waits for.
@@ -37,7 +43,7 @@ void OpenAiAnswer::MakeCalls() {
   };
   const bool several = request_.prompts.size() > 1;
   for (size_t i = 0; i < request_.prompts.size(); ++i) {
-    calls_.push_back(std::make_shared<HttpCall>(resources_, wake));
+    calls_.push_back(std::make_shared<HttpCall>(resources_, n(), request_.style.stream, wake));
     request_.prompts[i].set_request_id(several ? absl::StrCat(request_id_, "-", i) : request_id_);
   }
 }
@@ -77,18 +83,43 @@ void OpenAiAnswer::Advance() {
 
 void OpenAiAnswer::AdvanceWhole() {
   for (size_t i = 0; i < calls_.size(); ++i) {
-    if (ended_[i] || calls_[i]->state() != HttpCall::State::kEnded) continue;
-    whole_[i] = calls_[i]->Take();
-    if (!whole_[i].failure.ok()) return Fail(whole_[i].failure);
-    ended_[i] = true;
-    ++ended_count_;
+    if (ended_[i * n()] || calls_[i]->state() != HttpCall::State::kEnded) continue;
+    v1::GenerateResponse response;
+    const absl::Status status = calls_[i]->TakeWhole(&response);
+    if (!status.ok()) return Fail(status);
+    TakeChoices(i, std::move(response));
   }
-  if (ended_count_ < calls_.size()) return;
+  if (ended_count_ < ended_.size()) return;
   over_ = true;
   HttpReply reply;
   reply.headers.push_back({"x-request-id", request_id_});
-  reply.body = json_.Whole(whole_);
+  reply.body = json_.Whole(whole_, usage_);
   exchange_->Reply(std::move(reply));
+}
+
+void OpenAiAnswer::TakeChoices(size_t call, v1::GenerateResponse response) {
+  const v1::Usage& usage = response.finished().usage();
+  usage_.set_prompt_tokens(usage_.prompt_tokens() + usage.prompt_tokens());
+  usage_.set_completion_tokens(usage_.completion_tokens() + usage.completion_tokens());
+  for (size_t answer = 0; answer < n(); ++answer) {
+    CallNews& news = whole_[call * n() + answer];
+    *news.prompt_info.mutable_prompt_token_ids() = response.prompt_token_ids();
+    *news.prompt_logprobs.mutable_logprobs() = response.prompt_logprobs();
+    if (n() == 1) {
+      news.delta.set_text(std::move(*response.mutable_text()));
+      news.delta.mutable_token_ids()->Swap(response.mutable_token_ids());
+      news.delta.mutable_logprobs()->Swap(response.mutable_logprobs());
+      news.finished = response.finished();
+    } else {
+      v1::Choice* const choice = response.mutable_choices(static_cast<int>(answer));
+      news.delta.set_text(std::move(*choice->mutable_text()));
+      news.delta.mutable_token_ids()->Swap(choice->mutable_token_ids());
+      news.delta.mutable_logprobs()->Swap(choice->mutable_logprobs());
+      news.finished = choice->finished();
+    }
+    ended_[call * n() + answer] = true;
+    ++ended_count_;
+  }
 }
 
 void OpenAiAnswer::AdvanceEvents() {
@@ -98,22 +129,24 @@ void OpenAiAnswer::AdvanceEvents() {
     if (call->state() == HttpCall::State::kStarting) return;
   }
   std::string events;
-  for (size_t i = 0; i < calls_.size(); ++i) {
-    if (ended_[i]) continue;
-    const CallNews news = calls_[i]->Take();
-    if (!news.failure.ok() && !begun_ && events.empty()) return Fail(news.failure);
-    events += json_.Events(i, news);
-    if (!news.failure.ok()) {
-      events += ErrorEvent(news.failure);
-      over_ = true;
-      AbandonCalls();
-      break;
+  for (size_t i = 0; i < calls_.size() && !over_; ++i) {
+    const std::vector<CallNews> all = calls_[i]->Take();
+    const absl::Status& failure = all[0].failure;
+    if (!failure.ok() && !begun_ && events.empty()) return Fail(failure);
+    for (size_t answer = 0; answer < n(); ++answer) {
+      const size_t choice = i * n() + answer;
+      if (ended_[choice]) continue;
+      events += json_.Events(choice, all[answer]);
+      if (!all[answer].has_finished) continue;
+      ended_[choice] = true;
+      ++ended_count_;
     }
-    if (!news.has_finished) continue;
-    ended_[i] = true;
-    ++ended_count_;
+    if (failure.ok()) continue;
+    events += ErrorEvent(failure);
+    over_ = true;
+    AbandonCalls();
   }
-  if (!over_ && ended_count_ == calls_.size()) {
+  if (!over_ && ended_count_ == ended_.size()) {
     events += json_.LastEvents();
     over_ = true;
   }

@@ -38,6 +38,8 @@ class OpenAiAnswer final : public Responder, public std::enable_shared_from_this
   // The rest is on the exchange's thread.
   void Advance();
   void AdvanceWhole();
+  void TakeChoices(size_t call, v1::GenerateResponse response);
+  size_t n() const { return static_cast<size_t>(request_.style.n); }
   void AdvanceEvents();
   void Fail(const absl::Status& status);
   void AbandonCalls();
@@ -48,8 +50,9 @@ class OpenAiAnswer final : public Responder, public std::enable_shared_from_this
   const std::string request_id_;
   AnswerJson json_;
   std::vector<std::shared_ptr<HttpCall>> calls_;  // Fixed before any is started.
-  std::vector<CallNews> whole_;                   // Of the calls that have ended, for Reply.
-  std::vector<bool> ended_;
+  std::vector<CallNews> whole_;                   // By choice, of the calls that have ended.
+  v1::Usage usage_;                               // Of those calls.
+  std::vector<bool> ended_;                       // By choice.
   size_t ended_count_ = 0;
   bool begun_ = false;              // Events have been sent.
   bool sending_ = false;            // Events are on their way.

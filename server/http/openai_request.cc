@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "engine/request.h"
 #include "server/field_checks.h"
 #include "server/http/body_fields.h"
 #include "server/http/unsupported_fields.h"
@@ -94,6 +95,15 @@ absl::Status ReadCommon(JsonValue body, v1::GenerateRequest* request, AnswerStyl
   v1::Output* const output = request->mutable_output();
   output->set_return_token_ids(style->return_token_ids || style->continuous_usage);
   output->set_return_prompt_token_ids(style->return_token_ids);
+  RETURN_IF_ERROR(ReadInteger(body, "n", [&](int64_t v) { output->set_n(v); }));
+  RETURN_IF_ERROR(ReadInteger(body, "best_of", [&](int64_t v) { output->set_best_of(v); }));
+  if (!output->has_n()) return absl::OkStatus();
+  // More than that is refused when the request is read, but choices are made before.
+  if (output->n() < 1 || output->n() > engine::kAnswersMax) {
+    return FieldError("n", absl::StrCat("must be from 1 to ", engine::kAnswersMax, ", got ",
+                                        output->n()));
+  }
+  style->n = output->n();
   return absl::OkStatus();
 }
 

@@ -21,6 +21,7 @@ struct AnswerStyle {
   bool echo = false;              // The prompt before the answer.
   bool logprobs = false;
   bool return_token_ids = false;
+  int64_t n = 1;  // Choices for each prompt.
 };
 
 struct OpenAiRequest {

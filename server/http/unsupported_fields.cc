@@ -42,8 +42,6 @@ struct Field {
 
 // Of both kinds of requests.
 constexpr Field kFields[] = {
-    {"n", IsOne},
-    {"best_of", IsOne},
     {"length_penalty", IsOne},
     {"allowed_token_ids", Never},
     {"use_beam_search", IsFalse},

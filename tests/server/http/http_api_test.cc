@@ -266,6 +266,47 @@ TEST_F(HttpTest, AnErrorAfterTheFirstEventIsAnEvent) {
   EXPECT_EQ(client->Get("/version").status, 200);
 }
 
+TEST_F(HttpTest, AnswersOfOnePromptAreChoices) {
+  FakeEngine::Script script;
+  script.others = {{{'t', 'w', 'o'}, -0.5f}, {{'f', 'o', 'u', 'r'}, -1.0f}};
+  Answers("one", script);
+  const HttpAnswer whole = Complete(R"({"prompt":"hi","max_tokens":9,"n":3,"echo":true})");
+  ASSERT_EQ(whole.status, 200) << whole.body;
+  std::vector<std::string> texts;
+  for (const auto& choice : whole.Json()["choices"]) {
+    EXPECT_EQ(choice["index"], texts.size());
+    texts.push_back(choice["text"]);
+  }
+  EXPECT_EQ(texts, (std::vector<std::string>{"hione", "hitwo", "hifour"}));
+  EXPECT_EQ(whole.Json()["usage"]["prompt_tokens"], 2);
+  EXPECT_EQ(whole.Json()["usage"]["completion_tokens"], 3 + 3 + 4);
+  EXPECT_EQ(engine_.requests()[0].n, 3) << "one request of the engine";
+
+  const HttpAnswer stream = Chat(
+      R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":9,"n":3,"stream":true,)"
+      R"("stream_options":{"include_usage":true}})");
+  std::map<int, std::string> streamed;
+  std::map<int, int> ends;
+  for (const auto& event : EventsOf(stream.body)) {
+    if (event["choices"].empty()) {
+      EXPECT_EQ(event["usage"]["completion_tokens"], 3 + 3 + 4);
+      continue;
+    }
+    const auto& choice = event["choices"][0];
+    streamed[choice["index"]] += choice["delta"].value("content", "");
+    ends[choice["index"]] += choice["finish_reason"] == "stop" ? 1 : 0;
+  }
+  EXPECT_EQ(streamed, (std::map<int, std::string>{{0, "one"}, {1, "two"}, {2, "four"}}));
+  EXPECT_EQ(ends, (std::map<int, int>{{0, 1}, {1, 1}, {2, 1}}));
+
+  const HttpAnswer best = Complete(R"({"prompt":"hi","max_tokens":9,"best_of":3})");
+  ASSERT_EQ(best.status, 200) << best.body;
+  EXPECT_EQ(best.Json()["choices"].size(), 1u);
+  for (const std::string n : {"0", "17", "-1"}) {
+    EXPECT_EQ(Complete(R"({"prompt":"hi","n":)" + n + "}").Json()["error"]["param"], "n");
+  }
+}
+
 // One of several prompts that is refused takes the others with it.
 TEST_F(HttpTest, PromptsAreRefusedTogether) {
   Answers("abc", Held(1));

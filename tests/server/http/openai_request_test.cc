@@ -143,8 +143,6 @@ TEST(OpenAiRequestTest, ReadsPenaltiesBiasesAndBadWords) {
 // Neutral values pass; any other is refused, never ignored.
 TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
   const std::string neutral[] = {
-      R"("n":1)",
-      R"("best_of":1)",
       R"("suffix":"")",
       R"("response_format":{"type":"text"})",
   };
@@ -152,14 +150,11 @@ TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
     EXPECT_TRUE(Completions(With(field)).ok()) << field << Completions(With(field)).status();
   }
   const std::string refused[] = {
-      R"("n":2)",
-      R"("best_of":3)",
       R"("suffix":"x")",
       R"("response_format":{"type":"json_object"})",
       R"("guided_json":{})",
       R"("structured_outputs":{"regex":"a"})",
       R"("include_stop_str_in_output":true)",
-      R"("n":"1")",
   };
   for (const std::string& field : refused) {
     const absl::Status status = Completions(With(field)).status();
@@ -172,7 +167,7 @@ TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
     EXPECT_TRUE(Chat(ChatWith(field)).ok()) << field;
   }
   for (const std::string field :
-       {R"("tools":[{"type":"function"}])", R"("tool_choice":"auto")", R"("n":4)",
+       {R"("tools":[{"type":"function"}])", R"("tool_choice":"auto")",
         R"("modalities":["audio"])", R"("chat_template_kwargs":{"a":1})"}) {
     EXPECT_EQ(Chat(ChatWith(field)).status().code(), StatusCode::kUnimplemented) << field;
   }
