@@ -18,9 +18,9 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 
 }  // namespace
 
-void GenerateCall::Start(const v1::GenerateRequest& in) {
+void GenerateCall::Start(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant) {
   self_ = shared_from_this();
-  const absl::Status status = Submit(in);
+  const absl::Status status = Submit(in, tenant);
   if (!status.ok()) {
     resources_->refusals->Write(status);
     ticket_.FreeId();
@@ -30,7 +30,9 @@ void GenerateCall::Start(const v1::GenerateRequest& in) {
   Advance();
 }
 
-absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
+absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
+                                  const absl::StatusOr<std::string>& tenant) {
+  RETURN_IF_ERROR(tenant.status());
   if (deadline_ <= resources_->clock->Now()) {
     return absl::DeadlineExceededError("the deadline had passed when the request came");
   }
@@ -44,6 +46,7 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
     read.request.label = absl::StrCat(
         "ebb-", absl::Hex(resources_->process_seed >> 32, absl::kZeroPad8), "-", serial);
   }
+  read.request.tenant = *tenant;
   read.request.deadline = deadline_;
   request_id_ = read.request.label;
   ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_));
