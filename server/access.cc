@@ -85,9 +85,9 @@ absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
     }
     if (words[1].size() < kTokenBytesMin || words[1].size() > kTokenBytesMax ||
         !IsToken(words[1])) {
-      return BadFile(where, absl::StrCat("the token must be ", kTokenBytesMin, " to ",
-                                         kTokenBytesMax, " printable ASCII characters; ",
-                                         "`openssl rand -hex 32` makes one"));
+      return BadFile(
+          where, absl::StrCat("the token must be ", kTokenBytesMin, " to ", kTokenBytesMax,
+                              " printable ASCII characters; ", "`openssl rand -hex 32` makes one"));
     }
     const AccessToken token = {std::string(words[0]), DigestOf(words[1])};
     for (const AccessToken& other : tokens) {

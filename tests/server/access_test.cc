@@ -29,7 +29,8 @@ void WriteTokens(const std::string& path, const std::string& text, mode_t mode =
 std::string TokensPath(const std::string& name) { return testing::TempDir() + "/" + name; }
 
 TEST(ParseTokensTest, ReadsNamesAndComments) {
-  const auto tokens = ParseTokens(std::string("# who\n\nanna ") + kAnna + "\r\n\tbert  " + kBert, "f");
+  const auto tokens =
+      ParseTokens(std::string("# who\n\nanna ") + kAnna + "\r\n\tbert  " + kBert, "f");
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   ASSERT_EQ(tokens->size(), 2u);
   EXPECT_EQ((*tokens)[0].name, "anna");
@@ -186,8 +187,7 @@ TEST_F(GrpcAccessTest, TheTokensNameIsTheTenant) {
 TEST_F(GrpcAccessTest, HealthAsksForNoneAndReflectionIsAway) {
   grpc::ClientContext context;
   grpc::health::v1::HealthCheckResponse health;
-  EXPECT_TRUE(
-      grpc::health::v1::Health::NewStub(channel_)->Check(&context, {}, &health).ok());
+  EXPECT_TRUE(grpc::health::v1::Health::NewStub(channel_)->Check(&context, {}, &health).ok());
   EXPECT_EQ(Call("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", {}).error_code(),
             grpc::StatusCode::UNIMPLEMENTED);
 }
