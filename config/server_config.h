@@ -40,6 +40,11 @@ struct ServerSection {
   int64_t message_bytes_max = 4 << 20;
 };
 
+struct SecuritySection {
+  std::string tokens_file;  // Empty: everybody may use the server.
+  bool allow_open = false;
+};
+
 struct DeviceConfig {
   DeviceKind kind = DeviceKind::kAuto;
   int32_t index = 0;
@@ -129,6 +134,7 @@ struct LogConfig {
 struct ServerConfig {
   ModelConfig model;
   ServerSection server;
+  SecuritySection security;
   DeviceConfig device;
   KernelsConfig kernels;
   CudaConfig cuda;

@@ -42,6 +42,7 @@ constexpr absl::string_view kQueuesNames[] = {"separate", "one"};
 const Section kSections[] = {
     {"model", "What is served."},
     {"server", "The gRPC and HTTP servers."},
+    {"security", "Who may use the server; docs/security.md explains."},
     {"device", "What computes."},
     {"kernels", "How the model is computed on the CPU."},
     {"cuda", "How the model is computed on a CUDA device."},
@@ -77,6 +78,16 @@ const Setting kSettings[] = {
      EBB_MEMBER(absl::Duration, server.drain_grace), 0, kDayMs},
     {"server.message_bytes_max", "The largest request that is read.",
      EBB_MEMBER(int64_t, server.message_bytes_max), 1024, kInt32Max},
+
+    {"security.tokens_file",
+     "A file of lines `NAME TOKEN`: every request must bring one of the tokens, and the name is "
+     "its "
+     "tenant. Changes of the file are taken up within a second. Empty: no token is asked for.",
+     EBB_MEMBER(std::string, security.tokens_file), 0, kPathBytesMax},
+    {"security.allow_open",
+     "Whether a server without `security.tokens_file` may listen beyond this machine, where "
+     "whoever reaches its ports can use and stop it.",
+     EBB_MEMBER(bool, security.allow_open)},
 
     {"device.kind",
      "`auto` takes a CUDA device where one can be used, else the CPU; the `device` line of the log "

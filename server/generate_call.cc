@@ -18,9 +18,9 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 
 }  // namespace
 
-void GenerateCall::Start(const v1::GenerateRequest& in) {
+void GenerateCall::Start(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant) {
   self_ = shared_from_this();
-  const absl::Status status = Submit(in);
+  const absl::Status status = Submit(in, tenant);
   if (status.ok()) return Advance();
   resources_->refusals->Write(status);
   ticket_.FreeId();
@@ -34,7 +34,9 @@ void GenerateCall::Refuse(const absl::Status& status) {
   Fail(status);
 }
 
-absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
+absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
+                                  const absl::StatusOr<std::string>& tenant) {
+  RETURN_IF_ERROR(tenant.status());
   if (deadline_ <= resources_->clock->Now()) {
     return absl::DeadlineExceededError("the deadline had passed when the request came");
   }
@@ -52,6 +54,7 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
     read.request.label = absl::StrCat(
         "ebb-", absl::Hex(resources_->process_seed >> 32, absl::kZeroPad8), "-", serial);
   }
+  read.request.tenant = *tenant;
   read.request.deadline = deadline_;
   request_id_ = read.request.label;
   ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_, [call = weak_from_this()] {

@@ -19,11 +19,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "engine/engine.h"
 #include "proto/ebb.pb.h"
+#include "server/access.h"
 #include "server/answers.h"
 #include "server/call_pump.h"
 #include "server/live_calls.h"
@@ -41,6 +43,7 @@ struct CallResources {
   CallPump* pump = nullptr;
   const base::Clock* clock = nullptr;
   RefusalLog* refusals = nullptr;
+  AccessGate* access = nullptr;  // Null: everybody may use the server.
   uint64_t process_seed = 0;  // Random; seeds requests that set none, and names those without id.
   std::atomic<uint64_t> next_serial = 0;
 };
@@ -51,7 +54,8 @@ class GenerateCall : public engine::RequestSink,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
   // Reads and submits the request, or ends the call with what is wrong. Called once.
-  void Start(const v1::GenerateRequest& in);
+  // An error instead of a `tenant` is what is wrong.
+  void Start(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant);
   // Instead of Start, for what could not be made a request of ours: `status` is not OK.
   void Refuse(const absl::Status& status);
 
@@ -93,7 +97,7 @@ class GenerateCall : public engine::RequestSink,
   bool accepted_ ABSL_GUARDED_BY(mutex_) = false;
 
  private:
-  absl::Status Submit(const v1::GenerateRequest& in);
+  absl::Status Submit(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant);
   void Wake();
 
   CallResources* const resources_;

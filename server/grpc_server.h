@@ -21,6 +21,8 @@ struct NamedService {
 struct GrpcServerOptions {
   ListenAddress listen;
   int64_t message_bytes_max = 4 << 20;  // Of a request; larger ones end with RESOURCE_EXHAUSTED.
+  // Reflection asks for no token: a server that wants them goes without.
+  bool reflection = true;
 };
 
 // Thread-safe.

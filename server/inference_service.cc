@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/grpc_access.h"
 #include "server/grpc_status.h"
 #include "server/inference_calls.h"
 
@@ -24,20 +25,21 @@ grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext
                                                      const v1::GenerateRequest* request,
                                                      v1::GenerateResponse* response) {
   const auto call = std::make_shared<UnaryCall>(resources_, context, response);
-  call->Start(*request);
+  call->Start(*request, TenantOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 
 grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::GenerateStream(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   const auto call = std::make_shared<StreamCall>(resources_, context);
-  call->Start(*request);
+  call->Start(*request, TenantOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   if (request->text().size() < kLongTextBytes) {
     TokenizeNow(*request, response, reactor);
@@ -68,6 +70,7 @@ void InferenceService::TokenizeNow(const v1::TokenizeRequest& request,
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const absl::StatusOr<std::string> text = resources_->reader->ReadDetokenize(*request);
   if (text.ok()) response->set_text(*text);

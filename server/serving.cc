@@ -72,7 +72,7 @@ uint64_t RandomSeed() {
 
 Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
                  engine::Engine* engine, DrainSwitch* drain, const base::Clock* clock,
-                 base::Log* log)
+                 base::Log* log, AccessGate* access)
     : engine_(engine),
       drain_(drain),
       log_(log),
@@ -82,7 +82,7 @@ Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
                                       config.scheduler.running_sequences_max)),
       refusals_(clock, log),
       inference_(&resources_),
-      control_(MakeControlOptions(config, model), engine, clock),
+      control_(MakeControlOptions(config, model, access), engine, clock),
       vllm_(MakeVllmOptions(config, model), &resources_, clock),
       kserve_({model.name, kVersion}, &resources_),
       http_api_(&resources_, InfoForHttp(model, *clock), kVersion) {
@@ -93,12 +93,14 @@ Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
   resources_.pump = &pump_;
   resources_.clock = clock;
   resources_.refusals = &refusals_;
+  resources_.access = access;
   resources_.process_seed = RandomSeed();
 }
 
 ControlOptions Serving::MakeControlOptions(const config::ServerConfig& config,
-                                           const LoadedModel& model) {
+                                           const LoadedModel& model, AccessGate* access) {
   ControlOptions options;
+  options.access = access;
   options.model_info = model.info;
   options.version = kVersion;
   options.config_hash = ConfigHash(config);
@@ -126,11 +128,13 @@ VllmOptions Serving::MakeVllmOptions(const config::ServerConfig& config, const L
 absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConfig& config,
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
-                                                        const base::Clock* clock, base::Log* log) {
+                                                        const base::Clock* clock, base::Log* log,
+                                                        AccessGate* access) {
   GrpcServerOptions options;
+  options.reflection = access == nullptr;
   ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
   options.message_bytes_max = config.server.message_bytes_max;
-  std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log));
+  std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log, access));
   // Whatever is left to do is to say so.
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
   ASSIGN_OR_RETURN(
@@ -178,10 +182,14 @@ absl::Status Serving::StartHttp(const config::ServerConfig& config) {
 
 void Serving::WarnBeyondLoopback(const ListenAddress& address) {
   if (address.is_loopback) return;
-  log_->Write("warning", {{"message",
-                           "listening beyond this machine without encryption or authentication: "
-                           "whoever reaches the port can use and stop this server"},
-                          {"address", address.ToString()}});
+  log_->Write("warning",
+              {{"message", resources_.access == nullptr
+                               ? "listening beyond this machine without encryption or "
+                                 "authentication: whoever reaches the port can use and stop this "
+                                 "server"
+                               : "listening beyond this machine without encryption: whoever sees "
+                                 "the traffic learns the tokens"},
+               {"address", address.ToString()}});
 }
 
 std::string Serving::http_address() const {

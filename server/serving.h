@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "config/server_config.h"
 #include "engine/engine.h"
+#include "server/access.h"
 #include "server/call_pump.h"
 #include "server/control_service.h"
 #include "server/drain.h"
@@ -33,10 +34,12 @@ namespace ebb::server {
 class Serving {
  public:
   // Listens and serves. UNAVAILABLE when it cannot listen. Everything passed in outlives it.
+  // Without `access` everybody may use the server.
   static absl::StatusOr<std::unique_ptr<Serving>> Start(const config::ServerConfig& config,
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
-                                                        const base::Clock* clock, base::Log* log);
+                                                        const base::Clock* clock, base::Log* log,
+                                                        AccessGate* access = nullptr);
 
   const ListenAddress& address() const { return server_->address(); }
   // "127.0.0.1:8000". Empty where HTTP is off.
@@ -48,8 +51,9 @@ class Serving {
 
  private:
   Serving(const config::ServerConfig& config, const LoadedModel& model, engine::Engine* engine,
-          DrainSwitch* drain, const base::Clock* clock, base::Log* log);
-  ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model);
+          DrainSwitch* drain, const base::Clock* clock, base::Log* log, AccessGate* access);
+  ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model,
+                                    AccessGate* access);
   static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
   absl::Status StartHttp(const config::ServerConfig& config);
   void WarnBeyondLoopback(const ListenAddress& address);

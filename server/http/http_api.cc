@@ -30,6 +30,7 @@ constexpr size_t kWaitingMax = 256;
 constexpr size_t kLongTextBytes = size_t{64} << 10;
 constexpr size_t kLongTextsMax = 16;
 constexpr absl::string_view kModelsPrefix = "/v1/models/";
+constexpr absl::string_view kLivePath = "/health/live";
 
 HttpReply JsonReply(const Json& json) {
   HttpReply reply;
@@ -59,7 +60,7 @@ HttpReply MethodNotAllowed(const std::string& allow) {
 const HttpApi::GetRoute HttpApi::kGetRoutes[] = {
     {"/v1/models", &HttpApi::Models},   {"/tokenizer_info", &HttpApi::TokenizerInfo},
     {"/version", &HttpApi::Version},    {"/health", &HttpApi::Ready},
-    {"/health/ready", &HttpApi::Ready}, {"/health/live", &HttpApi::Live},
+    {"/health/ready", &HttpApi::Ready}, {kLivePath, &HttpApi::Live},
 };
 
 const HttpApi::PostRoute HttpApi::kPostRoutes[] = {
@@ -90,12 +91,34 @@ const HttpApi::PostRoute* HttpApi::FindPost(absl::string_view path) {
   return nullptr;
 }
 
+std::vector<HttpApi::RouteName> HttpApi::Routes() {
+  std::vector<RouteName> routes = {{"GET", absl::StrCat(kModelsPrefix, "NAME")}};
+  for (const GetRoute& route : kGetRoutes) routes.push_back({"GET", std::string(route.path)});
+  for (const PostRoute& route : kPostRoutes) routes.push_back({"POST", std::string(route.path)});
+  return routes;
+}
+
 HttpReply HttpApi::Unreadable(int status, const std::string& message) {
   return ErrorReply(status, message);
 }
 
+absl::StatusOr<std::string> HttpApi::TenantOf(const HttpRequest& head) const {
+  if (resources_->access == nullptr) return std::string();
+  std::string value;
+  for (const HttpHeader& header : head.headers) {
+    if (!absl::EqualsIgnoreCase(header.name, "authorization")) continue;
+    if (!value.empty()) return absl::UnauthenticatedError("authorization is given twice");
+    value = header.value;
+  }
+  return resources_->access->Check(value);
+}
+
 // Every request passes here with its headers, before its body is read.
 std::optional<HttpReply> HttpApi::Screen(const HttpRequest& head) {
+  // Whoever restarts servers that hang has no token.
+  if (head.path != kLivePath) {
+    if (const auto tenant = TenantOf(head); !tenant.ok()) return ErrorReply(tenant.status());
+  }
   const bool is_get = head.method == "GET" || head.method == "HEAD";
   if (FindGet(head.path) != nullptr || absl::StartsWith(head.path, kModelsPrefix)) {
     if (!is_get) return MethodNotAllowed("GET, HEAD");
@@ -186,6 +209,7 @@ HttpReply HttpApi::Ready() const {
 
 absl::Status HttpApi::Generate(const HttpRequest& request,
                                const std::shared_ptr<Exchange>& exchange, OpenAiApi api) {
+  ASSIGN_OR_RETURN(const std::string tenant, TenantOf(request));
   const bool is_chat = api == OpenAiApi::kChat;
   const std::string prefix = is_chat ? "chatcmpl-" : "cmpl-";
   std::string request_id;
@@ -204,7 +228,8 @@ absl::Status HttpApi::Generate(const HttpRequest& request,
   ASSIGN_OR_RETURN(const auto body, ParseBody(request.body));
   ASSIGN_OR_RETURN(OpenAiRequest read,
                    is_chat ? ReadChatRequest(body->root()) : ReadCompletionsRequest(body->root()));
-  std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id)->Start();
+  std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id, tenant)
+      ->Start();
   return absl::OkStatus();
 }
 

@@ -36,6 +36,12 @@ class HttpApi final : public HttpHandler {
  public:
   HttpApi(CallResources* resources, const HttpModelInfo& model, const std::string& version);
 
+  struct RouteName {
+    std::string method;
+    std::string path;
+  };
+  static std::vector<RouteName> Routes();
+
   std::optional<HttpReply> Screen(const HttpRequest& head) override;
   void Serve(HttpRequest request, std::shared_ptr<Exchange> exchange) override;
   HttpReply Unreadable(int status, const std::string& message) override;
@@ -54,6 +60,9 @@ class HttpApi final : public HttpHandler {
   static const PostRoute kPostRoutes[];
   static const GetRoute* FindGet(absl::string_view path);
   static const PostRoute* FindPost(absl::string_view path);
+
+  // The caller's tenant, or UNAUTHENTICATED.
+  absl::StatusOr<std::string> TenantOf(const HttpRequest& head) const;
 
   HttpReply Models() const;
   HttpReply TokenizerInfo() const;

@@ -120,6 +120,7 @@ HttpReply ErrorReply(const absl::Status& status) {
   HttpReply reply;
   reply.status = HttpStatusOf(status.code());
   reply.body = Text(ErrorJson(status));
+  if (reply.status == 401) reply.headers.push_back({"www-authenticate", "Bearer"});
   // Soon, or at another server: the queue may have room again.
   if (reply.status == 429 || reply.status == 503) {
     const int64_t seconds = base::RetryAfterSeconds(status).value_or(1);

@@ -100,8 +100,8 @@ absl::Status ReadCommon(JsonValue body, v1::GenerateRequest* request, AnswerStyl
   if (!output->has_n()) return absl::OkStatus();
   // More than that is refused when the request is read, but choices are made before.
   if (output->n() < 1 || output->n() > engine::kAnswersMax) {
-    return FieldError("n", absl::StrCat("must be from 1 to ", engine::kAnswersMax, ", got ",
-                                        output->n()));
+    return FieldError(
+        "n", absl::StrCat("must be from 1 to ", engine::kAnswersMax, ", got ", output->n()));
   }
   style->n = output->n();
   return absl::OkStatus();

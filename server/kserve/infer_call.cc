@@ -7,14 +7,16 @@
 
 namespace ebb::server {
 
-void InferCall::Start(const ::inference::ModelInferRequest& in) {
+void InferCall::Start(const ::inference::ModelInferRequest& in,
+                      const absl::StatusOr<std::string>& tenant) {
+  if (!tenant.ok()) return Refuse(tenant.status());
   absl::StatusOr<InferRequest> request = ReadInferRequest(in);
   if (!request.ok()) return Refuse(request.status());
   if (request->stream) {
     return Refuse(FieldError("stream", "ModelInfer has one response; call ModelStreamInfer"));
   }
   request_ = *std::move(request);
-  GenerateCall::Start(request_.generate);
+  GenerateCall::Start(request_.generate, tenant);
 }
 
 void InferCall::FillResponse() {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/grpc_access.h"
 #include "server/grpc_calls.h"
 #include "server/kserve/infer_response.h"
 
@@ -18,10 +19,16 @@ constexpr char kFinalResponse[] = "triton_final_response";
 
 void InferStream::Start() {
   self_ = shared_from_this();
+  tenant_ = TenantOf(resources_->access, *context_);
   {
     base::MutexLock lock(&mutex_);
-    reading_ = true;
+    if (tenant_.ok()) {
+      reading_ = true;
+    } else {
+      finished_ = true;
+    }
   }
+  if (!tenant_.ok()) return Finish(ToGrpc(tenant_.status()));
   StartRead(&request_);
 }
 
@@ -40,7 +47,7 @@ void InferStream::OnReadDone(bool ok) {
     base::MutexLock lock(&mutex_);
     calls_.insert(call);
   }
-  call->Start(request_);
+  call->Start(request_, tenant_);
   bool read = false;
   bool cancelled = false;
   {
@@ -139,11 +146,12 @@ void InferStream::CancelAll() {
   for (const std::shared_ptr<StreamedInfer>& call : calls) call->CancelRequest();
 }
 
-void StreamedInfer::Start(const wire::ModelInferRequest& in) {
+void StreamedInfer::Start(const wire::ModelInferRequest& in,
+                          const absl::StatusOr<std::string>& tenant) {
   absl::StatusOr<InferRequest> request = ReadInferRequest(in);
   if (request.ok()) {
     request_ = *std::move(request);
-    GenerateCall::Start(request_.generate);
+    GenerateCall::Start(request_.generate, tenant);
   } else {
     request_.model_name = in.model_name();
     request_.id = in.id();

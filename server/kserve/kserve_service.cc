@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "server/grpc_access.h"
 #include "server/grpc_status.h"
 #include "server/kserve/infer_call.h"
 #include "server/kserve/infer_request.h"
@@ -68,6 +69,7 @@ absl::Status KserveService::CheckModel(const std::string& name, const std::strin
 grpc::ServerUnaryReactor* KserveService::ServerLive(grpc::CallbackServerContext* context,
                                                     const wire::ServerLiveRequest*,
                                                     wire::ServerLiveResponse* response) {
+  // Whoever restarts servers that hang has no token.
   response->set_live(true);
   return FinishNow(context);
 }
@@ -75,6 +77,7 @@ grpc::ServerUnaryReactor* KserveService::ServerLive(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* KserveService::ServerReady(grpc::CallbackServerContext* context,
                                                      const wire::ServerReadyRequest*,
                                                      wire::ServerReadyResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   response->set_ready(IsReady());
   return FinishNow(context);
 }
@@ -82,6 +85,7 @@ grpc::ServerUnaryReactor* KserveService::ServerReady(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* KserveService::ModelReady(grpc::CallbackServerContext* context,
                                                     const wire::ModelReadyRequest* request,
                                                     wire::ModelReadyResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   const absl::Status known = CheckModel(request->name(), request->version());
   response->set_ready(known.ok() && IsReady());
   return FinishNow(context, known);
@@ -90,6 +94,7 @@ grpc::ServerUnaryReactor* KserveService::ModelReady(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* KserveService::ServerMetadata(grpc::CallbackServerContext* context,
                                                         const wire::ServerMetadataRequest*,
                                                         wire::ServerMetadataResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   response->set_name(std::string(kProductName));
   response->set_version(options_.version);
   return FinishNow(context);
@@ -98,6 +103,7 @@ grpc::ServerUnaryReactor* KserveService::ServerMetadata(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* KserveService::ModelMetadata(grpc::CallbackServerContext* context,
                                                        const wire::ModelMetadataRequest* request,
                                                        wire::ModelMetadataResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   const absl::Status known = CheckModel(request->name(), request->version());
   if (!known.ok()) return FinishNow(context, known);
   response->set_name(options_.model_name);
@@ -112,7 +118,7 @@ grpc::ServerUnaryReactor* KserveService::ModelInfer(grpc::CallbackServerContext*
                                                     const wire::ModelInferRequest* request,
                                                     wire::ModelInferResponse* response) {
   const auto call = std::make_shared<InferCall>(resources_, context, response);
-  call->Start(*request);
+  call->Start(*request, TenantOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 

@@ -29,14 +29,16 @@ void FillLogprobs(const v1::Delta& delta, wire::OutputLogProbs* out) {
 
 }  // namespace
 
-void VllmCall::Start(const wire::GenerateRequest& in) {
+void VllmCall::Start(const wire::GenerateRequest& in, const absl::StatusOr<std::string>& tenant) {
   stream_ = in.stream();
   stop_token_due_ = in.sampling_params().include_stop_str_in_output();
   stop_token_ids_.assign(in.sampling_params().stop_token_ids().begin(),
                          in.sampling_params().stop_token_ids().end());
   const absl::StatusOr<v1::GenerateRequest> request = ToGenerateRequest(in);
-  if (request.ok()) {
-    GenerateCall::Start(*request);
+  if (!tenant.ok()) {
+    Refuse(tenant.status());
+  } else if (request.ok()) {
+    GenerateCall::Start(*request, tenant);
   } else {
     Refuse(request.status());
   }

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "base/check.h"
 #include "server/field_checks.h"
+#include "server/grpc_access.h"
 #include "server/grpc_status.h"
 #include "server/vllm/vllm_call.h"
 
@@ -46,7 +47,7 @@ int32_t Fit(int64_t number) {
 // Sends an archive piece by piece, or says why there is none. Owns itself.
 class ArchiveStream final : public grpc::ServerWriteReactor<wire::GetTokenizerChunk> {
  public:
-  // `archive` outlives this.
+  // `archive`, if it is there, outlives this.
   ArchiveStream(const absl::StatusOr<std::string>& archive, absl::string_view sha256)
       : sha256_(sha256) {
     if (archive.ok()) {
@@ -89,13 +90,14 @@ grpc::ServerWriteReactor<wire::GenerateResponse>* VllmService::Generate(
     grpc::CallbackServerContext* context, const wire::GenerateRequest* request) {
   last_generate_nanos_ = absl::ToUnixNanos(resources_->clock->Now());
   const auto call = std::make_shared<VllmCall>(resources_, context);
-  call->Start(*request);
+  call->Start(*request, TenantOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 
 grpc::ServerUnaryReactor* VllmService::Abort(grpc::CallbackServerContext* context,
                                              const wire::AbortRequest* request,
                                              wire::AbortResponse*) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   for (const std::string& id : request->request_ids()) resources_->live_calls->Cancel(id);
   return FinishNow(context);
 }
@@ -103,6 +105,7 @@ grpc::ServerUnaryReactor* VllmService::Abort(grpc::CallbackServerContext* contex
 grpc::ServerUnaryReactor* VllmService::HealthCheck(grpc::CallbackServerContext* context,
                                                    const wire::HealthCheckRequest*,
                                                    wire::HealthCheckResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   const absl::Status health = resources_->engine->Health();
   const bool draining = resources_->live_calls->closed();
   response->set_healthy(health.ok() && !draining);
@@ -115,6 +118,7 @@ grpc::ServerUnaryReactor* VllmService::HealthCheck(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* VllmService::GetModelInfo(grpc::CallbackServerContext* context,
                                                     const wire::GetModelInfoRequest*,
                                                     wire::GetModelInfoResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   const v1::GetModelInfoResponse& info = options_.model_info;
   // No path of this machine: a gateway elsewhere could not read it. One that finds nothing there
   // asks GetTokenizer.
@@ -135,6 +139,7 @@ grpc::ServerUnaryReactor* VllmService::GetModelInfo(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* VllmService::GetServerInfo(grpc::CallbackServerContext* context,
                                                      const wire::GetServerInfoRequest*,
                                                      wire::GetServerInfoResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   const engine::LoadView load = resources_->engine->Load();
   response->set_active_requests(
       static_cast<uint32_t>(load.running_requests + load.waiting_requests));
@@ -170,6 +175,7 @@ void VllmService::FillLoad(wire::SchedulerLoad* load) const {
 grpc::ServerUnaryReactor* VllmService::GetLoads(grpc::CallbackServerContext* context,
                                                 const wire::GetLoadsRequest* request,
                                                 wire::GetLoadsResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   if (request->dp_rank() != 0) {
     return FinishNow(context, FieldError("dp_rank", absl::StrCat("must be 0, the only one, got ",
                                                                  request->dp_rank())));
@@ -183,13 +189,16 @@ grpc::ServerUnaryReactor* VllmService::GetLoads(grpc::CallbackServerContext* con
 }
 
 grpc::ServerWriteReactor<wire::GetTokenizerChunk>* VllmService::GetTokenizer(
-    grpc::CallbackServerContext*, const wire::GetTokenizerRequest*) {
+    grpc::CallbackServerContext* context, const wire::GetTokenizerRequest*) {
+  const absl::StatusOr<std::string> tenant = TenantOf(resources_->access, *context);
+  if (!tenant.ok()) return new ArchiveStream(tenant.status(), "");
   return new ArchiveStream(*options_.tokenizer_archive, tokenizer_sha256_);
 }
 
 grpc::ServerUnaryReactor* VllmService::FlushCache(grpc::CallbackServerContext* context,
                                                   const wire::FlushCacheRequest*,
                                                   wire::FlushCacheResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   response->set_success(true);
   response->set_message("nothing is kept between requests");
   return FinishNow(context);

@@ -70,7 +70,8 @@ const BadCase kBadCases[] = {
     {"{\"kv\": {\"quite_different\": 5}}",
      "f.json:1: kv.quite_different: unknown key; keys of kv: dtype, block_tokens"},
     {"{\"quite_different\": {}}",
-     "f.json:1: quite_different: unknown key; sections: model, server, device, kernels, cuda, kv, "
+     "f.json:1: quite_different: unknown key; sections: model, server, security, device, kernels, "
+     "cuda, kv, "
      "memory, "
      "sharing, prefill_window, decode_window, scheduler, requests, log"},
     {"{\"memory.idle_ms\": 5}",
@@ -193,7 +194,8 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
       {"memory.idle=5", "unknown key; did you mean memory.idle_ms?"},
       {"idle_ms=5", "unknown key; did you mean memory.idle_ms?"},
       {"=",
-       "unknown key; sections: model, server, device, kernels, cuda, kv, memory, sharing, "
+       "unknown key; sections: model, server, security, device, kernels, cuda, kv, memory, "
+       "sharing, "
        "prefill_window, "
        "decode_window, scheduler, requests, log"},
       {"kv=5", "unknown key; keys of kv: dtype, block_tokens"},

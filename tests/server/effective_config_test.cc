@@ -48,5 +48,19 @@ TEST(EffectiveConfigTest, TheHashIsThatOfTheSettings) {
   EXPECT_NE(ConfigHash(config), hash);
 }
 
+TEST(EffectiveConfigTest, AnOpenServerMustBeAskedFor) {
+  for (const char* listen : {"server.listen=0.0.0.0:1", "server.http_listen=[::]:1"}) {
+    Flags flags;
+    flags.sets = {listen};
+    const auto refused = EffectiveConfig(flags);
+    ASSERT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
+    EXPECT_NE(refused.status().message().find("security.allow_open"), std::string::npos);
+    flags.sets = {listen, "security.allow_open=true"};
+    EXPECT_TRUE(EffectiveConfig(flags).ok());
+    flags.sets = {listen, "security.tokens_file=/etc/ebb/tokens"};
+    EXPECT_TRUE(EffectiveConfig(flags).ok());
+  }
+}
+
 }  // namespace
 }  // namespace ebb::server

@@ -16,7 +16,7 @@ namespace ebb::server {
 
 class GatewayTest : public ServiceTest {
  protected:
-  GatewayTest() {
+  explicit GatewayTest(AccessGate* access = nullptr) : ServiceTest(access) {
     VllmOptions options;
     options.model_info.set_name("fake");
     options.model_info.set_architecture("llama");

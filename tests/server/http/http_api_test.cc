@@ -282,12 +282,12 @@ TEST_F(HttpTest, AnswersOfOnePromptAreChoices) {
   EXPECT_EQ(whole.Json()["usage"]["completion_tokens"], 3 + 3 + 4);
   EXPECT_EQ(engine_.requests()[0].n, 3) << "one request of the engine";
 
-  const HttpAnswer stream = Chat(
-      R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":9,"n":3,"stream":true,)"
-      R"("stream_options":{"include_usage":true}})");
+  const HttpAnswer stream =
+      Chat(R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":9,"n":3,"stream":true,)"
+           R"("stream_options":{"include_usage":true}})");
   std::map<int, std::string> streamed;
   std::map<int, int> ends;
-  for (const auto& event : EventsOf(stream.body)) {
+  for (const auto& event : Stream(stream)) {
     if (event["choices"].empty()) {
       EXPECT_EQ(event["usage"]["completion_tokens"], 3 + 3 + 4);
       continue;

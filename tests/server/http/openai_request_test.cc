@@ -167,8 +167,8 @@ TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
     EXPECT_TRUE(Chat(ChatWith(field)).ok()) << field;
   }
   for (const std::string field :
-       {R"("tools":[{"type":"function"}])", R"("tool_choice":"auto")",
-        R"("modalities":["audio"])", R"("chat_template_kwargs":{"a":1})"}) {
+       {R"("tools":[{"type":"function"}])", R"("tool_choice":"auto")", R"("modalities":["audio"])",
+        R"("chat_template_kwargs":{"a":1})"}) {
     EXPECT_EQ(Chat(ChatWith(field)).status().code(), StatusCode::kUnimplemented) << field;
   }
   EXPECT_EQ(
