@@ -273,7 +273,8 @@ TEST_F(HttpTest, AnswersOfOnePromptAreChoices) {
   const HttpAnswer whole = Complete(R"({"prompt":"hi","max_tokens":9,"n":3,"echo":true})");
   ASSERT_EQ(whole.status, 200) << whole.body;
   std::vector<std::string> texts;
-  for (const auto& choice : whole.Json()["choices"]) {
+  const json choices = whole.Json()["choices"];
+  for (const json& choice : choices) {
     EXPECT_EQ(choice["index"], texts.size());
     texts.push_back(choice["text"]);
   }
