@@ -29,7 +29,9 @@ absl::StatusOr<std::string> IndentOf(Context* context, const Value& width) {
   if (!width.IsInteger()) return context->Invalid("an indent is a number or a string");
   const int64_t count = std::max<int64_t>(width.integer(), 0);
   if (count > 1024) return context->Unsupported("an indent of more than 1024");
-  return std::string(static_cast<size_t>(count), ' ');
+  std::string indent;
+  indent.resize(static_cast<size_t>(count), ' ');
+  return indent;
 }
 
 }  // namespace
@@ -129,7 +131,7 @@ absl::StatusOr<Value> FilterToJson(Context* context, const Value& value,
   style.sort_keys = bound[3] != nullptr && bound[3]->IsTrue();
   if (bound[1] != nullptr && !bound[1]->Is(Kind::kNone)) {
     ASSIGN_OR_RETURN(style.indent, IndentOf(context, *bound[1]));
-    style.item_separator = ",";
+    style.item_separator = std::string(1, ',');
   }
   if (bound[2] != nullptr && !bound[2]->Is(Kind::kNone)) {
     const Value& pair = *bound[2];
