@@ -14,6 +14,7 @@ absl::StatusOr<config::ServerConfig> EffectiveConfig(const Flags& flags) {
   for (const std::string& set : flags.sets) RETURN_IF_ERROR(config::ApplySet(&config, set));
   if (!flags.model.empty()) config.model.path = flags.model;
   if (!flags.listen.empty()) config.server.listen = flags.listen;
+  if (!flags.http_listen.empty()) config.server.http_listen = flags.http_listen;
   RETURN_IF_ERROR(config::Validate(config));
   RETURN_IF_ERROR(ParseListenAddress(config.server.listen).status());
   return config;

@@ -1,6 +1,5 @@
 #include "server/generate_call.h"
 
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,20 +7,13 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
-#include "server/grpc_status.h"
 
 namespace ebb::server {
 namespace {
 
-// gRPC's deadline is wall time: only the distance to now is carried over to our clock.
-absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const base::Clock& clock) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
-  return clock.Now() + absl::FromChrono(deadline - std::chrono::system_clock::now());
-}
-
-// gRPC cancels a call when its deadline passes; so does the engine, by the same clock or a few
-// milliseconds later. Within this time of the deadline it is the deadline that ended the request.
+// A transport cancels a call when its deadline passes; so does the engine, by the same clock or a
+// few milliseconds later. Within this time of the deadline it is the deadline that ended the
+// request.
 constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 
 }  // namespace
@@ -29,17 +21,20 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 void GenerateCall::Start(const v1::GenerateRequest& in) {
   self_ = shared_from_this();
   const absl::Status status = Submit(in);
-  if (!status.ok()) {
-    resources_->refusals->Write(status);
-    ticket_.FreeId();
-    Fail(ToGrpc(status));
-    return;
-  }
-  Advance();
+  if (status.ok()) return Advance();
+  resources_->refusals->Write(status);
+  ticket_.FreeId();
+  Fail(status);
+}
+
+void GenerateCall::Refuse(const absl::Status& status) {
+  CHECK(!status.ok());
+  self_ = shared_from_this();
+  resources_->refusals->Write(status);
+  Fail(status);
 }
 
 absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
-  deadline_ = DeadlineOf(*context_, *resources_->clock);
   if (deadline_ <= resources_->clock->Now()) {
     return absl::DeadlineExceededError("the deadline had passed when the request came");
   }
@@ -49,16 +44,23 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
   const uint64_t serial = resources_->next_serial.fetch_add(1);
   const uint64_t random = base::RandomBits(resources_->process_seed, serial);
   ASSIGN_OR_RETURN(ReadRequest read, resources_->reader->Read(in, random));
+  if (streams() && read.request.n > read.returned_answers) {
+    return absl::InvalidArgumentError(
+        "output.best_of: must be output.n in a stream, for the best are known at the end");
+  }
   if (read.request.label.empty()) {
     read.request.label = absl::StrCat(
         "ebb-", absl::Hex(resources_->process_seed >> 32, absl::kZeroPad8), "-", serial);
   }
   read.request.deadline = deadline_;
   request_id_ = read.request.label;
-  ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_));
+  ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_, [call = weak_from_this()] {
+    if (const std::shared_ptr<GenerateCall> alive = call.lock()) alive->CancelRequest();
+  }));
   {
     base::MutexLock lock(&mutex_);
-    answer_ = std::make_unique<Answer>(read.answer, resources_->codec->NewDecoder());
+    answers_ = std::make_unique<Answers>(read.answer, read.request.n, read.returned_answers,
+                                         read.show_special, *resources_->codec);
     prompt_info_.set_request_id(request_id_);
     prompt_info_.set_prompt_tokens(static_cast<int64_t>(read.request.prompt.size()));
     if (read.return_prompt_token_ids) {
@@ -82,7 +84,7 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
 void GenerateCall::OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) {
   {
     base::MutexLock lock(&mutex_);
-    answer_->AddPromptLogprobs(logprobs);
+    answers_->AddPromptLogprobs(logprobs);
   }
   Wake();
 }
@@ -91,16 +93,24 @@ engine::SinkAnswer GenerateCall::OnToken(const engine::Token& token) {
   engine::SinkAnswer stop = engine::SinkAnswer::kContinue;
   {
     base::MutexLock lock(&mutex_);
-    stop = answer_->AddToken(token);
+    stop = answers_->AddToken(token);
   }
   Wake();
   return stop;
 }
 
+void GenerateCall::OnAnswerFinish(int32_t answer, const engine::Finish& finish) {
+  {
+    base::MutexLock lock(&mutex_);
+    answers_->EndAnswer(answer, finish);
+  }
+  Wake();
+}
+
 void GenerateCall::OnFinish(const engine::Finish& finish) {
   {
     base::MutexLock lock(&mutex_);
-    answer_->End(finish);
+    answers_->End(finish);
   }
   Wake();
 }
@@ -120,7 +130,7 @@ void GenerateCall::CancelRequest() {
   engine::RequestId id = 0;
   {
     base::MutexLock lock(&mutex_);
-    // A write that fails and gRPC's own notice may both tell of one departure.
+    // A write that fails and the transport's own notice may both tell of one departure.
     if (std::exchange(cancelled_, true)) return;
     if (!accepted_) return;  // Submit sees the flag.
     id = engine_id_;
@@ -133,90 +143,10 @@ void GenerateCall::Release() {
   self_.reset();  // May destroy the call.
 }
 
-grpc::Status GenerateCall::EndStatus() {
+const engine::Finish& GenerateCall::TakeFinish() {
+  CHECK(answers_->ended());
   ticket_.FreeId();
-  const absl::Status& status = answer_->status();
-  if (status.ok()) return grpc::Status::OK;
-  const engine::Finish& finish = answer_->finish();
-  context_->AddTrailingMetadata("ebb-prompt-tokens", absl::StrCat(finish.prompt_tokens));
-  context_->AddTrailingMetadata("ebb-completion-tokens", absl::StrCat(finish.completion_tokens));
-  return ToGrpc(status);
-}
-
-void UnaryCall::Advance() {
-  grpc::Status status;
-  {
-    base::MutexLock lock(&mutex_);
-    if (!accepted_ || finished_ || !answer_->ended()) return;
-    finished_ = true;
-    status = EndStatus();
-    if (status.ok()) {
-      v1::Delta delta;
-      answer_->TakeDelta(&delta);
-      v1::PromptLogprobs prompt_logprobs;
-      answer_->TakePromptLogprobs(&prompt_logprobs);
-      response_->set_request_id(prompt_info_.request_id());
-      response_->set_text(std::move(*delta.mutable_text()));
-      response_->mutable_token_ids()->Swap(delta.mutable_token_ids());
-      response_->mutable_logprobs()->Swap(delta.mutable_logprobs());
-      response_->mutable_prompt_token_ids()->Swap(prompt_info_.mutable_prompt_token_ids());
-      response_->mutable_prompt_logprobs()->Swap(prompt_logprobs.mutable_logprobs());
-      *response_->mutable_finished() = answer_->Finished();
-    }
-  }
-  Finish(status);
-}
-
-StreamCall::Next StreamCall::PickNext(grpc::Status* status) {
-  if (!accepted_ || writing_ || finished_) return Next::kNothing;
-  if (!broken_) {
-    message_.Clear();
-    writing_ = true;  // Undone below when there is nothing to write.
-    if (!prompt_info_sent_) {
-      prompt_info_sent_ = true;
-      message_.mutable_prompt_info()->Swap(&prompt_info_);
-      return Next::kWrite;
-    }
-    if (answer_->TakePromptLogprobs(message_.mutable_prompt_logprobs())) return Next::kWrite;
-    if (answer_->TakeDelta(message_.mutable_delta())) return Next::kWrite;
-    writing_ = false;
-  }
-  if (!answer_->ended()) return Next::kNothing;
-  finished_ = true;
-  *status = EndStatus();
-  if (broken_ || !status->ok()) return Next::kFinish;
-  *message_.mutable_finished() = answer_->Finished();
-  return Next::kWriteAndFinish;
-}
-
-void StreamCall::Advance() {
-  grpc::Status status;
-  Next next = Next::kNothing;
-  {
-    base::MutexLock lock(&mutex_);
-    next = PickNext(&status);
-  }
-  // Outside the mutex. What was picked excludes every other action until gRPC has called back.
-  switch (next) {
-    case Next::kNothing:
-      return;
-    case Next::kWrite:
-      return StartWrite(&message_);
-    case Next::kWriteAndFinish:
-      return StartWriteAndFinish(&message_, grpc::WriteOptions(), std::move(status));
-    case Next::kFinish:
-      return Finish(std::move(status));
-  }
-}
-
-void StreamCall::OnWriteDone(bool ok) {
-  {
-    base::MutexLock lock(&mutex_);
-    writing_ = false;
-    if (!ok) broken_ = true;
-  }
-  if (!ok) CancelRequest();
-  Advance();
+  return answers_->finish();
 }
 
 }  // namespace ebb::server

@@ -1,14 +1,15 @@
-// GenerateCall: one Generate or GenerateStream call, between gRPC and the engine.
+// GenerateCall: one request to generate, between a transport and the engine. What a transport adds
+// (grpc_calls.h) is how an answer is written there.
 //
-//   gRPC thread    Start: read -> LiveCalls -> Engine::Submit
-//   engine thread  OnToken: Answer, a note to the pump          (never blocks)
-//   pump's thread  Advance: StartWrite, Finish
-//   gRPC thread    OnWriteDone: Advance again; OnCancel: Engine::Cancel; OnDone: the end
+//   transport's thread  Start: read -> LiveCalls -> Engine::Submit
+//   engine's thread     OnToken: Answer, a note to the pump          (never blocks)
+//   pump's thread       Advance: the transport begins to write
+//   transport's thread  written: Advance again; the client left: CancelRequest; the end: Release
 //
-// The call is owned jointly: by gRPC from its making until OnDone, by the engine until OnFinish, by
-// the pump while queued. A reader that is slow delays writes; the answer then waits in Answer, not
-// in the engine. A client that leaves, or whose deadline passes, cancels the request in the engine,
-// for unary calls too.
+// The call is owned jointly: by its transport from Start until Release, by the engine until
+// OnFinish, by the pump while queued. A reader that is slow delays writes; the answer then waits in
+// Answer, not in the engine. A client that leaves, or whose deadline passes, cancels the request in
+// the engine, also while nothing has been written.
 #pragma once
 
 #include <atomic>
@@ -18,12 +19,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "engine/engine.h"
-#include "grpcpp/grpcpp.h"
-#include "proto/ebb.grpc.pb.h"
-#include "server/answer.h"
+#include "proto/ebb.pb.h"
+#include "server/answers.h"
 #include "server/call_pump.h"
 #include "server/live_calls.h"
 #include "server/refusal_log.h"
@@ -49,36 +50,44 @@ class GenerateCall : public engine::RequestSink,
                      public PumpTask,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
-  // Reads and submits the request, or ends the call with what is wrong.
+  // Reads and submits the request, or ends the call with what is wrong. Called once.
   void Start(const v1::GenerateRequest& in);
+  // Instead of Start, for what could not be made a request of ours: `status` is not OK.
+  void Refuse(const absl::Status& status);
 
   // The engine's side.
   void OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) override;
   engine::SinkAnswer OnToken(const engine::Token& token) override;
+  void OnAnswerFinish(int32_t answer, const engine::Finish& finish) override;
   void OnFinish(const engine::Finish& finish) override;
 
   void RunFromPump() override;
 
  protected:
-  GenerateCall(CallResources* resources, grpc::CallbackServerContext* context)
-      : resources_(resources), context_(context) {}
+  // `deadline` is by the resources' clock.
+  GenerateCall(CallResources* resources, absl::Time deadline)
+      : resources_(resources), deadline_(deadline) {}
 
-  // Does the next thing that can be done on the wire, if any. Called with nothing held.
+  // Whether tokens are told as they come, and not all at the end.
+  virtual bool streams() const { return true; }
+  // Does the next thing that can be done on the wire, if any. Called with nothing held, from any
+  // thread, and by several at once.
   virtual void Advance() = 0;
-  // Ends the call; `status` is not OK. Called once, and not after Advance ended it.
-  virtual void Fail(const grpc::Status& status) = 0;
+  // Ends the call before the engine had it; `status` is not OK. Called once, and then neither
+  // Advance nor anything else.
+  virtual void Fail(const absl::Status& status) = 0;
 
-  // The client left or its deadline passed.
+  // The client left, its deadline passed, or somebody ended the request by its id.
   void CancelRequest();
-  // gRPC is done with the call.
+  // The transport is done with the call. Called once.
   void Release();
-  // The status on the wire, about to be sent: from here on the request's id is free. A request that
-  // failed on its way tells in trailers what it had cost.
-  grpc::Status EndStatus() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How the answer ended, about to be told: from here on the request's id is free.
+  // REQUIRES: answers_->ended().
+  const engine::Finish& TakeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   base::Mutex mutex_;
   // Null until the request has been read.
-  std::unique_ptr<Answer> answer_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Answers> answers_ ABSL_GUARDED_BY(mutex_);
   v1::PromptInfo prompt_info_ ABSL_GUARDED_BY(mutex_);
   // The engine has taken the request: from here on Advance may run.
   bool accepted_ ABSL_GUARDED_BY(mutex_) = false;
@@ -88,56 +97,13 @@ class GenerateCall : public engine::RequestSink,
   void Wake();
 
   CallResources* const resources_;
-  grpc::CallbackServerContext* const context_;
-  std::shared_ptr<GenerateCall> self_;  // gRPC's share.
+  const absl::Time deadline_;
+  std::shared_ptr<GenerateCall> self_;  // The transport's share.
   LiveCalls::Ticket ticket_;
   std::string request_id_;  // Set before Submit.
-  absl::Time deadline_ = absl::InfiniteFuture();
   engine::RequestId engine_id_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> in_pump_ = false;
-};
-
-class UnaryCall final : public GenerateCall, public grpc::ServerUnaryReactor {
- public:
-  UnaryCall(CallResources* resources, grpc::CallbackServerContext* context,
-            v1::GenerateResponse* response)
-      : GenerateCall(resources, context), response_(response) {}
-
-  void OnCancel() override { CancelRequest(); }
-  void OnDone() override { Release(); }
-
- private:
-  void Advance() override;
-  void Fail(const grpc::Status& status) override { Finish(status); }
-
-  v1::GenerateResponse* const response_;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-};
-
-class StreamCall final : public GenerateCall,
-                         public grpc::ServerWriteReactor<v1::GenerateStreamResponse> {
- public:
-  StreamCall(CallResources* resources, grpc::CallbackServerContext* context)
-      : GenerateCall(resources, context) {}
-
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override { CancelRequest(); }
-  void OnDone() override { Release(); }
-
- private:
-  enum class Next { kNothing, kWrite, kWriteAndFinish, kFinish };
-
-  void Advance() override;
-  void Fail(const grpc::Status& status) override { Finish(status); }
-  Next PickNext(grpc::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  // Belongs to gRPC while writing_, else to whoever holds the mutex.
-  v1::GenerateStreamResponse message_;
-  bool prompt_info_sent_ ABSL_GUARDED_BY(mutex_) = false;
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // A write failed: nothing can be written any more.
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace ebb::server

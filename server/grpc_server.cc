@@ -43,7 +43,7 @@ void SetChannelArguments(const GrpcServerOptions& options, grpc::ServerBuilder* 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    const GrpcServerOptions& options, const std::vector<grpc::Service*>& services) {
+    const GrpcServerOptions& options, const std::vector<NamedService>& services) {
   // gRPC's own switches, for every server of the process; both may be repeated.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   SetChannelArguments(options, &builder);
   int port = 0;
   builder.AddListeningPort(options.listen.ToString(), grpc::InsecureServerCredentials(), &port);
-  for (grpc::Service* const service : services) builder.RegisterService(service);
+  for (const NamedService& named : services) builder.RegisterService(named.service);
 
   std::unique_ptr<GrpcServer> server(new GrpcServer());
   server->server_ = builder.BuildAndStart();
@@ -65,8 +65,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   server->address_ = options.listen;
   server->address_.port = port;
   grpc::HealthCheckServiceInterface* const health = server->server_->GetHealthCheckService();
-  health->SetServingStatus("ebb.v1.Inference", true);
-  health->SetServingStatus("ebb.v1.Control", true);
+  for (const NamedService& named : services) health->SetServingStatus(named.name, true);
   health->SetServingStatus(true);
   return server;
 }

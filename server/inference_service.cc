@@ -1,14 +1,13 @@
 #include "server/inference_service.h"
 
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/grpc_status.h"
+#include "server/inference_calls.h"
 
 namespace ebb::server {
 namespace {
@@ -19,14 +18,7 @@ constexpr size_t kLongTextsMax = 16;
 }  // namespace
 
 InferenceService::InferenceService(CallResources* resources)
-    : resources_(resources), long_texts_(kLongTextsMax), long_text_thread_([this] {
-        while (std::optional<std::function<void()>> call = long_texts_.Pop()) (*call)();
-      }) {}
-
-InferenceService::~InferenceService() {
-  long_texts_.Close();
-  long_text_thread_.join();
-}
+    : resources_(resources), long_texts_(/*threads=*/1, kLongTextsMax) {}
 
 grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* context,
                                                      const v1::GenerateRequest* request,
@@ -51,7 +43,7 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
     TokenizeNow(*request, response, reactor);
     return reactor;
   }
-  const bool queued = long_texts_.TryPush([this, context, request, response, reactor] {
+  const bool queued = long_texts_.TryPost([this, context, request, response, reactor] {
     if (context->IsCancelled()) {
       reactor->Finish(grpc::Status::CANCELLED);
     } else {

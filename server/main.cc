@@ -81,6 +81,7 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
   if (!serving.ok()) return Fail(kExitListen, serving.status());
 
   log->Write("ready", {{"address", (*serving)->address().ToString()},
+                       {"http_address", (*serving)->http_address()},
                        {"model", model->name},
                        {"kernels", std::string(model->compute->name())},
                        {"weights_bytes", model->compute->weight_bytes()},

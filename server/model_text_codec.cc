@@ -10,8 +10,8 @@ namespace {
 
 class ModelTextDecoder final : public TextDecoder {
  public:
-  explicit ModelTextDecoder(const model::Tokenizer* tokenizer)
-      : stream_(tokenizer, /*skip_control=*/true) {}
+  ModelTextDecoder(const model::Tokenizer* tokenizer, bool show_special)
+      : stream_(tokenizer, /*skip_control=*/!show_special) {}
   std::string Add(int32_t token_id) override { return stream_.Add(token_id); }
   std::string Finish() override { return stream_.Finish(); }
 
@@ -57,8 +57,8 @@ std::string ModelTextCodec::Decode(absl::Span<const int32_t> token_ids, bool sho
   return text + stream.Finish();
 }
 
-std::unique_ptr<TextDecoder> ModelTextCodec::NewDecoder() const {
-  return std::make_unique<ModelTextDecoder>(tokenizer_.get());
+std::unique_ptr<TextDecoder> ModelTextCodec::NewDecoder(bool show_special) const {
+  return std::make_unique<ModelTextDecoder>(tokenizer_.get(), show_special);
 }
 
 int32_t ModelTextCodec::prefix_token_id() const {

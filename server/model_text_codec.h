@@ -23,7 +23,10 @@ class ModelTextCodec final : public TextCodec {
                                               bool parse_special) const override;
   absl::StatusOr<std::vector<int32_t>> EncodeChat(absl::Span<const ChatTurn> turns) const override;
   std::string Decode(absl::Span<const int32_t> token_ids, bool show_special) const override;
-  std::unique_ptr<TextDecoder> NewDecoder() const override;
+  std::unique_ptr<TextDecoder> NewDecoder(bool show_special) const override;
+  std::string TokenBytes(int32_t token_id) const override {
+    return std::string(tokenizer_->TokenBytes(token_id));
+  }
   bool has_chat_template() const override { return chat_template_.ok(); }
   int32_t prefix_token_id() const override;
   size_t token_bytes_max() const override { return tokenizer_->longest_token_bytes(); }

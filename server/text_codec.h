@@ -24,7 +24,7 @@ class TextDecoder {
  public:
   virtual ~TextDecoder() = default;
   // The text that `token_id` completes: whole characters only, so often less or more than the
-  // token's own bytes. Control tokens give nothing. REQUIRES: a token id of the model.
+  // token's own bytes. REQUIRES: a token id of the model.
   virtual std::string Add(int32_t token_id) = 0;
   // What is left: U+FFFD for a character that was begun and never completed.
   virtual std::string Finish() = 0;
@@ -47,7 +47,11 @@ class TextCodec {
   // Valid UTF-8. With `show_special`, control tokens appear as their text.
   // REQUIRES: token ids of the model.
   virtual std::string Decode(absl::Span<const int32_t> token_ids, bool show_special) const = 0;
-  virtual std::unique_ptr<TextDecoder> NewDecoder() const = 0;
+  // With `show_special`, control tokens give their text.
+  virtual std::unique_ptr<TextDecoder> NewDecoder(bool show_special) const = 0;
+  // What the token stands for, which may be half a character; control tokens give their spelling.
+  // REQUIRES: a token id of the model.
+  virtual std::string TokenBytes(int32_t token_id) const = 0;
 
   virtual bool has_chat_template() const = 0;
   // The token that a raw text must begin with, or -1.

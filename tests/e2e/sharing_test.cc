@@ -156,6 +156,22 @@ TEST_F(SharingTest, AStoppedServerHoldsNobodyUp) {
   EXPECT_TRUE(Client(first->address()).Stream(Greedy("And here again", 16)).status.ok());
 }
 
+TEST_F(SharingTest, WhatAllServersTogetherMayNotHoldIsRefusedAtOnce) {
+  const auto small = StartReady({"sharing.capacity_bytes=3000000"});
+  const auto large = StartReady();
+  ASSERT_TRUE(small != nullptr && large != nullptr);
+  // The smallest capacity that any of them accepts counts for both.
+  ASSERT_TRUE(WaitUntil([&] { return Entries().size() == 2; }));
+  Client client(large->address());
+  ASSERT_TRUE(WaitUntil([&] {
+    const Streamed streamed = client.Stream(Greedy(std::string(kPromptTokens, 'a'), kAnswerTokens),
+                                            [](const Streamed&) { return false; });
+    return streamed.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+  }));
+  small->Signal(SIGKILL);
+  EXPECT_TRUE(WaitUntil([&] { return client.Stream(Greedy("Alone", 16)).status.ok(); }));
+}
+
 TEST_F(SharingTest, WithoutAUsableLedgerAServerKeepsToItsOwnLimit) {
   std::ofstream(path_) << "not a ledger";
   const auto server = StartReady();

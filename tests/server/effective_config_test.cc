@@ -14,10 +14,13 @@ TEST(EffectiveConfigTest, TheCommandLineWinsOverTheFile) {
   EXPECT_EQ(set->server.listen, "127.0.0.1:1");
   EXPECT_EQ(set->decode_window.steps, 6);
   flags.listen = "127.0.0.1:2";
+  flags.http_listen = "off";
   flags.model = "m.gguf";
   const auto flagged = EffectiveConfig(flags);
   ASSERT_TRUE(flagged.ok()) << flagged.status();
   EXPECT_EQ(flagged->server.listen, "127.0.0.1:2");
+  EXPECT_EQ(set->server.http_listen, "auto");
+  EXPECT_EQ(flagged->server.http_listen, "off");
   EXPECT_EQ(flagged->model.path, "m.gguf");
 }
 
@@ -27,6 +30,9 @@ TEST(EffectiveConfigTest, RefusesWhatCannotBeServed) {
   EXPECT_EQ(EffectiveConfig(flags).status().code(), absl::StatusCode::kInvalidArgument);
   flags.sets = {};
   flags.listen = "nowhere";
+  EXPECT_EQ(EffectiveConfig(flags).status().code(), absl::StatusCode::kInvalidArgument);
+  flags = Flags();
+  flags.http_listen = "8000";
   EXPECT_EQ(EffectiveConfig(flags).status().code(), absl::StatusCode::kInvalidArgument);
   flags = Flags();
   flags.config = "configs/none.json";

@@ -40,12 +40,13 @@ TEST(ModelTextCodecTest, EncodesAndDecodes) {
   EXPECT_EQ(codec->Decode({6, kEnd, 0}, true), "ab</s>a");
   EXPECT_EQ(codec->Decode({2}, false), "\xEF\xBF\xBD");
   EXPECT_EQ(codec->token_bytes_max(), 4u);
-  const auto decoder = codec->NewDecoder();
+  const auto decoder = codec->NewDecoder(false);
   EXPECT_EQ(decoder->Add(2), "");
   EXPECT_EQ(decoder->Add(3), "\xC3\xA9");
   EXPECT_EQ(decoder->Add(kEnd), "");
   EXPECT_EQ(decoder->Add(2), "");
   EXPECT_EQ(decoder->Finish(), "\xEF\xBF\xBD");
+  EXPECT_EQ(codec->NewDecoder(true)->Add(kEnd), "</s>");
 }
 
 TEST(ModelTextCodecTest, KnowsWhetherATextBeginsWithAToken) {

@@ -62,7 +62,8 @@ class ServiceTest : public testing::Test {
     GrpcServerOptions options;
     options.listen = *ParseListenAddress("127.0.0.1:0");
     options.message_bytes_max = kMessageBytesMax;
-    server_ = *GrpcServer::Start(options, {inference_.get(), control_.get()});
+    server_ = *GrpcServer::Start(options, {{inference_.get(), v1::Inference::service_full_name()},
+                                           {control_.get(), v1::Control::service_full_name()}});
     channel_ = NewChannel();
     stub_ = v1::Inference::NewStub(channel_);
     control_stub_ = v1::Control::NewStub(channel_);
