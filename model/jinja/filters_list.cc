@@ -20,6 +20,7 @@ using Kind = Value::Kind;
 // one: those that are true), or those that do not. With an attribute it looks at that.
 absl::StatusOr<Value> Select(Context* context, const Value& value, const Arguments& arguments,
                              bool by_attribute, bool wanted) {
+  if (!value.IsTrue()) return context->NewList({}, Kind::kGenerator);  // None, too.
   const size_t first = by_attribute ? 1 : 0;
   const std::vector<Value>& given = arguments.positional;
   if (given.size() < first) return context->Invalid("the name of an attribute is missing");
@@ -132,6 +133,7 @@ absl::StatusOr<Value> FilterReverse(Context* context, const Value& value,
 }
 
 absl::StatusOr<Value> FilterMap(Context* context, const Value& value, const Arguments& arguments) {
+  if (!value.IsTrue()) return context->NewList({}, Kind::kGenerator);  // None, too.
   ASSIGN_OR_RETURN(Value::List list, Iterate(context, value));
   if (arguments.positional.empty()) {
     ASSIGN_OR_RETURN(const auto bound, Bind(*context, arguments, {"attribute", "default"}));

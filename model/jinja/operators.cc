@@ -52,6 +52,31 @@ absl::StatusOr<Value> Join(Context* context, const Value& left, const Value& rig
   return context->NewList(std::move(list), left.kind(), left.from_client() || right.from_client());
 }
 
+// As MarkupSafe escapes what is added to a string that is marked safe.
+Text EscapedHtml(const Value& value) {
+  if (value.IsSafeText()) return value.text();
+  Text escaped;
+  for (TextReader at(value.text()); !at.done(); at.Next()) {
+    const uint32_t c = at.code_point();
+    const absl::string_view escape = c == '&'    ? "&amp;"
+                                     : c == '<'  ? "&lt;"
+                                     : c == '>'  ? "&gt;"
+                                     : c == '"'  ? "&#34;"
+                                     : c == '\'' ? "&#39;"
+                                                 : at.bytes();
+    escaped.Append(escape, at.is_template());
+  }
+  return escaped;
+}
+
+absl::StatusOr<Value> JoinSafe(Context* context, const Value& left, const Value& right) {
+  RETURN_IF_ERROR(context->CheckBytes(5 * (left.view().size() + right.view().size())));
+  RETURN_IF_ERROR(context->Spend(5 * (left.view().size() + right.view().size())));
+  Text text = EscapedHtml(left);
+  text.Append(EscapedHtml(right));
+  return Value::OfSafeText(std::move(text));
+}
+
 // The sign of what is left is b's, as in Python.
 double FloatModulo(double a, double b) {
   const double rest = std::fmod(a, b);
@@ -178,6 +203,7 @@ absl::StatusOr<Value> Operate(Context* context, absl::string_view name, const Va
     return value.IsText() || value.Is(Kind::kList) || value.Is(Kind::kTuple);
   };
   if (left.IsSafeText() || right.IsSafeText()) {
+    if (name == "+" && left.IsText() && right.IsText()) return JoinSafe(context, left, right);
     return context->Unsupported(absl::StrCat("'", name, "' of a string that is marked safe"));
   }
   if (name == "+" && left.kind() == right.kind() && can_repeat(left)) {
