@@ -76,11 +76,11 @@ absl::Status CudaStepAdjust::Queue(EbbCudaStream* stream, const PackedStep& pack
                                    float* logits, const EbbCudaSample& sample) const {
   const EbbCudaApi& api = device_->api();
   const int64_t rows = packed.layout.sizes.logits_rows;
-  RETURN_IF_ERROR(device_->Check(
-      api.copy_to_device(stream, base + packed.layout.sampling,
-                         At<EbbCudaSampling>(layout_.sampling),
-                         rows * static_cast<int64_t>(sizeof(EbbCudaSampling))),
-      "copying the choice of adjusted rows"));
+  RETURN_IF_ERROR(
+      device_->Check(api.copy_to_device(stream, base + packed.layout.sampling,
+                                        At<EbbCudaSampling>(layout_.sampling),
+                                        rows * static_cast<int64_t>(sizeof(EbbCudaSampling))),
+                     "copying the choice of adjusted rows"));
   EbbCudaAdjustLogits adjust = {};
   adjust.logits = logits;
   adjust.rows = At<EbbCudaAdjustedRow>(layout_.rows);
@@ -91,10 +91,10 @@ absl::Status CudaStepAdjust::Queue(EbbCudaStream* stream, const PackedStep& pack
   adjust.vocabulary = sample.vocabulary;
   RETURN_IF_ERROR(device_->Check(api.adjust_logits(stream, &adjust), "adjust_logits"));
   RETURN_IF_ERROR(device_->Check(api.sample(stream, &sample), "sample, of adjusted rows"));
-  return device_->Check(api.copy_to_host(stream, At<EbbCudaSampled>(layout_.sampled),
-                                         base + packed.layout.sampled,
-                                         rows * static_cast<int64_t>(sizeof(EbbCudaSampled))),
-                        "copying the tokens of adjusted rows");
+  return device_->Check(
+      api.copy_to_host(stream, At<EbbCudaSampled>(layout_.sampled), base + packed.layout.sampled,
+                       rows * static_cast<int64_t>(sizeof(EbbCudaSampled))),
+      "copying the tokens of adjusted rows");
 }
 
 void CudaStepAdjust::Read(const Batch& batch, const PackedStep& packed,

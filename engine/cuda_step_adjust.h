@@ -6,8 +6,9 @@
 //
 // It is queued behind the step and not part of a graph: its size is that of the histories in it, so
 // it has no fixed place in the workspace. What it reads lies in pinned host memory that grows to
-// twice what the largest step so far needed: 20 bytes for each id that a sequence in it has adjusted.
-// The choice of tokens goes through the workspace's places for that, which the step has left.
+// twice what the largest step so far needed: 20 bytes for each id that a sequence in it has
+// adjusted. The choice of tokens goes through the workspace's places for that, which the step has
+// left.
 #pragma once
 
 #include <cstdint>

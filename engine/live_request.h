@@ -48,7 +48,7 @@ struct LiveRequest {
 
   // ---- guarded by EngineCore::mutex
 
-  int32_t unforked_answers;    // They have no sequence yet.
+  int32_t unforked_answers;  // They have no sequence yet.
   // AdjustmentsOf(request): each is its sequence's once there is one.
   std::vector<std::unique_ptr<model::LogitAdjustments>> adjustments;
   int32_t unfinished_answers;  // Those without a sequence too.

@@ -117,8 +117,7 @@ class Variables {
     values_.emplace_back("documents", Value::None());
     // Names that the client gives go before those two, and after what follows.
     RETURN_IF_ERROR(AddClients(conversation.variables_json));
-    values_.emplace_back("messages",
-                         Value::OfList(std::move(messages), Value::Kind::kList, true));
+    values_.emplace_back("messages", Value::OfList(std::move(messages), Value::Kind::kList, true));
     values_.emplace_back("tools", std::move(tools));
     for (const auto& [name, token] :
          {std::pair("bos_token", &options.bos_token), std::pair("eos_token", &options.eos_token)}) {
@@ -176,9 +175,9 @@ absl::StatusOr<std::vector<TextSegment>> ChatTemplate::Render(
     const ChatConversation& conversation, const ChatRenderOptions& options) const {
   const size_t bytes = BytesOf(conversation);
   if (bytes > limits_.text_bytes_max) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the conversation has ", bytes, " bytes; at most ", limits_.text_bytes_max,
-                     " are allowed"));
+    return absl::ResourceExhaustedError(absl::StrCat("the conversation has ", bytes,
+                                                     " bytes; at most ", limits_.text_bytes_max,
+                                                     " are allowed"));
   }
   const auto render = [&](bool parse_arguments) -> absl::StatusOr<std::vector<TextSegment>> {
     Variables variables;
@@ -190,9 +189,9 @@ absl::StatusOr<std::vector<TextSegment>> ChatTemplate::Render(
     return text.Segments();
   };
   absl::StatusOr<std::vector<TextSegment>> segments = render(/*parse_arguments=*/true);
-  const bool has_calls = std::any_of(
-      conversation.messages.begin(), conversation.messages.end(),
-      [](const ChatMessage& message) { return message.tool_calls_json.has_value(); });
+  const bool has_calls =
+      std::any_of(conversation.messages.begin(), conversation.messages.end(),
+                  [](const ChatMessage& message) { return message.tool_calls_json.has_value(); });
   if (!absl::IsInvalidArgument(segments.status()) || !has_calls) return segments;
   absl::StatusOr<std::vector<TextSegment>> again = render(/*parse_arguments=*/false);
   return again.ok() ? std::move(again) : std::move(segments);

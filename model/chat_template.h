@@ -5,8 +5,8 @@
 //   {% endfor %}
 //
 // The result keeps apart what the template wrote (T) and what came from a client (C), so that the
-// tokenizer recognises control tokens in the former only. Tools, tool calls and a client's variables
-// are the client's, whatever the template makes of them.
+// tokenizer recognises control tokens in the former only. Tools, tool calls and a client's
+// variables are the client's, whatever the template makes of them.
 //
 // The language is Jinja as transformers sets it up (trim_blocks, lstrip_blocks, its own tojson, the
 // tags break, continue and generation): jinja/README.md. What a template may cost is bounded.
@@ -58,9 +58,9 @@ class ChatTemplate {
   // as OpenAI's, are given to the template as the object that they say; a template that cannot take
   // that gets the string.
   //
-  // INVALID_ARGUMENT: the template refuses the conversation (raise_exception), an operation does not
-  // fit its values, or the conversation's JSON is none. UNIMPLEMENTED: a function that we lack, which
-  // parsing cannot foresee. RESOURCE_EXHAUSTED: beyond the limits.
+  // INVALID_ARGUMENT: the template refuses the conversation (raise_exception), an operation does
+  // not fit its values, or the conversation's JSON is none. UNIMPLEMENTED: a function that we lack,
+  // which parsing cannot foresee. RESOURCE_EXHAUSTED: beyond the limits.
   absl::StatusOr<std::vector<TextSegment>> Render(const ChatConversation& conversation,
                                                   const ChatRenderOptions& options) const;
 

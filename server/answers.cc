@@ -8,8 +8,8 @@
 
 namespace ebb::server {
 
-Answers::Answers(const AnswerOptions& options, int32_t made, int32_t returned,
-                 bool show_special, const TextCodec& codec)
+Answers::Answers(const AnswerOptions& options, int32_t made, int32_t returned, bool show_special,
+                 const TextCodec& codec)
     : indexed_(returned > 1),
       returned_(static_cast<size_t>(returned)),
       end_taken_(static_cast<size_t>(made), false) {

@@ -55,16 +55,16 @@ struct Block {
 
 struct Statement {
   enum class Kind {
-    kText,      // text
-    kOutput,    // {{ expression }}
-    kSet,       // names = expression; one name is the whole value, more unpack it
-    kSetMember, // names[0].names[1] = expression
-    kSetBlock,  // names[0] = blocks[0] as text, through expression (filters) if that is not null
-    kFilter,    // blocks[0] as text, through expression
-    kFor,       // for names in expression if conditions[0]: blocks[0], else: blocks[1]
-    kIf,        // if conditions[i]: blocks[i]; one more block is the else
-    kMacro,     // text(names): blocks[0]; the last names have the defaults in `conditions`
-    kScope,     // blocks[0] with names of its own: the tag "generation"
+    kText,       // text
+    kOutput,     // {{ expression }}
+    kSet,        // names = expression; one name is the whole value, more unpack it
+    kSetMember,  // names[0].names[1] = expression
+    kSetBlock,   // names[0] = blocks[0] as text, through expression (filters) if that is not null
+    kFilter,     // blocks[0] as text, through expression
+    kFor,        // for names in expression if conditions[0]: blocks[0], else: blocks[1]
+    kIf,         // if conditions[i]: blocks[i]; one more block is the else
+    kMacro,      // text(names): blocks[0]; the last names have the defaults in `conditions`
+    kScope,      // blocks[0] with names of its own: the tag "generation"
     kBreak,
     kContinue,
   };

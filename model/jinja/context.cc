@@ -123,8 +123,8 @@ absl::StatusOr<bool> Less(Context* context, const Value& a, const Value& b) {
     RETURN_IF_ERROR(context->Spend(std::min(a.view().size(), b.view().size())));
     return a.view() < b.view();  // UTF-8 keeps the order of code points.
   }
-  const bool lists = a.kind() == b.kind() &&
-                     (a.Is(Value::Kind::kList) || a.Is(Value::Kind::kTuple));
+  const bool lists =
+      a.kind() == b.kind() && (a.Is(Value::Kind::kList) || a.Is(Value::Kind::kTuple));
   if (!lists) {
     return context->Invalid(
         absl::StrCat(a.KindName(), " and ", b.KindName(), " have no order to compare by"));

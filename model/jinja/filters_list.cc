@@ -55,9 +55,9 @@ absl::StatusOr<Value> AttributePath(Context* context, const Value& value, const 
   Value at = value;
   for (const absl::string_view part : absl::StrSplit(attribute->view(), '.')) {
     int64_t index = 0;
-    const bool is_number =
-        !part.empty() && part.find_first_not_of("0123456789") == absl::string_view::npos &&
-        absl::SimpleAtoi(part, &index);
+    const bool is_number = !part.empty() &&
+                           part.find_first_not_of("0123456789") == absl::string_view::npos &&
+                           absl::SimpleAtoi(part, &index);
     ASSIGN_OR_RETURN(
         at, Subscript(context, at, is_number ? Value::Integer(index) : Value::Literal(part)));
   }

@@ -18,7 +18,8 @@ struct Keyed {
   Value value;
 };
 
-// The elements with what they are compared by: the attribute, in lower case unless `case_sensitive`.
+// The elements with what they are compared by: the attribute, in lower case unless
+// `case_sensitive`.
 absl::StatusOr<std::vector<Keyed>> WithKeys(Context* context, const Value::List& list,
                                             const Value* attribute, const Value* case_sensitive) {
   const bool lower = case_sensitive == nullptr || !case_sensitive->IsTrue();
@@ -40,14 +41,20 @@ absl::Status Sort(Context* context, std::vector<Keyed>* keyed, bool reverse) {
   const auto is_text = [](const Keyed& k) { return k.key.IsText(); };
   const bool numbers = std::all_of(keyed->begin(), keyed->end(), is_number);
   if (!numbers && !std::all_of(keyed->begin(), keyed->end(), is_text)) {
-    if (keyed->size() < 2) return absl::OkStatus();
+    // Python compares only what differs.
+    const bool alike = std::all_of(keyed->begin(), keyed->end(), [&](const Keyed& k) {
+      return Equal(k.key, keyed->front().key, &context->steps_left);
+    });
+    RETURN_IF_ERROR(context->Spend(0));
+    if (alike) return absl::OkStatus();
     return std::any_of(keyed->begin(), keyed->end(),
                        [](const Keyed& k) { return k.key.IsSequence(); })
                ? context->Unsupported("sorting lists")
                : context->Invalid("values of such kinds cannot be sorted");
   }
   size_t bytes = keyed->size() * 16 * sizeof(Keyed);
-  for (const Keyed& k : *keyed) bytes += numbers ? 0 : 16 * std::min<size_t>(k.key.view().size(), 64);
+  for (const Keyed& k : *keyed)
+    bytes += numbers ? 0 : 16 * std::min<size_t>(k.key.view().size(), 64);
   RETURN_IF_ERROR(context->Spend(bytes));
   const auto less = [numbers](const Keyed& a, const Keyed& b) {
     return numbers ? a.key.number() < b.key.number() : a.key.view() < b.key.view();
@@ -77,8 +84,8 @@ absl::StatusOr<Value> Extreme(Context* context, const Value& value, const Argume
   const Keyed* best = &keyed[0];
   for (const Keyed& k : keyed) {
     if (&k == best) continue;
-    ASSIGN_OR_RETURN(const bool better, want_less ? Less(context, k.key, best->key)
-                                                  : Less(context, best->key, k.key));
+    ASSIGN_OR_RETURN(const bool better,
+                     want_less ? Less(context, k.key, best->key) : Less(context, best->key, k.key));
     if (better) best = &k;
   }
   return best->value;

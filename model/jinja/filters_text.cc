@@ -89,8 +89,8 @@ absl::StatusOr<Value> FilterIndent(Context* context, const Value& value,
   const bool first = bound[1] != nullptr && bound[1]->IsTrue();
   const bool blank = bound[2] != nullptr && bound[2]->IsTrue();
   const bool indent_is_template =
-      bound[0] == nullptr || (bound[0]->IsText() ? bound[0]->text().IsTemplate()
-                                                 : !bound[0]->from_client());
+      bound[0] == nullptr ||
+      (bound[0]->IsText() ? bound[0]->text().IsTemplate() : !bound[0]->from_client());
   Text text = value.text();
   RETURN_IF_ERROR(context->Spend(64 * text.size()));
   text.Append("\n", true);  // As Jinja does: a newline at the end is not lost.

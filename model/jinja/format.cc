@@ -50,9 +50,8 @@ absl::StatusOr<Value> Format(Context* context, const Text& text, const Arguments
     if (view[at] == '}' || close == absl::string_view::npos) {
       return context->Invalid("a single brace in a format");
     }
-    ASSIGN_OR_RETURN(const Value value,
-                     FieldValue(context, view.substr(at + 1, close - at - 1), &next_automatic,
-                                arguments));
+    ASSIGN_OR_RETURN(const Value value, FieldValue(context, view.substr(at + 1, close - at - 1),
+                                                   &next_automatic, arguments));
     ASSIGN_OR_RETURN(const Text field, ToText(context, value));
     RETURN_IF_ERROR(context->CheckBytes(out.size() + field.size()));
     out.Append(field);

@@ -158,8 +158,6 @@ absl::StatusOr<Interpreter::Flow> Interpreter::RunFor(const Statement& statement
   if (loop->items.empty()) {
     return statement.blocks.size() > 1 ? Run(statement.blocks[1]) : Flow::kNext;
   }
-  const DepthGuard guard(&loop_depth_);
-  loop->depth = loop_depth_;
   for (; loop->index < loop->items.size(); ++loop->index) {
     // Making a scope costs about as much as sixteen simple nodes.
     RETURN_IF_ERROR(context_.Spend(16 * 64));
@@ -191,8 +189,8 @@ absl::Status Interpreter::DefineAll(const Statement& statement, const Value& val
   if (value.IsUndefined()) return context_.Invalid("an undefined value cannot be unpacked");
   ASSIGN_OR_RETURN(const Value::List elements, Iterate(&context_, value));
   if (elements.size() != statement.names.size()) {
-    return context_.Invalid(absl::StrCat(statement.names.size(), " names for ", elements.size(),
-                                         " values"));
+    return context_.Invalid(
+        absl::StrCat(statement.names.size(), " names for ", elements.size(), " values"));
   }
   for (size_t i = 0; i < elements.size(); ++i) Define(statement.names[i], elements[i]);
   return absl::OkStatus();
@@ -240,8 +238,7 @@ absl::Status Interpreter::DefineMacro(const Statement& statement) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Value> Interpreter::CallMacro(const Function& function,
-                                             const Arguments& arguments) {
+absl::StatusOr<Value> Interpreter::CallMacro(const Function& function, const Arguments& arguments) {
   const Statement& macro = *function.macro;
   const size_t count = macro.names.size();
   RETURN_IF_ERROR(context_.Spend(16 * 64));

@@ -37,7 +37,6 @@ struct Function {
 struct LoopState {
   Value::List items;
   size_t index = 0;
-  int32_t depth = 1;
 };
 
 // For one rendering. The tree and the names that are defined outlive this, values that it made do
@@ -91,7 +90,6 @@ class Interpreter {
   Text* out_ = nullptr;
   Text filtered_;  // What the innermost filter of a filter tag takes.
   int32_t recursion_ = 0;
-  int32_t loop_depth_ = 0;
 };
 
 }  // namespace ebb::model::jinja

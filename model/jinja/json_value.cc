@@ -19,7 +19,8 @@ Value FromJson(JsonValue json) {
     CHECK(json.ForEachElement([&](JsonValue element) {
                 list.push_back(FromJson(element));
                 return absl::OkStatus();
-              }).ok());
+              })
+              .ok());
     return Value::OfList(std::move(list), Value::Kind::kList, kFromClient);
   }
   if (json.IsObject()) {
@@ -28,7 +29,8 @@ Value FromJson(JsonValue json) {
     CHECK(json.ForEachMember([&](absl::string_view key, JsonValue member) {
                 dict.emplace_back(Value::OfText(Text(key, !kFromClient)), FromJson(member));
                 return absl::OkStatus();
-              }).ok());
+              })
+              .ok());
     return Value::OfDict(std::move(dict), kFromClient);
   }
   return Value::None(kFromClient);

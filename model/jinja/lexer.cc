@@ -55,6 +55,18 @@ size_t WordBytes(absl::string_view text) {
   return bytes;
 }
 
+// The digits at the front of `text`, with underscores between them; none if it begins with none.
+size_t DigitBytes(absl::string_view text) {
+  size_t bytes = 0;
+  while (bytes < text.size() &&
+         (absl::ascii_isdigit(text[bytes]) ||
+          (bytes > 0 && text[bytes] == '_' && bytes + 1 < text.size() &&
+           absl::ascii_isdigit(text[bytes - 1]) && absl::ascii_isdigit(text[bytes + 1])))) {
+    ++bytes;
+  }
+  return bytes;
+}
+
 class Lexer {
  public:
   explicit Lexer(std::string source) : source_(std::move(source)), rest_(source_) {}
@@ -208,8 +220,12 @@ absl::Status Lexer::LexOperator() {
   }
   if (kOpening.find(c) != absl::string_view::npos) open_.push_back(c);
   if (const size_t closing = kClosing.find(c); closing != absl::string_view::npos) {
-    if (open_.empty() || open_.back() != kOpening[closing]) {
-      return Invalid(absl::StrCat("'", rest_.substr(0, 1), "' closes nothing"));
+    const absl::string_view found = rest_.substr(0, 1);
+    if (open_.empty()) return Invalid(absl::StrCat("'", found, "' closes nothing"));
+    const size_t wanted = kOpening.find(open_.back());
+    if (wanted != closing) {
+      return Invalid(
+          absl::StrCat("expected '", kClosing.substr(wanted, 1), "', found '", found, "'"));
     }
     open_.pop_back();
   }
@@ -219,17 +235,25 @@ absl::Status Lexer::LexOperator() {
 }
 
 absl::Status Lexer::LexNumber() {
-  size_t bytes = WordBytes(rest_);
+  size_t bytes = DigitBytes(rest_);
   bool is_float = false;
-  if (bytes + 1 < rest_.size() && rest_[bytes] == '.' && absl::ascii_isdigit(rest_[bytes + 1])) {
+  if (const size_t fraction = DigitBytes(rest_.substr(std::min(bytes + 1, rest_.size())));
+      fraction > 0 && rest_[bytes] == '.') {
     is_float = true;
-    bytes += 1 + WordBytes(rest_.substr(bytes + 1));
+    bytes += 1 + fraction;
   }
-  const absl::string_view number = rest_.substr(0, bytes);
-  const bool plain = std::all_of(number.begin(), number.end(),
-                                 [](char c) { return absl::ascii_isdigit(c) || c == '.'; });
-  if (!plain || (!is_float && bytes > 18)) {
-    return Unsupported(absl::StrCat("the number ", number.substr(0, 32)));
+  if (bytes < rest_.size() && (rest_[bytes] | 0x20) == 'e') {
+    size_t exponent = bytes + 1;
+    if (exponent < rest_.size() && (rest_[exponent] == '+' || rest_[exponent] == '-')) ++exponent;
+    const size_t digits = DigitBytes(rest_.substr(exponent));
+    is_float |= digits > 0;
+    if (digits > 0) bytes = exponent + digits;
+  }
+  const size_t word = bytes + WordBytes(rest_.substr(bytes));
+  std::string number(rest_.substr(0, bytes));
+  number.erase(std::remove(number.begin(), number.end(), '_'), number.end());
+  if (word != bytes || (!is_float && number.size() > 18) || number.size() > 64) {
+    return Unsupported(absl::StrCat("the number ", rest_.substr(0, std::min<size_t>(word, 32))));
   }
   Emit(is_float ? Token::Kind::kFloat : Token::Kind::kInteger, number);
   Advance(bytes);

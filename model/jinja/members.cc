@@ -34,8 +34,9 @@ absl::StatusOr<Value> LoopAttribute(Context* context, const LoopState& loop,
   if (name == "first") return Value::Bool(index == 0);
   if (name == "last") return Value::Bool(index + 1 == length);
   if (name == "length") return Value::Integer(length);
-  if (name == "depth") return Value::Integer(loop.depth);
-  if (name == "depth0") return Value::Integer(loop.depth - 1);
+  // Only recursive loops are deeper.
+  if (name == "depth") return Value::Integer(1);
+  if (name == "depth0") return Value::Integer(0);
   if (name == "previtem") return index == 0 ? Value() : loop.items[loop.index - 1];
   if (name == "nextitem") return index + 1 >= length ? Value() : loop.items[loop.index + 1];
   return context->Unsupported(absl::StrCat("'loop.", name, "'"));
@@ -79,8 +80,7 @@ absl::StatusOr<Bounds> BoundsOf(Context* context, int64_t length, const Value& b
     bounds.step = step.integer();
   }
   const bool back = bounds.step < 0;
-  ASSIGN_OR_RETURN(bounds.begin,
-                   Bound(context, begin, length, bounds.step, back ? length - 1 : 0));
+  ASSIGN_OR_RETURN(bounds.begin, Bound(context, begin, length, bounds.step, back ? length - 1 : 0));
   ASSIGN_OR_RETURN(bounds.end, Bound(context, end, length, bounds.step, back ? -1 : length));
   return bounds;
 }
@@ -130,8 +130,7 @@ absl::StatusOr<Value> Attribute(Context* context, const Value& value, absl::stri
     case Kind::kFunction:
       return context->Unsupported(absl::StrCat("'", name, "' of a function"));
     case Kind::kNamespace: {
-      const Value* const member =
-          FindKey(value.space()->members, name, &context->steps_left);
+      const Value* const member = FindKey(value.space()->members, name, &context->steps_left);
       return member == nullptr ? Value() : *member;
     }
     default:
@@ -159,8 +158,8 @@ absl::StatusOr<Value> Subscript(Context* context, const Value& value, const Valu
   const bool is_text = value.IsText();
   if (!is_text && !value.IsSequence()) return Value();
   if (is_text) RETURN_IF_ERROR(context->Spend(value.view().size()));
-  const auto length = static_cast<int64_t>(is_text ? CountCharacters(value.view())
-                                                   : value.list().size());
+  const auto length =
+      static_cast<int64_t>(is_text ? CountCharacters(value.view()) : value.list().size());
   const int64_t at = index.integer() < 0 ? index.integer() + length : index.integer();
   if (at < 0 || at >= length) return Value();
   if (!is_text) return value.list()[static_cast<size_t>(at)];

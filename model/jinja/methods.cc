@@ -15,14 +15,14 @@ using Kind = Value::Kind;
 using Bound = std::vector<const Value*>;
 
 constexpr absl::string_view kTextMethods[] = {
-    "capitalize", "casefold",     "center",       "count",      "encode",     "endswith",
-    "expandtabs", "find",         "format",       "format_map", "index",      "isalnum",
-    "isalpha",    "isascii",      "isdecimal",    "isdigit",    "isidentifier", "islower",
-    "isnumeric",  "isprintable",  "isspace",      "istitle",    "isupper",    "join",
-    "ljust",      "lower",        "lstrip",       "maketrans",  "partition",  "removeprefix",
-    "removesuffix", "replace",    "rfind",        "rindex",     "rjust",      "rpartition",
-    "rsplit",     "rstrip",       "split",        "splitlines", "startswith", "strip",
-    "swapcase",   "title",        "translate",    "upper",      "zfill"};
+    "capitalize",   "casefold",    "center",    "count",      "encode",       "endswith",
+    "expandtabs",   "find",        "format",    "format_map", "index",        "isalnum",
+    "isalpha",      "isascii",     "isdecimal", "isdigit",    "isidentifier", "islower",
+    "isnumeric",    "isprintable", "isspace",   "istitle",    "isupper",      "join",
+    "ljust",        "lower",       "lstrip",    "maketrans",  "partition",    "removeprefix",
+    "removesuffix", "replace",     "rfind",     "rindex",     "rjust",        "rpartition",
+    "rsplit",       "rstrip",      "split",     "splitlines", "startswith",   "strip",
+    "swapcase",     "title",       "translate", "upper",      "zfill"};
 constexpr absl::string_view kDictMethods[] = {"copy", "fromkeys", "get", "items", "keys", "values"};
 constexpr absl::string_view kListMethods[] = {"copy", "count", "index"};
 constexpr absl::string_view kDictForbidden[] = {"clear", "pop", "popitem", "setdefault", "update"};
@@ -227,8 +227,7 @@ absl::StatusOr<Value> TextMethod(Context* context, const Text& text, absl::strin
   if (name == "format") return Format(context, text, arguments);
   if (name == "removeprefix") return RemoveMethod(context, text, true, arguments);
   if (name == "removesuffix") return RemoveMethod(context, text, false, arguments);
-  if (name == "find" || name == "rfind" || name == "index" || name == "rindex" ||
-      name == "count") {
+  if (name == "find" || name == "rfind" || name == "index" || name == "rindex" || name == "count") {
     return FindMethod(context, text.view(), name, arguments);
   }
   if (name == "join") {
@@ -245,7 +244,9 @@ absl::StatusOr<Value> TextMethod(Context* context, const Text& text, absl::strin
     RETURN_IF_ERROR(context->Spend(64 * text.size()));
     return ListOfTexts(context, SplitLines(text, bound[0] != nullptr && bound[0]->IsTrue()));
   }
-  RETURN_IF_ERROR(Bind(*context, arguments, {}).status());
+  if (!arguments.positional.empty() || !arguments.named.empty()) {
+    return context->Unsupported(absl::StrCat("the method '.", name, "' with arguments"));
+  }
   RETURN_IF_ERROR(context->Spend(4 * text.size()));
   if (name == "upper") return context->NewText(Upper(text));
   if (name == "lower") return context->NewText(Lower(text));

@@ -21,8 +21,7 @@ absl::StatusOr<Value> CallMethod(Context* context, const Value& receiver, absl::
 absl::StatusOr<Value> Format(Context* context, const Text& text, const Arguments& arguments);
 
 // str.join().
-absl::StatusOr<Value> JoinTexts(Context* context, const Text& separator,
-                                const Value::List& values);
+absl::StatusOr<Value> JoinTexts(Context* context, const Text& separator, const Value::List& values);
 
 // A list of texts.
 absl::StatusOr<Value> ListOfTexts(Context* context, std::vector<Text> texts);

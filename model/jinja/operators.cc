@@ -221,6 +221,10 @@ absl::StatusOr<Value> Operate(Context* context, absl::string_view name, const Va
 
 absl::StatusOr<bool> Compare(Context* context, absl::string_view name, const Value& left,
                              const Value& right) {
+  const bool views = left.Is(Kind::kView) && right.Is(Kind::kView);
+  if (views && name != "in" && name != "not in") {
+    return context->Unsupported("comparing views of mappings");
+  }
   if (name == "==" || name == "!=") {
     const bool equal = Equal(left, right, &context->steps_left);
     RETURN_IF_ERROR(context->Spend(0));

@@ -85,8 +85,8 @@ absl::Status Parser::ParseCapturedBody(absl::string_view end, Statement* stateme
 }
 
 absl::StatusOr<std::unique_ptr<Statement>> Parser::ParseTag() {
-  constexpr absl::string_view kInner[] = {"else",     "elif",     "endif",     "endfor",
-                                          "endset",   "endmacro", "endfilter", "endgeneration"};
+  constexpr absl::string_view kInner[] = {"else",   "elif",     "endif",     "endfor",
+                                          "endset", "endmacro", "endfilter", "endgeneration"};
   auto statement = std::make_unique<Statement>();
   statement->line = Next().line;
   if (Next().kind != Token::Kind::kName) return Invalid(absl::StrCat("expected a tag", Found()));
@@ -115,8 +115,7 @@ absl::StatusOr<std::unique_ptr<Statement>> Parser::ParseTag() {
 
 absl::Status Parser::ParseLoopControl(Statement* statement) {
   if (loop_depth_ == 0) return Invalid(absl::StrCat("'", Next().text, "' outside of a loop"));
-  statement->kind =
-      Take().text == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue;
+  statement->kind = Take().text == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue;
   return ExpectTagEnd();
 }
 

@@ -41,9 +41,7 @@ class Parser {
   static bool Is(const Token& token, Token::Kind kind, absl::string_view text) {
     return token.kind == kind && token.text == text;
   }
-  bool IsOperator(absl::string_view text) const {
-    return Is(Next(), Token::Kind::kOperator, text);
-  }
+  bool IsOperator(absl::string_view text) const { return Is(Next(), Token::Kind::kOperator, text); }
   bool IsName(absl::string_view text) const { return Is(Next(), Token::Kind::kName, text); }
   bool TakeOperator(absl::string_view text) { return IsOperator(text) && (++at_, true); }
   bool TakeName(absl::string_view text) { return IsName(text) && (++at_, true); }

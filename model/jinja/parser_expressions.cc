@@ -317,8 +317,8 @@ absl::StatusOr<ExpressionPtr> Parser::ParseTest(ExpressionPtr value) {
     ASSIGN_OR_RETURN(
         value, Make(Kind::kTest, line, std::move(name), std::move(value), std::move(argument)));
   } else {
-    ASSIGN_OR_RETURN(
-        value, ParseCall(Kind::kTest, std::move(name), std::move(value), IsOperator("(")));
+    ASSIGN_OR_RETURN(value,
+                     ParseCall(Kind::kTest, std::move(name), std::move(value), IsOperator("(")));
   }
   return negated ? Make(Kind::kNot, line, "", std::move(value)) : std::move(value);
 }

@@ -16,21 +16,21 @@ struct Pairs {
   uint32_t first, last;
   uint32_t upper_parity;
 };
-constexpr Pairs kPairs[] = {
-    {0x100, 0x12F, 0}, {0x132, 0x137, 0}, {0x139, 0x148, 1}, {0x14A, 0x177, 0}, {0x179, 0x17E, 1},
-    {0x1CD, 0x1DC, 1}, {0x1DE, 0x1EF, 0}, {0x1F8, 0x21F, 0}, {0x222, 0x233, 0}, {0x460, 0x481, 0},
-    {0x48A, 0x4BF, 0}, {0x4C1, 0x4CE, 1}, {0x4D0, 0x52F, 0}, {0x1E00, 0x1E95, 0},
-    {0x1EA0, 0x1EFF, 0}};
+constexpr Pairs kPairs[] = {{0x100, 0x12F, 0}, {0x132, 0x137, 0},   {0x139, 0x148, 1},
+                            {0x14A, 0x177, 0}, {0x179, 0x17E, 1},   {0x1CD, 0x1DC, 1},
+                            {0x1DE, 0x1EF, 0}, {0x1F8, 0x21F, 0},   {0x222, 0x233, 0},
+                            {0x460, 0x481, 0}, {0x48A, 0x4BF, 0},   {0x4C1, 0x4CE, 1},
+                            {0x4D0, 0x52F, 0}, {0x1E00, 0x1E95, 0}, {0x1EA0, 0x1EFF, 0}};
 
 // Letters whose lower case is `distance` further.
 struct Shift {
   uint32_t first, last;
   uint32_t distance;
 };
-constexpr Shift kShifts[] = {{'A', 'Z', 32},      {0xC0, 0xD6, 32},   {0xD8, 0xDE, 32},
-                             {0x391, 0x3A1, 32},  {0x3A3, 0x3AB, 32}, {0x410, 0x42F, 32},
-                             {0x400, 0x40F, 80},  {0x531, 0x556, 48}, {0xFF21, 0xFF3A, 32},
-                             {0x386, 0x386, 38},  {0x388, 0x38A, 37}, {0x38C, 0x38C, 64},
+constexpr Shift kShifts[] = {{'A', 'Z', 32},     {0xC0, 0xD6, 32},   {0xD8, 0xDE, 32},
+                             {0x391, 0x3A1, 32}, {0x3A3, 0x3AB, 32}, {0x410, 0x42F, 32},
+                             {0x400, 0x40F, 80}, {0x531, 0x556, 48}, {0xFF21, 0xFF3A, 32},
+                             {0x386, 0x386, 38}, {0x388, 0x38A, 37}, {0x38C, 0x38C, 64},
                              {0x38E, 0x38F, 63}};
 
 const Pairs* PairsOf(uint32_t c) {
@@ -113,9 +113,9 @@ Text Title(const Text& text, bool jinja_words) {
   for (TextReader at(text); !at.done(); at.Next()) {
     const uint32_t c = at.code_point();
     in_word ? AppendLower(at, &out) : AppendUpper(at, &out);
-    in_word = jinja_words ? !IsPythonSpace(c) && c != '-' && c != '(' && c != '{' && c != '[' &&
-                                c != '<'
-                          : IsLetter(c);
+    in_word = jinja_words
+                  ? !IsPythonSpace(c) && c != '-' && c != '(' && c != '{' && c != '[' && c != '<'
+                  : IsLetter(c);
   }
   return out;
 }
@@ -143,9 +143,8 @@ std::vector<Text> Split(const Text& text, absl::string_view separator, int64_t s
   if (from_right) {
     size_t end = view.size();
     while (splits_max < 0 || static_cast<int64_t>(parts.size()) < splits_max) {
-      const size_t at = end < separator.size()
-                            ? absl::string_view::npos
-                            : view.rfind(separator, end - separator.size());
+      const size_t at = end < separator.size() ? absl::string_view::npos
+                                               : view.rfind(separator, end - separator.size());
       if (at == absl::string_view::npos) break;
       parts.push_back(text.Slice(at + separator.size(), end));
       end = at;

@@ -6,6 +6,7 @@
 #include "base/status_macros.h"
 #include "model/jinja/operators.h"
 #include "model/jinja/strings.h"
+#include "model/jinja/write.h"
 
 namespace ebb::model::jinja {
 namespace {
@@ -80,10 +81,10 @@ absl::StatusOr<bool> ApplyTest(Context* context, absl::string_view name, const V
   if (name == "odd") return TestRemainder(context, value, 2, 1);
   if (name == "even") return TestRemainder(context, value, 2, 0);
   if (name == "lower" || name == "upper") {
-    if (!value.IsText()) return context->Unsupported(absl::StrCat("'", name, "' of no string"));
-    RETURN_IF_ERROR(context->Spend(4 * value.view().size()));
+    ASSIGN_OR_RETURN(const Text text, ToText(context, value));
+    RETURN_IF_ERROR(context->Spend(4 * text.size()));
     bool any = false;
-    for (TextReader at(value.text()); !at.done(); at.Next()) {
+    for (TextReader at(text); !at.done(); at.Next()) {
       const uint32_t c = at.code_point();
       if (!IsLetter(c)) continue;
       any = true;

@@ -20,9 +20,9 @@ bool IsPrintable(uint32_t c) {
     uint32_t first, last;
   };
   constexpr Range kHidden[] = {
-      {0x00, 0x1F},     {0x7F, 0xA0},     {0xAD, 0xAD},         {0x600, 0x605},    {0x61C, 0x61C},
-      {0x6DD, 0x6DD},   {0x70F, 0x70F},   {0x1680, 0x1680},     {0x180E, 0x180E},  {0x2000, 0x200F},
-      {0x2028, 0x202F}, {0x205F, 0x206F}, {0x3000, 0x3000},     {0xD800, 0xF8FF},  {0xFEFF, 0xFEFF},
+      {0x00, 0x1F},     {0x7F, 0xA0},     {0xAD, 0xAD},        {0x600, 0x605},   {0x61C, 0x61C},
+      {0x6DD, 0x6DD},   {0x70F, 0x70F},   {0x1680, 0x1680},    {0x180E, 0x180E}, {0x2000, 0x200F},
+      {0x2028, 0x202F}, {0x205F, 0x206F}, {0x3000, 0x3000},    {0xD800, 0xF8FF}, {0xFEFF, 0xFEFF},
       {0xFFF0, 0xFFFB}, {0xFFFE, 0xFFFF}, {0xE0000, 0x10FFFF},
   };
   for (const Range& range : kHidden) {
@@ -123,8 +123,8 @@ absl::Status ReprWriter::WriteDict(const Value& value) {
 
 void ReprWriter::WriteString(const Text& text) {
   const absl::string_view view = text.view();
-  const bool double_quotes = view.find('\'') != absl::string_view::npos &&
-                             view.find('"') == absl::string_view::npos;
+  const bool double_quotes =
+      view.find('\'') != absl::string_view::npos && view.find('"') == absl::string_view::npos;
   const char quote = double_quotes ? '"' : '\'';
   const bool is_template = text.IsTemplate();
   out_.Append(absl::string_view(&quote, 1), is_template);
@@ -147,8 +147,8 @@ std::string FloatText(double number) {
   if (std::isnan(number)) return "nan";
   if (std::isinf(number)) return number < 0 ? "-inf" : "inf";
   char buffer[64];
-  const auto written = std::to_chars(buffer, buffer + sizeof(buffer), number,
-                                     std::chars_format::scientific);
+  const auto written =
+      std::to_chars(buffer, buffer + sizeof(buffer), number, std::chars_format::scientific);
   const absl::string_view text(buffer, static_cast<size_t>(written.ptr - buffer));
   const size_t e = text.find('e');
   std::string digits;
@@ -160,8 +160,9 @@ std::string FloatText(double number) {
   const int count = static_cast<int>(digits.size());
   if (exponent < -4 || exponent >= 16) {
     const absl::string_view all = digits;
-    return absl::StrCat(sign, all.substr(0, 1), count > 1 ? "." : "", all.substr(1), "e", exponent < 0 ? "-" : "+",
-                        std::abs(exponent) < 10 ? "0" : "", std::abs(exponent));
+    return absl::StrCat(sign, all.substr(0, 1), count > 1 ? "." : "", all.substr(1), "e",
+                        exponent < 0 ? "-" : "+", std::abs(exponent) < 10 ? "0" : "",
+                        std::abs(exponent));
   }
   if (exponent < 0) return absl::StrCat(sign, "0.", std::string(-exponent - 1, '0'), digits);
   if (count <= exponent + 1) {

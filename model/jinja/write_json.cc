@@ -101,9 +101,8 @@ absl::StatusOr<Value::Dict> JsonWriter::Sorted(const Value::Dict& dict) {
   // Keys of one kind have an order that cannot fail.
   const bool texts = std::all_of(dict.begin(), dict.end(),
                                  [](const Value::Entry& entry) { return entry.first.IsText(); });
-  const bool numbers = std::all_of(dict.begin(), dict.end(), [](const Value::Entry& entry) {
-    return entry.first.IsNumber();
-  });
+  const bool numbers = std::all_of(
+      dict.begin(), dict.end(), [](const Value::Entry& entry) { return entry.first.IsNumber(); });
   if (!texts && !numbers) return context_.Invalid("keys of different kinds cannot be sorted");
   Value::Dict sorted = dict;
   std::stable_sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) {

@@ -1,5 +1,5 @@
-// Rows with penalties and biases, through CudaStepRunner over the fake CUDA library: their tokens are
-// those of the CPU's sampler on the same logits, and nobody beside them is any the worse.
+// Rows with penalties and biases, through CudaStepRunner over the fake CUDA library: their tokens
+// are those of the CPU's sampler on the same logits, and nobody beside them is any the worse.
 
 #include "engine/cuda_step_adjust.h"
 
@@ -39,9 +39,9 @@ class CudaStepAdjustTest : public CudaRunnerTest {
   model::SampledToken Wanted(const std::vector<int32_t>& ids, const SequenceRows& rows) {
     const std::vector<float> logits = Logits(ids, true);
     model::SamplerScratch scratch;
-    const auto sampled = model::Sample(RowOf(logits, ids.size() - 1), rows.sampling,
-                                       rows.output_index, rows.banned_ids, &scratch,
-                                       rows.adjustments->entries());
+    const auto sampled =
+        model::Sample(RowOf(logits, ids.size() - 1), rows.sampling, rows.output_index,
+                      rows.banned_ids, &scratch, rows.adjustments->entries());
     EXPECT_TRUE(sampled.ok()) << sampled.status();
     return *sampled;
   }
@@ -114,9 +114,8 @@ TEST_F(CudaStepAdjustTest, EveryBucketAndEveryCompany) {
     for (int32_t s = 0; s <= company; ++s) {
       const std::vector<int32_t> blocks = {2 * s, 2 * s + 1};
       ids.push_back(RandomIds(10 + s, 18));
-      ASSERT_TRUE(
-          Run(Lane::kPrefill, {Rows(blocks, 0, {ids[s].begin(), ids[s].end() - 1}, false)})
-              .status.ok());
+      ASSERT_TRUE(Run(Lane::kPrefill, {Rows(blocks, 0, {ids[s].begin(), ids[s].end() - 1}, false)})
+                      .status.ok());
       steps.push_back(Rows(blocks, 17, {ids[s].back()}, true));
     }
     const StepResult plain = Run(Lane::kDecode, steps);
@@ -128,7 +127,8 @@ TEST_F(CudaStepAdjustTest, EveryBucketAndEveryCompany) {
       steps[s].sampling.logprobs = s == 2 ? -1 : 3;
     }
     for (const Lane lane : {Lane::kDecode, Lane::kPrefill}) {
-      SCOPED_TRACE(testing::Message() << "company " << company << " lane " << static_cast<int>(lane));
+      SCOPED_TRACE(testing::Message()
+                   << "company " << company << " lane " << static_cast<int>(lane));
       const StepResult result = Run(lane, steps);
       ASSERT_TRUE(result.status.ok()) << result.status;
       for (int32_t s = 0; s <= company; ++s) {

@@ -1,5 +1,5 @@
-// What a sequence's penalties, biases and bad words make of logits is what transformers makes of them;
-// see tests/golden/make_sampling_golden.py.
+// What a sequence's penalties, biases and bad words make of logits is what transformers makes of
+// them; see tests/golden/make_sampling_golden.py.
 
 #include "engine/sequence.h"
 
@@ -81,8 +81,8 @@ TEST_F(SequenceTest, LogitsAreThoseOfTransformers) {
         EXPECT_EQ(logits[i], wanted[i]) << "token " << i << " of " << item.dump();
         continue;
       }
-      // The two penalties of the answer are taken off together here, one after the other there: three
-      // roundings, of numbers that are at most 64 larger than the result.
+      // The two penalties of the answer are taken off together here, one after the other there:
+      // three roundings, of numbers that are at most 64 larger than the result.
       EXPECT_NEAR(logits[i], wanted[i], 3 * 0x1p-24f * (64 + std::abs(wanted[i])))
           << "token " << i << " of " << item.dump();
     }

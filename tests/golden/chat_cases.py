@@ -65,9 +65,9 @@ CONVERSATIONS = {
     "reasoning": {"messages": [USER, {"role": "assistant", "content": "b",
                                       "reasoning_content": "I think."},
                                {"role": "user", "content": "more"}]},
-    "reasoning_and_call": {"messages": [USER, {**CALLS, "content": "",
-                                               "reasoning_content": "A tool.\n"}, RESULT],
-                           "tools": TOOLS},
+    "reasoning_and_call": {"messages": [USER, {
+        "role": "assistant", "content": "", "reasoning_content": "A tool.\n",
+        "tool_calls": CALLS["tool_calls"]}, RESULT], "tools": TOOLS},
     "think_in_content": {"messages": [USER, {"role": "assistant",
                                              "content": "<think>\nhm\n</think>\n\nyes"},
                                       {"role": "user", "content": "and?"}]},

@@ -31,10 +31,10 @@ inline std::optional<std::string> JsonAt(const OrderedJson& object, const char* 
 inline ChatConversation ReadConversation(const OrderedJson& in) {
   ChatConversation conversation;
   for (const auto& message : in["messages"]) {
-    conversation.messages.push_back(
-        {message["role"].get<std::string>(), TextAt(message, "content"),
-         JsonAt(message, "tool_calls"), TextAt(message, "tool_call_id"), TextAt(message, "name"),
-         TextAt(message, "reasoning_content")});
+    conversation.messages.push_back({message["role"].get<std::string>(), TextAt(message, "content"),
+                                     JsonAt(message, "tool_calls"), TextAt(message, "tool_call_id"),
+                                     TextAt(message, "name"),
+                                     TextAt(message, "reasoning_content")});
   }
   conversation.tools_json = JsonAt(in, "tools");
   conversation.variables_json = JsonAt(in, "variables");

@@ -1,4 +1,5 @@
-// Compares chat templates that are not kept here with jinja2: see tests/golden/chat_template_cases.py.
+// Compares chat templates that are not kept here with jinja2: see
+// tests/golden/chat_template_cases.py.
 //
 //   bazel run //tests/model:chat_template_check -- CASES
 //
@@ -24,8 +25,12 @@ std::string Difference(const std::string& ours, const std::string& theirs) {
   size_t at = 0;
   while (at < ours.size() && at < theirs.size() && ours[at] == theirs[at]) ++at;
   const size_t begin = at < 60 ? 0 : at - 60;
-  return "  ours:   " + OrderedJson(ours.substr(begin, 120)).dump(-1, ' ', true, OrderedJson::error_handler_t::replace) +
-         "\n  theirs: " + OrderedJson(theirs.substr(begin, 120)).dump(-1, ' ', true, OrderedJson::error_handler_t::replace);
+  return "  ours:   " +
+         OrderedJson(ours.substr(begin, 120))
+             .dump(-1, ' ', true, OrderedJson::error_handler_t::replace) +
+         "\n  theirs: " +
+         OrderedJson(theirs.substr(begin, 120))
+             .dump(-1, ' ', true, OrderedJson::error_handler_t::replace);
 }
 
 int Check(const std::string& path) {
@@ -59,8 +64,8 @@ int Check(const std::string& path) {
     all.agree += count.agree;
     all.differ += count.differ;
   }
-  std::cout << whole << " of " << templates.size() << " templates agree in all cases; "
-            << all.agree << " of " << all.agree + all.differ << " cases agree\n";
+  std::cout << whole << " of " << templates.size() << " templates agree in all cases; " << all.agree
+            << " of " << all.agree + all.differ << " cases agree\n";
   return all.differ == 0 && !templates.empty() ? 0 : 1;
 }
 

@@ -38,8 +38,8 @@ TEST(LogitAdjustmentsTest, BiasThenRepetitionThenPresenceAndFrequency) {
   EXPECT_EQ(adjustments.entries().size(), 3u);
   EXPECT_EQ(Adjusted(3, of(5)), (3 + 1) / 2.0f - 1);  // In both, twice in the answer.
   EXPECT_EQ(Adjusted(-3, of(5)), (-3 + 1) * 2.0f - 1);
-  EXPECT_EQ(Adjusted(-1, of(5)), -1);         // 0 is neither divided nor multiplied.
-  EXPECT_EQ(Adjusted(3, of(6)), 1.5f);        // In the prompt alone.
+  EXPECT_EQ(Adjusted(-1, of(5)), -1);           // 0 is neither divided nor multiplied.
+  EXPECT_EQ(Adjusted(3, of(6)), 1.5f);          // In the prompt alone.
   EXPECT_EQ(Adjusted(3, of(7)), 1.5f - 0.75f);  // Once, in the answer alone.
 }
 
