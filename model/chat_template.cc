@@ -1,8 +1,10 @@
 #include "model/chat_template.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/jinja/ast.h"
@@ -148,12 +150,15 @@ class Variables {
 
 }  // namespace
 
-ChatTemplate::ChatTemplate(std::unique_ptr<const jinja::Block> body,
+ChatTemplate::ChatTemplate(std::string source, std::unique_ptr<const jinja::Block> body,
                            const ChatTemplateLimits& limits)
-    : body_(std::move(body)), limits_(limits) {}
+    : source_(std::move(source)), body_(std::move(body)), limits_(limits) {}
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
+
+bool ChatTemplate::MentionsTools() const { return absl::StrContains(source_, "tool"); }
+bool ChatTemplate::MentionsDeveloper() const { return absl::StrContains(source_, "developer"); }
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Parse(absl::string_view source,
                                                  const ChatTemplateLimits& limits) {
@@ -168,7 +173,7 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Parse(absl::string_view source,
         absl::StrCat("the chat template is not UTF-8 at byte ", invalid));
   }
   ASSIGN_OR_RETURN(auto body, jinja::ParseTemplate(source, limits.nesting_max));
-  return ChatTemplate(std::move(body), limits);
+  return ChatTemplate(std::string(source), std::move(body), limits);
 }
 
 absl::StatusOr<std::vector<TextSegment>> ChatTemplate::Render(

@@ -53,6 +53,11 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
+  const std::string& source() const { return source_; }
+  // The template speaks of tools, or of developers: it may know messages of that role.
+  bool MentionsTools() const;
+  bool MentionsDeveloper() const;
+
   // The prompt. The variables are messages, tools and documents (none if not given), the tokens,
   // add_generation_prompt, and the client's own. Arguments of tool calls that are JSON in a string,
   // as OpenAI's, are given to the template as the object that they say; a template that cannot take
@@ -65,8 +70,10 @@ class ChatTemplate {
                                                   const ChatRenderOptions& options) const;
 
  private:
-  ChatTemplate(std::unique_ptr<const jinja::Block> body, const ChatTemplateLimits& limits);
+  ChatTemplate(std::string source, std::unique_ptr<const jinja::Block> body,
+               const ChatTemplateLimits& limits);
 
+  std::string source_;
   std::unique_ptr<const jinja::Block> body_;
   ChatTemplateLimits limits_;
 };
