@@ -30,10 +30,10 @@ absl::StatusOr<std::unique_ptr<const JsonDocument>> ParseJson(absl::string_view 
   limits.value_count_max = kJsonValuesMax;
   auto document = JsonDocument::Parse(field, text, limits);
   if (!document.ok()) {
-    return FieldError(field, absl::StrCat("must be JSON, with no key twice in an object, nested at "
-                                          "most ",
-                                          kJsonDepthMax, " deep, of at most ", kJsonValuesMax,
-                                          " values"));
+    return FieldError(field,
+                      absl::StrCat("must be JSON, with no key twice in an object, nested at "
+                                   "most ",
+                                   kJsonDepthMax, " deep, of at most ", kJsonValuesMax, " values"));
   }
   return document;
 }
@@ -106,8 +106,8 @@ absl::Status CheckVariables(absl::string_view text) {
   const std::string field = "chat.template_variables_json";
   ASSIGN_OR_RETURN(const auto document, ParseJson(field, text));
   if (!document->root().IsObject()) {
-    return FieldError(
-        field, absl::StrCat("must be a JSON object, got ", document->root().TypeName()));
+    return FieldError(field,
+                      absl::StrCat("must be a JSON object, got ", document->root().TypeName()));
   }
   // What the template must be able to rely on.
   for (const absl::string_view name :
@@ -124,9 +124,8 @@ absl::Status CheckRole(const std::string& field, const v1::ChatMessage& message)
   for (const absl::string_view known : {"system", "user", "assistant", "tool", "developer"}) {
     if (role == known) return absl::OkStatus();
   }
-  return FieldError(
-      absl::StrCat(field, ".role"),
-      "must be \"system\", \"user\", \"assistant\", \"tool\" or \"developer\"");
+  return FieldError(absl::StrCat(field, ".role"),
+                    "must be \"system\", \"user\", \"assistant\", \"tool\" or \"developer\"");
 }
 
 // That a field stands in a message of the role that it is for.
@@ -140,8 +139,7 @@ absl::Status CheckIsFor(const std::string& field, const v1::ChatMessage& message
 absl::StatusOr<model::ChatMessage> ReadMessage(const std::string& field,
                                                const v1::ChatMessage& in) {
   RETURN_IF_ERROR(CheckRole(field, in));
-  RETURN_IF_ERROR(
-      CheckIsFor(field, in, "assistant", "tool_calls_json", in.has_tool_calls_json()));
+  RETURN_IF_ERROR(CheckIsFor(field, in, "assistant", "tool_calls_json", in.has_tool_calls_json()));
   RETURN_IF_ERROR(
       CheckIsFor(field, in, "assistant", "reasoning_content", in.has_reasoning_content()));
   RETURN_IF_ERROR(CheckIsFor(field, in, "tool", "tool_call_id", in.has_tool_call_id()));

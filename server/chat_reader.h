@@ -12,8 +12,8 @@ namespace ebb::server {
 // All text of the chat, its JSON included.
 size_t ChatBytes(const v1::Chat& chat);
 
-// Roles are a closed set; JSON is parsed and has the shape that OpenAI gives it. Whether the model's
-// template takes tools is the codec's to say. INVALID_ARGUMENT names the field.
+// Roles are a closed set; JSON is parsed and has the shape that OpenAI gives it. Whether the
+// model's template takes tools is the codec's to say. INVALID_ARGUMENT names the field.
 absl::StatusOr<model::ChatConversation> ReadChat(const v1::Chat& chat);
 
 }  // namespace ebb::server

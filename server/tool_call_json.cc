@@ -98,9 +98,8 @@ std::optional<ToolCall> ReadCall(absl::string_view object) {
   });
   if (call.name.empty() && absl::StartsWith(function, "{")) {
     bool nested = false;  // One level of it, no more.
-    ForEachMember(function, [&](const std::string& key, absl::string_view) {
-      nested |= key == "function";
-    });
+    ForEachMember(function,
+                  [&](const std::string& key, absl::string_view) { nested |= key == "function"; });
     return nested ? std::nullopt : ReadCall(function);
   }
   if (call.name.empty() || !arguments.has_value()) return std::nullopt;

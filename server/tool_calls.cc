@@ -21,8 +21,8 @@ constexpr size_t kNameMax = 256;
 
 size_t SpaceBytes(absl::string_view text, absl::string_view more = "") {
   size_t bytes = 0;
-  while (bytes < text.size() && (absl::ascii_isspace(text[bytes]) ||
-                                 absl::StrContains(more, text.substr(bytes, 1)))) {
+  while (bytes < text.size() &&
+         (absl::ascii_isspace(text[bytes]) || absl::StrContains(more, text.substr(bytes, 1)))) {
     ++bytes;
   }
   return bytes;
@@ -114,8 +114,7 @@ void ToolCallParser::Show(size_t bytes, ToolCallPiece* out) {
 
 // Shows text up to the next mark.
 bool ToolCallParser::StepText(bool at_end, ToolCallPiece* out) {
-  const absl::string_view mark =
-      format_ == ToolCallFormat::kHermes ? kHermesMark : kMistralMark;
+  const absl::string_view mark = format_ == ToolCallFormat::kHermes ? kHermesMark : kMistralMark;
   const size_t at = held_.find(mark.data(), 0, mark.size());
   const bool found = at != std::string::npos;
   const size_t text = found ? at : held_.size() - (at_end ? 0 : MarkBegun(held_, mark));
@@ -203,9 +202,7 @@ ToolCallParser::Candidate ToolCallParser::ReadMistral(bool at_end) {
   }
   const absl::string_view arguments = text.substr(brace, scanner_.size());
   if (!IsJsonObject(arguments)) return {Kind::kNone, 0, {}};
-  return {Kind::kCalls,
-          brace + scanner_.size(),
-          {{std::string(name), std::string(arguments)}}};
+  return {Kind::kCalls, brace + scanner_.size(), {{std::string(name), std::string(arguments)}}};
 }
 
 // An answer, or what follows a call, that begins with an object or a list.

@@ -4,9 +4,9 @@
 //      content  "It rains.\n"
 //      call     wind  {"at": 3}
 //
-// How a model writes its calls is seen in its chat template. What looks like a call and is none comes
-// out as the text that it is. Text is held back only while it may become a call, or is white space
-// behind one; the content and the calls do not depend on how the text is cut into pieces.
+// How a model writes its calls is seen in its chat template. What looks like a call and is none
+// comes out as the text that it is. Text is held back only while it may become a call, or is white
+// space behind one; the content and the calls do not depend on how the text is cut into pieces.
 #pragma once
 
 #include <cstddef>

@@ -67,9 +67,9 @@ TEST(ChatReaderTest, MessagesAreChecked) {
   ExpectBad("messages { role: 'user' content: '' tool_call_id: '1' }",
             "chat.messages[0].tool_call_id: is for messages");
   ExpectBad("messages { role: 'tool' content: '' tool_call_id: '' }", "must have 1 to 256 bytes");
-  ExpectBad(absl::StrCat("messages { role: 'user' content: '' name: '", std::string(257, 'x'),
-                         "' }"),
-            "chat.messages[0].name: must have 1 to 256 bytes, got 257");
+  ExpectBad(
+      absl::StrCat("messages { role: 'user' content: '' name: '", std::string(257, 'x'), "' }"),
+      "chat.messages[0].name: must have 1 to 256 bytes, got 257");
 }
 
 TEST(ChatReaderTest, ToolsAreCheckedByTheirShape) {

@@ -58,22 +58,24 @@ TEST(ToolCallsTest, HermesCallsAreTakenOut) {
   expect("<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>", "",
          "{f {\"a\": 1}}");
   expect("It.\n<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>", "It.\n", "{f {}}");
-  expect("<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\"arguments\":null}"
-         "</tool_call>\n",
-         "", "{f {}}{g {}}");
+  expect(
+      "<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\"arguments\":null}"
+      "</tool_call>\n",
+      "", "{f {}}{g {}}");
   expect("<tool_call>{\"name\":\"f\"}</tool_call>\n then", "\n then", "{f {}}");
   // The text of a call may hold the marks.
-  expect("<tool_call>{\"name\":\"f\",\"arguments\":{\"x\":\"</tool_call> } \\\" <tool_call>\"}}"
-         "</tool_call>",
-         "", "{f {\"x\":\"</tool_call> } \\\" <tool_call>\"}}");
+  expect(
+      "<tool_call>{\"name\":\"f\",\"arguments\":{\"x\":\"</tool_call> } \\\" <tool_call>\"}}"
+      "</tool_call>",
+      "", "{f {\"x\":\"</tool_call> } \\\" <tool_call>\"}}");
   // The end tag is missing: the end-of-sequence token came first.
   expect("<tool_call>{\"name\":\"f\"}", "", "{f {}}");
   expect("<tool_call>{\"name\":\"f\"}</tool_", "", "{f {}}");
   // OpenAI's spelling of arguments, and numbers stay as they are written.
   expect("<tool_call>{\"arguments\":\"{\\\"a\\\": 1.0}\",\"name\":\"f\"}</tool_call>", "",
          "{f {\"a\": 1.0}}");
-  expect("<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":12345678901234567890123}}</tool_call>", "",
-         "{f {\"a\":12345678901234567890123}}");
+  expect("<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":12345678901234567890123}}</tool_call>",
+         "", "{f {\"a\":12345678901234567890123}}");
 }
 
 TEST(ToolCallsTest, WhatIsNoCallStaysText) {
@@ -104,12 +106,13 @@ TEST(ToolCallsTest, MistralCallsAreTakenOut) {
   expect("[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {\"a\": [1]}}, {\"name\": \"g\"}]", "",
          "{f {\"a\": [1]}}{g {}}");
   expect("ok [TOOL_CALLS] [{\"name\":\"f\",\"id\":\"123456789\"}]", "ok ", "{f {}}");
-  expect("[TOOL_CALLS]f[ARGS]{\"a\": 1}[TOOL_CALLS]g[CALL_ID]abc[ARGS]{}", "", "{f {\"a\": 1}}{g {}}");
+  expect("[TOOL_CALLS]f[ARGS]{\"a\": 1}[TOOL_CALLS]g[CALL_ID]abc[ARGS]{}", "",
+         "{f {\"a\": 1}}{g {}}");
   expect("[TOOL_CALLS]f{\"a\": 1}", "", "{f {\"a\": 1}}");
-  for (const std::string text : {"[TOOL_CALLS]", "[TOOL_CALLS][]", "[TOOL_CALLS][1]",
-                                 "[TOOL_CALLS]two words{}", "[TOOL_CALLS]f[ARGS]{\"a\"}",
-                                 "[TOOL_CALLS]f[ARGS]{", "[TOOL", "[TOOL_CALLS]f", "[1, 2]",
-                                 "[TOOL_CALLS][{\"name\":\"f\"}, {\"nam\":\"f\"}]"}) {
+  for (const std::string text :
+       {"[TOOL_CALLS]", "[TOOL_CALLS][]", "[TOOL_CALLS][1]", "[TOOL_CALLS]two words{}",
+        "[TOOL_CALLS]f[ARGS]{\"a\"}", "[TOOL_CALLS]f[ARGS]{", "[TOOL", "[TOOL_CALLS]f", "[1, 2]",
+        "[TOOL_CALLS][{\"name\":\"f\"}, {\"nam\":\"f\"}]"}) {
     expect(text, text, "");
   }
 }
@@ -123,14 +126,16 @@ TEST(ToolCallsTest, AnswersThatAreJsonAreCalls) {
          "{f {\"a\": {\"b\": \"}\"}}}");
   expect(" <|python_tag|>{\"name\": \"f\"}; {\"name\": \"g\"}\n", "", "{f {}}{g {}}");
   expect("[{\"name\":\"f\",\"arguments\":{}}, {\"name\":\"g\"}]", "", "{f {}}{g {}}");
-  expect("{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}", "", "{f {}}");
-  expect("{\"type\":\"function\",\"function\":\"f\",\"parameters\":{\"a\":1}}", "", "{f {\"a\":1}}");
+  expect("{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}", "",
+         "{f {}}");
+  expect("{\"type\":\"function\",\"function\":\"f\",\"parameters\":{\"a\":1}}", "",
+         "{f {\"a\":1}}");
   expect("{\"name\":\"f\"} is it", " is it", "{f {}}");
   for (const std::string text :
-       {"text {\"name\":\"f\"}", "{\"answer\": 42}", "[1, 2]", "{\"name\":\"f\"", "{", "[", "[]", "{}",
-        "{\"name\":\"f\",\"parameters\":3}", "{\"name\":\"f\"x", "   ", "<|python_tag|>print(1)",
-        "<|py", "[{\"name\":\"f\"}, 3]", "{\"name\": \"f\", \"name\"}", "{\"namely\": 1}",
-        "{\"function\":{\"function\":{\"name\":\"f\"}}}"}) {
+       {"text {\"name\":\"f\"}", "{\"answer\": 42}", "[1, 2]", "{\"name\":\"f\"", "{", "[", "[]",
+        "{}", "{\"name\":\"f\",\"parameters\":3}", "{\"name\":\"f\"x", "   ",
+        "<|python_tag|>print(1)", "<|py", "[{\"name\":\"f\"}, 3]", "{\"name\": \"f\", \"name\"}",
+        "{\"namely\": 1}", "{\"function\":{\"function\":{\"name\":\"f\"}}}"}) {
     expect(text, text, "");
   }
 }
@@ -165,11 +170,29 @@ TEST(ToolCallsTest, TheFormatIsThatOfTheTemplate) {
 
 // However an answer is put together and cut, what comes out does not depend on the cuts.
 TEST(ToolCallsTest, CutsChangeNothing) {
-  base::Rng rng(tests::TestSeed(11));
-  static const char* const kParts[] = {
-      "<tool_call>", "</tool_call>", "{\"name\":\"f\"}", "{\"name\": \"g\", \"arguments\": {}}", "\n",
-      " ",           "{",            "}",                "[TOOL_CALLS]", "f[ARGS]", "[", "]", ",", ";",
-      "\"",          "text",         "<|python_tag|>",   "\\", "{\"a\":", "1", "<", "é"};
+  base::Rng rng(tests::TestSeed());
+  static const char* const kParts[] = {"<tool_call>",
+                                       "</tool_call>",
+                                       "{\"name\":\"f\"}",
+                                       "{\"name\": \"g\", \"arguments\": {}}",
+                                       "\n",
+                                       " ",
+                                       "{",
+                                       "}",
+                                       "[TOOL_CALLS]",
+                                       "f[ARGS]",
+                                       "[",
+                                       "]",
+                                       ",",
+                                       ";",
+                                       "\"",
+                                       "text",
+                                       "<|python_tag|>",
+                                       "\\",
+                                       "{\"a\":",
+                                       "1",
+                                       "<",
+                                       "é"};
   for (int i = 0; i < 4'000; ++i) {
     std::string text;
     for (int64_t n = rng.Between(0, 8); n > 0; --n) {
@@ -180,9 +203,8 @@ TEST(ToolCallsTest, CutsChangeNothing) {
       if (rng.Chance(0.4)) pieces.emplace_back();
       pieces.back().push_back(c);
     }
-    for (const ToolCallFormat format :
-         {ToolCallFormat::kNone, ToolCallFormat::kHermes, ToolCallFormat::kMistral,
-          ToolCallFormat::kJson}) {
+    for (const ToolCallFormat format : {ToolCallFormat::kNone, ToolCallFormat::kHermes,
+                                        ToolCallFormat::kMistral, ToolCallFormat::kJson}) {
       const Parsed whole = ParseIn(format, {text});
       const Parsed cut = ParseIn(format, pieces);
       EXPECT_EQ(whole.content, cut.content) << text;
@@ -196,8 +218,9 @@ TEST(ToolCallsTest, CutsChangeNothing) {
 
 // An answer's length bounds the time, whatever stands in it.
 TEST(ToolCallsTest, LongAnswersTakeLinearTime) {
-  for (const char* part : {"<tool_call>", "<tool_call>{", "<tool_call>{\"", "[TOOL_CALLS]", "[TOOL_CALLS][",
-                           "[TOOL_CALLS]f[ARGS]{\"", "{\"name\":", "[", "{\"name\":\"f\"}"}) {
+  for (const char* part :
+       {"<tool_call>", "<tool_call>{", "<tool_call>{\"", "[TOOL_CALLS]", "[TOOL_CALLS][",
+        "[TOOL_CALLS]f[ARGS]{\"", "{\"name\":", "[", "{\"name\":\"f\"}"}) {
     for (const ToolCallFormat format :
          {ToolCallFormat::kHermes, ToolCallFormat::kMistral, ToolCallFormat::kJson}) {
       ToolCallParser parser(format);
