@@ -35,11 +35,13 @@ absl::StatusOr<model::ChatTemplate> ReadChatTemplate(const model::OpenedModel& o
 }
 
 absl::StatusOr<std::unique_ptr<ModelTextCodec>> MakeCodec(model::OpenedModel* opened,
+                                                          const base::Clock& clock,
                                                           base::Log* log) {
   absl::Status refusal;
   absl::StatusOr<model::ChatTemplate> chat_template = ReadChatTemplate(*opened, log, &refusal);
   RETURN_IF_ERROR(refusal);
-  return std::make_unique<ModelTextCodec>(std::move(opened->tokenizer), std::move(chat_template));
+  return std::make_unique<ModelTextCodec>(std::move(opened->tokenizer), std::move(chat_template),
+                                          &clock);
 }
 
 model::LoadProgress LogProgress(const base::Clock& clock, base::Log* log) {
@@ -93,7 +95,7 @@ absl::StatusOr<LoadedModel> LoadModel(const config::ServerConfig& config,
   loaded.config = opened.weights->config();
   loaded.tokenizer_archive = ArchiveTokenizer(opened);
   loaded.chat_template = opened.chat_template;
-  ASSIGN_OR_RETURN(loaded.codec, MakeCodec(&opened, log));
+  ASSIGN_OR_RETURN(loaded.codec, MakeCodec(&opened, clock, log));
   RETURN_IF_ERROR(loaded.compute->Load(*opened.weights, LogProgress(clock, log)));
   // Opening the model has compared the two.
   CHECK_EQ(loaded.codec->tokenizer().vocabulary_size(), loaded.config.vocab);

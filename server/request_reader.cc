@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "server/chat_reader.h"
 #include "server/field_checks.h"
 
 namespace ebb::server {
@@ -16,7 +17,6 @@ namespace {
 
 constexpr int32_t kInt32Max = std::numeric_limits<int32_t>::max();
 constexpr size_t kModelBytesMax = 256;
-constexpr int kMessagesMax = 1024;
 constexpr double kTemperatureMin = 0.001;
 constexpr double kTemperatureMax = 100;
 constexpr double kRepetitionMin = 0.01;
@@ -286,7 +286,7 @@ absl::StatusOr<std::vector<int32_t>> RequestReader::ReadPrompt(
       return ReadTokenIds("token_ids.ids", ids, limits_.vocabulary_tokens);
     }
     case v1::GenerateRequest::kChat:
-      return ReadChat(in.chat());
+      return EncodeChat(in.chat());
     case v1::GenerateRequest::PROMPT_NOT_SET:
       break;
   }
@@ -303,24 +303,10 @@ absl::StatusOr<std::vector<int32_t>> RequestReader::ReadText(const v1::GenerateR
   return ids;
 }
 
-absl::StatusOr<std::vector<int32_t>> RequestReader::ReadChat(const v1::Chat& chat) const {
-  if (chat.messages().empty()) return FieldError("chat.messages", "must not be empty");
-  RETURN_IF_ERROR(CountAtMost("chat.messages", chat.messages_size(), kMessagesMax));
-  std::vector<ChatTurn> turns;
-  size_t text_bytes = 0;
-  for (int i = 0; i < chat.messages_size(); ++i) {
-    const v1::ChatMessage& message = chat.messages(i);
-    const std::string field = absl::StrCat("chat.messages[", i, "]");
-    if (message.role() != "system" && message.role() != "user" && message.role() != "assistant") {
-      return FieldError(absl::StrCat(field, ".role"),
-                        "must be \"system\", \"user\" or \"assistant\"");
-    }
-    if (!message.has_content()) return FieldError(absl::StrCat(field, ".content"), "is required");
-    text_bytes += message.content().size();
-    RETURN_IF_ERROR(CheckTextFits("chat.messages", text_bytes));
-    turns.push_back({message.role(), message.content()});
-  }
-  ASSIGN_OR_RETURN(std::vector<int32_t> ids, codec_->EncodeChat(turns));
+absl::StatusOr<std::vector<int32_t>> RequestReader::EncodeChat(const v1::Chat& chat) const {
+  RETURN_IF_ERROR(CheckTextFits("chat", ChatBytes(chat)));
+  ASSIGN_OR_RETURN(const model::ChatConversation conversation, ReadChat(chat));
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, codec_->EncodeChat(conversation));
   if (ids.empty()) return FieldError("chat.messages", "the chat template gave no tokens");
   RETURN_IF_ERROR(CheckPromptFits("chat.messages", ids.size()));
   return ids;

@@ -71,7 +71,7 @@ class RequestReader {
                                        const std::vector<int32_t>& prompt) const;
   absl::StatusOr<std::vector<int32_t>> ReadPrompt(const v1::GenerateRequest& in) const;
   absl::StatusOr<std::vector<int32_t>> ReadText(const v1::GenerateRequest& in) const;
-  absl::StatusOr<std::vector<int32_t>> ReadChat(const v1::Chat& chat) const;
+  absl::StatusOr<std::vector<int32_t>> EncodeChat(const v1::Chat& chat) const;
   absl::Status CheckTextFits(absl::string_view field, size_t text_bytes) const;
   absl::Status CheckPromptFits(absl::string_view field, size_t token_count) const;
 

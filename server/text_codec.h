@@ -11,13 +11,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "model/chat_conversation.h"
 
 namespace ebb::server {
-
-struct ChatTurn {
-  std::string role;
-  std::string content;
-};
 
 // Turns tokens into text one by one. Thread-compatible.
 class TextDecoder {
@@ -40,10 +36,10 @@ class TextCodec {
   virtual absl::StatusOr<std::vector<int32_t>> Encode(absl::string_view text,
                                                       bool parse_special) const = 0;
   // The conversation by the model's chat template, opened for the assistant's turn. Control tokens
-  // inside contents stay text. FAILED_PRECONDITION when the model has no template; INVALID_ARGUMENT
-  // when the template refuses the conversation.
+  // inside of what the client wrote stay text. FAILED_PRECONDITION when the model has no template;
+  // INVALID_ARGUMENT when the template refuses the conversation or knows no tools or developers.
   virtual absl::StatusOr<std::vector<int32_t>> EncodeChat(
-      absl::Span<const ChatTurn> turns) const = 0;
+      const model::ChatConversation& conversation) const = 0;
   // Valid UTF-8. With `show_special`, control tokens appear as their text.
   // REQUIRES: token ids of the model.
   virtual std::string Decode(absl::Span<const int32_t> token_ids, bool show_special) const = 0;

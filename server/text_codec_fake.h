@@ -53,13 +53,14 @@ class FakeTextCodec final : public TextCodec {
     return ids;
   }
 
-  // kBegin role ':' content kEnd for each turn, then kBegin.
-  absl::StatusOr<std::vector<int32_t>> EncodeChat(absl::Span<const ChatTurn> turns) const override {
+  // kBegin role ':' content kEnd for each message, then kBegin.
+  absl::StatusOr<std::vector<int32_t>> EncodeChat(
+      const model::ChatConversation& conversation) const override {
     if (!has_template) return absl::FailedPreconditionError("the model has no chat template");
     std::vector<int32_t> ids;
-    for (const ChatTurn& turn : turns) {
+    for (const model::ChatMessage& turn : conversation.messages) {
       ids.push_back(kBegin);
-      for (const char c : absl::StrCat(turn.role, ":", turn.content)) {
+      for (const char c : absl::StrCat(turn.role, ":", turn.content.value_or(""))) {
         ids.push_back(static_cast<uint8_t>(c));
       }
       ids.push_back(kEnd);

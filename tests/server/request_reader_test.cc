@@ -156,7 +156,7 @@ TEST_F(RequestReaderTest, ChatsAreChecked) {
   ASSERT_TRUE(chat.ok()) << chat.status();
   EXPECT_EQ(chat->request.prompt.front(), FakeTextCodec::kBegin);
   ExpectBad(R"(chat { messages { content: "x" } })", "chat.messages[0].role");
-  ExpectBad(R"(chat { messages { role: "tool" content: "x" } })", "chat.messages[0].role");
+  ExpectBad(R"(chat { messages { role: "critic" content: "x" } })", "chat.messages[0].role");
   ExpectBad(R"(chat { messages { role: "user" } })", "chat.messages[0].content: is required");
   std::string many = "chat {";
   for (int i = 0; i < 1025; ++i) many += R"( messages { role: "user" content: "" })";
@@ -166,7 +166,7 @@ TEST_F(RequestReaderTest, ChatsAreChecked) {
   for (int i = 0; i < 3; ++i) {
     absl::StrAppend(&wide, " messages { role: 'user' content: '", std::string(40, 'a'), "' }");
   }
-  ExpectBad(wide + "}", "chat.messages: has 120 bytes");
+  ExpectBad(wide + "}", "chat: has 120 bytes");
   codec_.has_template = false;
   ExpectRefused(R"(chat { messages { role: "user" content: "x" } })",
                 absl::StatusCode::kFailedPrecondition, "no chat template");

@@ -1,4 +1,4 @@
-// The tokens of a Jinja template. Internal to chat_template.
+// The tokens of a Jinja template.
 //
 // Follows Jinja 3.1's lexer with trim_blocks and lstrip_blocks on: a newline right after a block
 // tag is dropped, blanks between a line's start and a block tag are dropped, "-" strips all white
@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-namespace ebb::model::chat {
+namespace ebb::model::jinja {
 
 struct Token {
   enum class Kind {
@@ -24,7 +24,8 @@ struct Token {
     kName,
     kString,  // `text` is its value.
     kInteger,
-    kOperator,  // == != <= >= < > + - * % ~ | . , : = ( ) [ ]
+    kFloat,
+    kOperator,  // == != <= >= < > + - * ** / // % ~ | . , : = ( ) [ ] { }
     kEnd,
   };
   Kind kind = Kind::kEnd;
@@ -43,4 +44,4 @@ absl::StatusOr<std::vector<Token>> Lex(absl::string_view source);
 // "chat template, line 3: ..."
 absl::Status TemplateError(absl::StatusCode code, int32_t line, absl::string_view message);
 
-}  // namespace ebb::model::chat
+}  // namespace ebb::model::jinja

@@ -1,4 +1,4 @@
-#include "model/chat_template_lexer.h"
+#include "model/jinja/lexer.h"
 
 #include <algorithm>
 #include <utility>
@@ -9,7 +9,7 @@
 #include "base/status_macros.h"
 #include "model/utf8.h"
 
-namespace ebb::model::chat {
+namespace ebb::model::jinja {
 namespace {
 
 // As Jinja does first of all: one kind of newline, and one at the end dropped.
@@ -48,6 +48,25 @@ absl::string_view WithoutTrailingSpace(absl::string_view text) {
   return text.substr(0, keep);
 }
 
+// The letters, digits and underscores at the front of `text`.
+size_t WordBytes(absl::string_view text) {
+  size_t bytes = 0;
+  while (bytes < text.size() && (absl::ascii_isalnum(text[bytes]) || text[bytes] == '_')) ++bytes;
+  return bytes;
+}
+
+// The digits at the front of `text`, with underscores between them; none if it begins with none.
+size_t DigitBytes(absl::string_view text) {
+  size_t bytes = 0;
+  while (bytes < text.size() &&
+         (absl::ascii_isdigit(text[bytes]) ||
+          (bytes > 0 && text[bytes] == '_' && bytes + 1 < text.size() &&
+           absl::ascii_isdigit(text[bytes - 1]) && absl::ascii_isdigit(text[bytes + 1])))) {
+    ++bytes;
+  }
+  return bytes;
+}
+
 class Lexer {
  public:
   explicit Lexer(std::string source) : source_(std::move(source)), rest_(source_) {}
@@ -80,13 +99,15 @@ class Lexer {
   bool ConsumeTagEnd(bool is_output);
   absl::Status LexString();
   absl::Status AppendEscape(absl::string_view text, size_t* at, std::string* value);
-  absl::Status LexInteger();
+  absl::Status LexNumber();
+  absl::Status LexOperator();
 
   const std::string source_;
   absl::string_view rest_;
   std::vector<Token> tokens_;
   int32_t line_ = 1;
   bool at_line_start_ = true;  // Nothing but a newline was consumed last.
+  std::string open_;           // Brackets of the tag that are not closed yet: "}}" closes two.
 };
 
 // Text up to the next tag, stripped as the tag says, and the tag.
@@ -162,63 +183,79 @@ bool Lexer::ConsumeTagEnd(bool is_output) {
 }
 
 absl::Status Lexer::LexInside(bool is_output) {
-  constexpr absl::string_view kTwoCharacters[] = {"==", "!=", "<=", ">="};
-  constexpr absl::string_view kOneCharacter = "<>+-*%~|.,:=()[]";
   const int32_t begin_line = line_;
+  open_.clear();
   while (true) {
     Advance(LeadingSpaceBytes(rest_));
     if (rest_.empty()) {
       return TemplateError(absl::StatusCode::kInvalidArgument, begin_line, "the tag has no end");
     }
-    if (ConsumeTagEnd(is_output)) return absl::OkStatus();
+    if (open_.empty() && ConsumeTagEnd(is_output)) return absl::OkStatus();
     const char c = rest_[0];
     if (absl::ascii_isalpha(c) || c == '_') {
-      size_t bytes = 1;
-      while (bytes < rest_.size() && (absl::ascii_isalnum(rest_[bytes]) || rest_[bytes] == '_')) {
-        ++bytes;
-      }
+      const size_t bytes = WordBytes(rest_);
       Emit(Token::Kind::kName, rest_.substr(0, bytes));
       Advance(bytes);
-      continue;
-    }
-    if (c == '\'' || c == '"') {
+    } else if (c == '\'' || c == '"') {
       RETURN_IF_ERROR(LexString());
-      continue;
+    } else if (absl::ascii_isdigit(c)) {
+      RETURN_IF_ERROR(LexNumber());
+    } else {
+      RETURN_IF_ERROR(LexOperator());
     }
-    if (absl::ascii_isdigit(c)) {
-      RETURN_IF_ERROR(LexInteger());
-      continue;
-    }
-    const auto* two =
-        std::find(std::begin(kTwoCharacters), std::end(kTwoCharacters), rest_.substr(0, 2));
-    if (two != std::end(kTwoCharacters)) {
-      Emit(Token::Kind::kOperator, *two);
-      Advance(2);
-      continue;
-    }
-    const bool refused_pair = absl::StartsWith(rest_, "**") || absl::StartsWith(rest_, "//");
-    if (refused_pair || kOneCharacter.find(c) == absl::string_view::npos) {
-      const size_t bytes = refused_pair ? 2 : DecodeUtf8Front(rest_).length;
-      return Unsupported(absl::StrCat("'", rest_.substr(0, bytes), "'"));
-    }
-    Emit(Token::Kind::kOperator, rest_.substr(0, 1));
-    Advance(1);
   }
 }
 
-absl::Status Lexer::LexInteger() {
-  size_t bytes = 1;
-  while (bytes < rest_.size() && (absl::ascii_isalnum(rest_[bytes]) || rest_[bytes] == '_')) {
-    ++bytes;
+absl::Status Lexer::LexOperator() {
+  constexpr absl::string_view kTwoCharacters[] = {"==", "!=", "<=", ">=", "**", "//"};
+  constexpr absl::string_view kOneCharacter = "<>+-*/%~|.,:=()[]{}";
+  constexpr absl::string_view kOpening = "([{";
+  constexpr absl::string_view kClosing = ")]}";
+  const char c = rest_[0];
+  const auto* two =
+      std::find(std::begin(kTwoCharacters), std::end(kTwoCharacters), rest_.substr(0, 2));
+  const size_t bytes = two != std::end(kTwoCharacters) ? 2 : 1;
+  if (bytes == 1 && kOneCharacter.find(c) == absl::string_view::npos) {
+    return Unsupported(absl::StrCat("'", rest_.substr(0, DecodeUtf8Front(rest_).length), "'"));
   }
-  const absl::string_view digits = rest_.substr(0, bytes);
-  const bool has_fraction =
-      bytes + 1 < rest_.size() && rest_[bytes] == '.' && absl::ascii_isdigit(rest_[bytes + 1]);
-  if (has_fraction || bytes > 18 ||
-      !std::all_of(digits.begin(), digits.end(), absl::ascii_isdigit)) {
-    return Unsupported(absl::StrCat("the number ", digits.substr(0, 32), has_fraction ? ".…" : ""));
+  if (kOpening.find(c) != absl::string_view::npos) open_.push_back(c);
+  if (const size_t closing = kClosing.find(c); closing != absl::string_view::npos) {
+    const absl::string_view found = rest_.substr(0, 1);
+    if (open_.empty()) return Invalid(absl::StrCat("'", found, "' closes nothing"));
+    const size_t wanted = kOpening.find(open_.back());
+    if (wanted != closing) {
+      return Invalid(
+          absl::StrCat("expected '", kClosing.substr(wanted, 1), "', found '", found, "'"));
+    }
+    open_.pop_back();
   }
-  Emit(Token::Kind::kInteger, digits);
+  Emit(Token::Kind::kOperator, rest_.substr(0, bytes));
+  Advance(bytes);
+  return absl::OkStatus();
+}
+
+absl::Status Lexer::LexNumber() {
+  size_t bytes = DigitBytes(rest_);
+  bool is_float = false;
+  if (const size_t fraction = DigitBytes(rest_.substr(std::min(bytes + 1, rest_.size())));
+      fraction > 0 && rest_[bytes] == '.') {
+    is_float = true;
+    bytes += 1 + fraction;
+  }
+  if (bytes < rest_.size() && (rest_[bytes] | 0x20) == 'e') {
+    size_t exponent = bytes + 1;
+    if (exponent < rest_.size() && (rest_[exponent] == '+' || rest_[exponent] == '-')) ++exponent;
+    const size_t digits = DigitBytes(rest_.substr(exponent));
+    is_float |= digits > 0;
+    if (digits > 0) bytes = exponent + digits;
+  }
+  const size_t word = bytes + WordBytes(rest_.substr(bytes));
+  std::string number(rest_.substr(0, bytes));
+  number.erase(std::remove(number.begin(), number.end(), '_'), number.end());
+  if (word != bytes || (!is_float && number.size() > 18) || number.size() > 64) {
+    return Unsupported(absl::StrCat("the number ", rest_.substr(0, std::min<size_t>(word, 32))));
+  }
+  Emit(is_float ? Token::Kind::kFloat : Token::Kind::kInteger, number);
   Advance(bytes);
   return absl::OkStatus();
 }
@@ -295,4 +332,4 @@ absl::Status TemplateError(absl::StatusCode code, int32_t line, absl::string_vie
   return absl::Status(code, absl::StrCat("chat template, line ", line, ": ", message));
 }
 
-}  // namespace ebb::model::chat
+}  // namespace ebb::model::jinja
