@@ -62,7 +62,7 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     arrival.context_tokens_max = parts.limits.context_tokens_max;
     arrival.block_tokens = memory().geometry().block_tokens();
     // Of the queue as it stands, about a half will be gone then.
-    arrival.retry_after = service_rate_.TimeFor(ExpectedTokensWaiting()) / 2;
+    arrival.retry_after = [this] { return service_rate_.TimeFor(ExpectedTokensWaiting()) / 2; };
     RETURN_IF_ERROR(parts.policy->Accept(arrival));
     const int64_t tokens =
         arrival.prompt_tokens + request.n * parts.policy->ExpectedTokens(arrival.max_tokens, 0);
@@ -82,16 +82,19 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
   return id;
 }
 
+int64_t EngineCore::ExpectedTokens(const Sequence& sequence) const {
+  const int64_t made = sequence.generated_tokens();
+  const int64_t may_make = sequence.may_make_tokens(parts.limits.context_tokens_max);
+  return parts.policy->ExpectedTokens(made + may_make, made);
+}
+
 // Of all that wait: what is to be prefilled, and the answers.
 int64_t EngineCore::ExpectedTokensWaiting() const {
-  const int32_t context = parts.limits.context_tokens_max;
   int64_t tokens = 0;
   for (const Sequence* sequence : order_) {
     if (sequence->running()) continue;
-    const int64_t made = sequence->generated_tokens();
-    const int64_t total =
-        parts.policy->ExpectedTokens(made + sequence->may_make_tokens(context), made);
-    tokens += sequence->remaining_tokens() + std::max<int64_t>(0, total - made);
+    const int64_t left = ExpectedTokens(*sequence) - sequence->generated_tokens();
+    tokens += sequence->remaining_tokens() + std::max<int64_t>(0, left);
   }
   return tokens;
 }

@@ -195,6 +195,8 @@ class EngineCore {
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
+  // Of its answer at the end, those made already among them.
+  int64_t ExpectedTokens(const Sequence& sequence) const;
 
   // Whether a page waits for the readers to pass before it can be unmapped.
   bool AnythingDrains();

@@ -89,11 +89,8 @@ void SharingActor::AddFirst(memory::LedgerSeat::Needs* needs) const {
 
 // At its end, as far as one can tell now.
 int64_t SharingActor::ExpectedTokens(const Sequence& sequence) const {
-  const int32_t context = core_->parts.limits.context_tokens_max;
-  const int64_t made = sequence.generated_tokens();
-  const int64_t may_make = sequence.may_make_tokens(context);
-  const int64_t expected =
-      sequence.prompt_tokens() + core_->parts.policy->ExpectedTokens(made + may_make, made);
+  const int64_t expected = sequence.prompt_tokens() + core_->ExpectedTokens(sequence);
+  const int64_t may_make = sequence.may_make_tokens(core_->parts.limits.context_tokens_max);
   // Wherever an answer stands, its next window goes on from there.
   const int64_t next = static_cast<int64_t>(sequence.tokens.size()) +
                        std::min<int64_t>(may_make, core_->options.window.decode_steps);

@@ -56,7 +56,8 @@ struct ArrivalView {
   int64_t max_tokens = 0;
   int64_t waiting_requests = 0;
   int64_t waiting_prompt_tokens = 0;  // To be prefilled for them.
-  absl::Duration retry_after;         // When a full queue will have room again, about.
+  // When a full queue will have room again, about; looks at all that wait.
+  std::function<absl::Duration()> retry_after;
   int64_t limit_blocks = 0;  // Blocks that the memory limit has room for, nothing else running.
   int64_t context_tokens_max = 0;
   int64_t block_tokens = 0;

@@ -227,10 +227,7 @@ int64_t Windows::WorkspaceBytesToAdmit() const {
 }
 
 int64_t Windows::ExpectedBlocks(const Sequence& sequence, int64_t limit_blocks) const {
-  const int32_t context = core_->parts.limits.context_tokens_max;
-  const int64_t made = sequence.generated_tokens();
-  const int64_t total =
-      core_->parts.policy->ExpectedTokens(made + sequence.may_make_tokens(context), made);
+  const int64_t total = core_->ExpectedTokens(sequence);
   const memory::KvGeometry& geometry = core_->memory().geometry();
   const int64_t least = geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
   const int64_t expected = geometry.BlocksFor(sequence.prompt_tokens() + total) +

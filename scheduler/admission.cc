@@ -35,7 +35,7 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
         absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", arrival.waiting_requests,
                                                   " requests wait, and at most ",
                                                   limits.queue_requests_max, " may")),
-        arrival.retry_after);
+        arrival.retry_after());
   }
   // A prompt longer than the bound waits alone.
   if (limits.queue_prompt_tokens_max > 0 && arrival.waiting_requests > 0 &&
@@ -45,7 +45,7 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
             absl::StrCat("the queue is full: ", arrival.waiting_prompt_tokens,
                          " prompt tokens wait; with this prompt's ", arrival.prompt_tokens,
                          " it would be above ", limits.queue_prompt_tokens_max)),
-        arrival.retry_after);
+        arrival.retry_after());
   }
   return absl::OkStatus();
 }

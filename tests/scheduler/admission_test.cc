@@ -26,6 +26,7 @@ ArrivalView Arrival() {
   ArrivalView arrival;
   arrival.context_tokens_max = 1000;
   arrival.block_tokens = 16;
+  arrival.retry_after = [] { return absl::ZeroDuration(); };
   return arrival;
 }
 
@@ -75,7 +76,7 @@ TEST(AcceptTest, AFullQueueRefuses) {
   arrival.waiting_requests = 3;
   EXPECT_TRUE(Accept(Limits(), arrival).ok());
   arrival.waiting_requests = 4;
-  arrival.retry_after = absl::Milliseconds(2100);
+  arrival.retry_after = [] { return absl::Milliseconds(2100); };
   const absl::Status full = Accept(Limits(), arrival);
   EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(base::RetryAfterSeconds(full), 3);
