@@ -23,10 +23,13 @@ inline constexpr int32_t kDrivenVocabulary = 64;
 inline constexpr int32_t kDrivenEndId = 7;
 inline constexpr int64_t kDrivenPageBytes = 4096;
 
-// Blocks of 4 tokens, pages of 16, a context of 128.
+// Blocks of 4 tokens, pages of 16, a context of 128. A fixture may inherit from it.
 class DrivenEngine {
  public:
-  explicit DrivenEngine(const LocalEngineOptions& options, base::Log* log = nullptr) {
+  // A round of steps takes `round_time`.
+  explicit DrivenEngine(const LocalEngineOptions& options, base::Log* log = nullptr,
+                        absl::Duration round_time = absl::Milliseconds(20))
+      : options_(options), round_time_(round_time) {
     memory::KvMemory::Options memory = SmallMemory(options, 4 * kDrivenPageBytes);
     memory.shrink.windows_kept = options.memory.shrink_windows;
     memory.shrink.after = options.memory.shrink_after;
@@ -50,9 +53,9 @@ class DrivenEngine {
     EXPECT_TRUE(engine_->Shutdown().ok());
   }
 
-  // No step completes.
+  // Keeper and loops until neither moves; no step completes.
   void Plan() {
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 10; ++i) {
       engine_->keeper().RunOnce();
       engine_->prefill().RunOnce();
       engine_->decode().RunOnce();
@@ -62,10 +65,12 @@ class DrivenEngine {
     Plan();
     streams_[0].RunAll();
     streams_[1].RunAll();
-    clock_.Advance(absl::Milliseconds(20));
+    clock_.Advance(round_time_);
     Plan();
   }
 
+  const LocalEngineOptions options_;
+  const absl::Duration round_time_;
   base::FakeClock clock_;
   base::NullLog null_log_;
   device::FakeVmm vmm_{SmallVmm(kDrivenPageBytes, 256 * kDrivenPageBytes)};
