@@ -137,7 +137,7 @@ SimulatedServer::SimulatedServer(const Options& options, const StepTimes* times,
   if (!options.ledger_directory.empty()) {
     memory::Sharing::Options sharing;
     sharing.directory = options.ledger_directory;
-    sharing.device_id = "simulated";
+    sharing.device_id = kDeviceId;
     sharing.terms.capacity_bytes = options.capacity_bytes;
     sharing.terms.floor_bytes = options.floor_bytes;
     sharing_ = std::make_unique<memory::Sharing>(sharing, clock, &log_);

@@ -1,14 +1,7 @@
 // Two real engines over one ledger, on a fake clock: requests of which no two fit.
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <string>
-
-#include "base/check.h"
 #include "bench/memory/simulated_machine.h"
 #include "bench/memory/step_times.h"
 #include "gtest/gtest.h"
-#include "memory/ledger_file.h"
 
 namespace ebb::bench {
 namespace {
@@ -20,16 +13,9 @@ constexpr int64_t kKvBytes = 48 * kMiB;
 class SharedFirstsTest : public ::testing::Test {
  protected:
   SharedFirstsTest() {
-    std::string name = testing::TempDir() + "/firsts.XXXXXX";
-    CHECK(mkdtemp(name.data()) != nullptr);
     options_.division = Division::kElastic;
     options_.kv_bytes = kKvBytes;
     options_.map_time = absl::Milliseconds(1);
-    options_.ledger_directory = name;
-  }
-  ~SharedFirstsTest() override {
-    unlink(memory::LedgerPath(options_.ledger_directory, "host").c_str());
-    rmdir(options_.ledger_directory.c_str());
   }
 
   // Of `count` requests to each server, those that were answered in time.

@@ -5,16 +5,15 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "base/check.h"
 #include "gtest/gtest.h"
 #include "memory/ledger.h"
+#include "memory/ledger_directory.h"
 #include "memory/ledger_file.h"
 #include "tests/e2e/client.h"
 #include "tests/e2e/server_process.h"
@@ -33,24 +32,15 @@ constexpr int kAnswerTokens = 1000;
 
 class SharingTest : public ::testing::Test {
  protected:
-  SharingTest() {
-    std::string name = testing::TempDir() + "/sharing.XXXXXX";
-    CHECK(mkdtemp(name.data()) != nullptr);
-    directory_ = name;
-    path_ = memory::LedgerPath(directory_, "host");
-  }
-  ~SharingTest() override {
-    unlink(path_.c_str());
-    rmdir(directory_.c_str());
-  }
-
   std::unique_ptr<ServerProcess> StartReady(const Strings& sets = {}) {
     Strings arguments = {"--config",          "configs/cpu.json", "--model",
                          "random:tiny-llama", "--listen",         "127.0.0.1:0"};
-    Strings all = {
-        "sharing.path=" + directory_, "sharing.capacity_bytes=" + std::to_string(kCapacityBytes),
-        "memory.headroom_bytes=0",    "memory.idle_ms=300",
-        "kernels.threads=1",          "scheduler.running_sequences_max=16"};
+    Strings all = {"sharing.path=" + ledger_.directory(),
+                   "sharing.capacity_bytes=" + std::to_string(kCapacityBytes),
+                   "memory.headroom_bytes=0",
+                   "memory.idle_ms=300",
+                   "kernels.threads=1",
+                   "scheduler.running_sequences_max=16"};
     all.insert(all.end(), sets.begin(), sets.end());
     for (const std::string& set : all) {
       arguments.push_back("--set");
@@ -70,8 +60,8 @@ class SharingTest : public ::testing::Test {
     return memory::ReadLedger(**file);
   }
 
-  std::string directory_;
-  std::string path_;
+  const memory::LedgerDirectory ledger_{"host"};
+  const std::string path_ = ledger_.path();
 };
 
 // Requests that want a page each, in threads of their own.
