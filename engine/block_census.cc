@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "memory/window_manager.h"
+
 namespace ebb::engine {
 
 BlockCensus::Part BlockCensus::Count(const Sequence& sequence) {
@@ -26,11 +28,8 @@ BlockCensus::Part BlockCensus::Count(const Sequence& sequence) {
 
 int64_t UnforkedBlocks(const Sequence& sequence, int64_t made_tokens,
                        const memory::KvGeometry& geometry) {
-  // The prompt's last token is computed by each for itself.
-  const int64_t forked_tokens = sequence.prompt_tokens() - 1;
-  const int64_t own_blocks =
-      geometry.BlocksFor(forked_tokens + made_tokens) - forked_tokens / geometry.block_tokens();
-  return (sequence.answers() - 1) * own_blocks;
+  return (sequence.answers() - 1) *
+         memory::AnswerBlocks(sequence.prompt_tokens(), made_tokens, geometry.block_tokens());
 }
 
 std::vector<memory::SharedBlocks> SharedAmong(const std::vector<Sequence*>& sequences,

@@ -1,4 +1,5 @@
-// LedgerDirectory: a directory of a device's ledger, for tests and simulations; gone with its owner.
+// LedgerDirectory: a directory of a device's ledger, for tests and simulations; gone with its
+// owner.
 #pragma once
 
 #include <stdlib.h>

@@ -40,13 +40,6 @@ void AddSequence(const WindowSettings& settings, int32_t block_tokens,
   ++plan->sequences;
 }
 
-// Blocks that one more answer takes of its own when it makes so many tokens after a prompt: it
-// shares the full ones before the prompt's last token, whose row it computes itself.
-int64_t AnswerBlocks(int64_t prompt_tokens, int64_t made_tokens, int32_t block_tokens) {
-  return BlocksFor(prompt_tokens - 1 + made_tokens, block_tokens) -
-         (prompt_tokens - 1) / block_tokens;
-}
-
 // How far prompts have come in the steps that are played through.
 struct PromptProgress {
   std::vector<int64_t> processed;  // Tokens, of each.
@@ -116,6 +109,11 @@ void Decide(const WindowSettings& settings, const WindowMemory& memory, WindowPl
 }
 
 }  // namespace
+
+int64_t AnswerBlocks(int64_t prompt_tokens, int64_t made_tokens, int32_t block_tokens) {
+  return BlocksFor(prompt_tokens - 1 + made_tokens, block_tokens) -
+         (prompt_tokens - 1) / block_tokens;
+}
 
 absl::string_view WindowQueueName(WindowQueue queue) {
   switch (queue) {

@@ -39,6 +39,10 @@ enum class StaticEstimator {
   kByUsage,   // What the account is charged for.
 };
 
+// Blocks that one more answer takes of its own when it makes so many tokens after a prompt: it
+// shares the full ones before the prompt's last token, whose row it computes itself.
+int64_t AnswerBlocks(int64_t prompt_tokens, int64_t made_tokens, int32_t block_tokens);
+
 struct WindowSettings {
   absl::Duration min_length = absl::Milliseconds(20);
   absl::Duration max_length = absl::Milliseconds(500);
