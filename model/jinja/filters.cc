@@ -16,7 +16,7 @@ absl::StatusOr<Value> FilterDefault(Context* context, const Value& value,
 
 struct Named {
   absl::string_view name;
-  Filter filter;
+  Filter* filter;
 };
 constexpr Named kFilters[] = {
     {"abs", FilterAbs},
