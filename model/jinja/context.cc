@@ -30,6 +30,13 @@ absl::Status Context::CheckBytes(size_t bytes) const {
                        absl::StrCat("a value has more than ", limits_.text_bytes_max, " bytes"));
 }
 
+absl::Status Context::CheckDepth(int32_t depth) const {
+  if (depth <= limits_.recursion_max) return absl::OkStatus();
+  return TemplateError(
+      absl::StatusCode::kResourceExhausted, line,
+      absl::StrCat("rendering is nested more than ", limits_.recursion_max, " deep"));
+}
+
 absl::StatusOr<Value> Context::NewText(Text text) {
   RETURN_IF_ERROR(CheckBytes(text.size()));
   RETURN_IF_ERROR(Spend(text.size()));

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "model/jinja/ast.h"
+#include "model/jinja/depth_guard.h"
 #include "model/jinja/lexer.h"
 
 namespace ebb::model::jinja {
@@ -27,13 +28,6 @@ class Parser {
 
  private:
   using Kind = Expression::Kind;
-
-  // Counts the levels of recursion while it lives.
-  struct Level {
-    explicit Level(int32_t* depth) : depth_(depth) { ++*depth_; }
-    ~Level() { --*depth_; }
-    int32_t* depth_;
-  };
 
   const Token& Next() const { return tokens_[at_]; }
   const Token& AfterNext() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
