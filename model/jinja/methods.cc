@@ -176,20 +176,16 @@ absl::StatusOr<Value> RemoveMethod(Context* context, const Text& text, bool at_s
 // isdigit, isspace, ...: as far as they can be told for all characters.
 absl::StatusOr<Value> IsMethodOfText(Context* context, const Text& text, absl::string_view name) {
   RETURN_IF_ERROR(context->Spend(4 * text.size()));
-  bool any_letter = false;
+  if (name == "islower") return Value::Bool(IsLower(text));
+  if (name == "isupper") return Value::Bool(IsUpper(text));
   bool all = true;
   for (TextReader at(text); !at.done(); at.Next()) {
     const uint32_t c = at.code_point();
     const bool digit = c >= '0' && c <= '9';
-    any_letter |= IsLetter(c);
     if (name == "isspace") {
       all &= IsPythonSpace(c);
     } else if (name == "isascii") {
       all &= c < 0x80;
-    } else if (name == "islower") {
-      all &= !IsLetter(c) || UpperOf(c) != c || c == 0xDF;
-    } else if (name == "isupper") {
-      all &= !IsLetter(c) || LowerOf(c) != c;
     } else if (c >= 0x80 && !IsLetter(c)) {
       return context->Unsupported(absl::StrCat("'", name, "' of characters outside ASCII"));
     } else if (name == "isalpha") {
@@ -200,7 +196,6 @@ absl::StatusOr<Value> IsMethodOfText(Context* context, const Text& text, absl::s
       all &= digit;
     }
   }
-  if (name == "islower" || name == "isupper") return Value::Bool(all && any_letter);
   return Value::Bool(all && (name == "isascii" || !text.empty()));
 }
 
