@@ -58,6 +58,10 @@ constexpr Named kFilters[] = {
 
 }  // namespace
 
+bool IsFromClient(const Value& value) {
+  return value.IsText() ? !value.text().IsTemplate() : value.from_client();
+}
+
 absl::StatusOr<Value> ApplyFilter(Context* context, absl::string_view name, const Value& value,
                                   const Arguments& arguments) {
   for (const Named& named : kFilters) {

@@ -26,6 +26,9 @@ Filter FilterLength, FilterFirst, FilterLast, FilterList, FilterItems, FilterRev
 // filters_order.cc
 Filter FilterDictSort, FilterSort, FilterUnique, FilterMin, FilterMax;
 
+// A client wrote the value, or part of it where it is a text: so what it gives is the client's.
+bool IsFromClient(const Value& value);
+
 // What `attribute` ("a.b.0", or a number) leads to from `value`; null: the value itself.
 absl::StatusOr<Value> AttributePath(Context* context, const Value& value, const Value* attribute);
 
