@@ -93,9 +93,9 @@ absl::StatusOr<Value> PartitionMethod(Context* context, const Text& text, bool f
   std::vector<Text> parts = Split(text, bound[0]->view(), 1, from_right);
   const bool found = parts.size() == 2;
   if (!found) parts.insert(from_right ? parts.begin() : parts.end(), Text());
-  return context->NewList({Value::OfText(parts[0]), found ? *bound[0] : Value::OfText(Text()),
-                           Value::OfText(parts[1])},
-                          Kind::kTuple);
+  return context->NewList(
+      {Value::OfText(parts[0]), found ? *bound[0] : Value::OfText(Text()), Value::OfText(parts[1])},
+      Kind::kTuple);
 }
 
 // startswith and endswith: of one string, or of any in a tuple.
