@@ -152,13 +152,14 @@ class Variables {
 
 ChatTemplate::ChatTemplate(std::string source, std::unique_ptr<const jinja::Block> body,
                            const ChatTemplateLimits& limits)
-    : source_(std::move(source)), body_(std::move(body)), limits_(limits) {}
+    : source_(std::move(source)),
+      body_(std::move(body)),
+      limits_(limits),
+      mentions_tools_(absl::StrContains(source_, "tool")),
+      mentions_developer_(absl::StrContains(source_, "developer")) {}
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
-
-bool ChatTemplate::MentionsTools() const { return absl::StrContains(source_, "tool"); }
-bool ChatTemplate::MentionsDeveloper() const { return absl::StrContains(source_, "developer"); }
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Parse(absl::string_view source,
                                                  const ChatTemplateLimits& limits) {
