@@ -13,8 +13,7 @@ absl::Status Context::Invalid(absl::string_view message) const {
 }
 
 absl::Status Context::Unsupported(absl::string_view what) const {
-  return TemplateError(absl::StatusCode::kUnimplemented, line,
-                       absl::StrCat(what, " is not supported"));
+  return TemplateUnsupported(line, what);
 }
 
 absl::Status Context::Spend(size_t bytes) {

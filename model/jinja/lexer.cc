@@ -88,9 +88,8 @@ class Lexer {
   absl::Status Invalid(absl::string_view message) const {
     return TemplateError(absl::StatusCode::kInvalidArgument, line_, message);
   }
-  absl::Status Unsupported(absl::string_view message) const {
-    return TemplateError(absl::StatusCode::kUnimplemented, line_,
-                         absl::StrCat(message, " is not supported"));
+  absl::Status Unsupported(absl::string_view what) const {
+    return TemplateUnsupported(line_, what);
   }
 
   absl::Status LexDataAndTag();
@@ -329,6 +328,11 @@ absl::StatusOr<std::vector<Token>> Lex(absl::string_view source) {
 
 absl::Status TemplateError(absl::StatusCode code, int32_t line, absl::string_view message) {
   return absl::Status(code, absl::StrCat("chat template, line ", line, ": ", message));
+}
+
+absl::Status TemplateUnsupported(int32_t line, absl::string_view what) {
+  return TemplateError(absl::StatusCode::kUnimplemented, line,
+                       absl::StrCat(what, " is not supported"));
 }
 
 }  // namespace ebb::model::jinja

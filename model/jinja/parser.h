@@ -44,8 +44,7 @@ class Parser {
     return TemplateError(absl::StatusCode::kInvalidArgument, Next().line, message);
   }
   absl::Status Unsupported(absl::string_view construct) const {
-    return TemplateError(absl::StatusCode::kUnimplemented, Next().line,
-                         absl::StrCat(construct, " is not supported"));
+    return TemplateUnsupported(Next().line, construct);
   }
   absl::Status TooDeep() const {
     return Invalid(absl::StrCat("nested more than ", nesting_max_, " deep"));
