@@ -1,11 +1,16 @@
 // ChatConversation: what a client gives a chat template.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace ebb::model {
+
+// Of each JSON in a conversation.
+inline constexpr int32_t kChatJsonDepthMax = 64;
+inline constexpr uint32_t kChatJsonValuesMax = 1'000'000;
 
 // A member that is absent is undefined for the template.
 struct ChatMessage {

@@ -19,9 +19,6 @@ namespace {
 using jinja::Text;
 using jinja::Value;
 
-constexpr int32_t kJsonDepthMax = 64;
-constexpr uint32_t kJsonValuesMax = 1'000'000;
-
 Value ClientText(absl::string_view text) {
   return Value::OfText(Text(text, /*is_template=*/false));
 }
@@ -29,12 +26,12 @@ Value ClientText(absl::string_view text) {
 absl::StatusOr<std::unique_ptr<const JsonDocument>> ParseJson(absl::string_view field,
                                                               absl::string_view text) {
   JsonLimits limits;
-  limits.depth_max = kJsonDepthMax;
-  limits.value_count_max = kJsonValuesMax;
+  limits.depth_max = kChatJsonDepthMax;
+  limits.value_count_max = kChatJsonValuesMax;
   auto document = JsonDocument::Parse(field, text, limits);
   if (!document.ok()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        field, ": must be JSON with distinct keys, nested at most ", kJsonDepthMax, " deep"));
+        field, ": must be JSON with distinct keys, nested at most ", kChatJsonDepthMax, " deep"));
   }
   return document;
 }
@@ -152,13 +149,14 @@ class Variables {
 
 ChatTemplate::ChatTemplate(std::string source, std::unique_ptr<const jinja::Block> body,
                            const ChatTemplateLimits& limits)
-    : source_(std::move(source)), body_(std::move(body)), limits_(limits) {}
+    : source_(std::move(source)),
+      body_(std::move(body)),
+      limits_(limits),
+      mentions_tools_(absl::StrContains(source_, "tool")),
+      mentions_developer_(absl::StrContains(source_, "developer")) {}
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
-
-bool ChatTemplate::MentionsTools() const { return absl::StrContains(source_, "tool"); }
-bool ChatTemplate::MentionsDeveloper() const { return absl::StrContains(source_, "developer"); }
 
 absl::StatusOr<ChatTemplate> ChatTemplate::Parse(absl::string_view source,
                                                  const ChatTemplateLimits& limits) {

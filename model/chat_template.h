@@ -55,8 +55,8 @@ class ChatTemplate {
 
   const std::string& source() const { return source_; }
   // The template speaks of tools, or of developers: it may know messages of that role.
-  bool MentionsTools() const;
-  bool MentionsDeveloper() const;
+  bool mentions_tools() const { return mentions_tools_; }
+  bool mentions_developer() const { return mentions_developer_; }
 
   // The prompt. The variables are messages, tools and documents (none if not given), the tokens,
   // add_generation_prompt, and the client's own. Arguments of tool calls that are JSON in a string,
@@ -76,6 +76,8 @@ class ChatTemplate {
   std::string source_;
   std::unique_ptr<const jinja::Block> body_;
   ChatTemplateLimits limits_;
+  bool mentions_tools_;
+  bool mentions_developer_;
 };
 
 }  // namespace ebb::model

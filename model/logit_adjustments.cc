@@ -12,19 +12,18 @@ LogitAdjustments::LogitAdjustments(const SamplingParams& params, absl::Span<cons
     : repetition_(static_cast<float>(params.repetition_penalty)),
       presence_(params.presence_penalty),
       frequency_(params.frequency_penalty) {
-  size_t index = 0;
-  for (const LogitBias& bias : biases) EntryOf(bias.token_id, &index)->bias = bias.bias;
+  for (const LogitBias& bias : biases) entries_[PlaceOf(bias.token_id)].bias = bias.bias;
   if (repetition_ == 1) return;
-  for (const int32_t id : prompt) EntryOf(id, &index)->repetition = repetition_;
+  for (const int32_t id : prompt) entries_[PlaceOf(id)].repetition = repetition_;
 }
 
 void LogitAdjustments::Add(int32_t token_id) {
   if (repetition_ == 1 && presence_ == 0 && frequency_ == 0) return;
-  size_t index = 0;
-  LogitAdjustment* const entry = EntryOf(token_id, &index);
-  entry->repetition = repetition_;
+  const size_t place = PlaceOf(token_id);
+  LogitAdjustment& entry = entries_[place];
+  entry.repetition = repetition_;
   // From the count, not added to what was there: rounded once.
-  entry->penalty = static_cast<float>(presence_ + frequency_ * ++answer_counts_[index]);
+  entry.penalty = static_cast<float>(presence_ + frequency_ * ++answer_counts_[place]);
 }
 
 int64_t LogitAdjustments::Find(int32_t token_id) const {
@@ -32,14 +31,13 @@ int64_t LogitAdjustments::Find(int32_t token_id) const {
   return it == places_.end() ? -1 : static_cast<int64_t>(it->second);
 }
 
-LogitAdjustment* LogitAdjustments::EntryOf(int32_t token_id, size_t* index) {
+size_t LogitAdjustments::PlaceOf(int32_t token_id) {
   const auto [it, added] = places_.try_emplace(token_id, entries_.size());
   if (added) {
     entries_.emplace_back().token_id = token_id;
     answer_counts_.push_back(0);
   }
-  *index = it->second;
-  return &entries_[it->second];
+  return it->second;
 }
 
 }  // namespace ebb::model

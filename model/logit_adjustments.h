@@ -54,8 +54,8 @@ class LogitAdjustments {
   int64_t Find(int32_t token_id) const;
 
  private:
-  // The id's entry, made if there is none; `index` is its place.
-  LogitAdjustment* EntryOf(int32_t token_id, size_t* index);
+  // The id's place among the entries; an entry is made if there is none.
+  size_t PlaceOf(int32_t token_id);
 
   const float repetition_;
   const double presence_;

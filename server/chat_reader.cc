@@ -20,20 +20,18 @@ constexpr int kMessagesMax = 1024;
 constexpr uint32_t kToolsMax = 1024;
 constexpr uint32_t kCallsMax = 128;
 constexpr size_t kNameBytesMax = 256;
-constexpr int32_t kJsonDepthMax = 64;
-constexpr uint32_t kJsonValuesMax = 1'000'000;
 
 absl::StatusOr<std::unique_ptr<const JsonDocument>> ParseJson(absl::string_view field,
                                                               absl::string_view text) {
   model::JsonLimits limits;
-  limits.depth_max = kJsonDepthMax;
-  limits.value_count_max = kJsonValuesMax;
+  limits.depth_max = model::kChatJsonDepthMax;
+  limits.value_count_max = model::kChatJsonValuesMax;
   auto document = JsonDocument::Parse(field, text, limits);
   if (!document.ok()) {
-    return FieldError(field,
-                      absl::StrCat("must be JSON, with no key twice in an object, nested at "
-                                   "most ",
-                                   kJsonDepthMax, " deep, of at most ", kJsonValuesMax, " values"));
+    return FieldError(field, absl::StrCat("must be JSON, with no key twice in an object, nested at "
+                                          "most ",
+                                          model::kChatJsonDepthMax, " deep, of at most ",
+                                          model::kChatJsonValuesMax, " values"));
   }
   return document;
 }

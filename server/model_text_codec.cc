@@ -29,7 +29,7 @@ std::optional<std::string> TextOf(const model::Tokenizer& tokenizer, std::option
 // any role down would write one that its model was never shown.
 absl::Status CheckTemplateKnows(const model::ChatTemplate& chat_template,
                                 const model::ChatConversation& conversation) {
-  if (conversation.tools_json.has_value() && !chat_template.MentionsTools()) {
+  if (conversation.tools_json.has_value() && !chat_template.mentions_tools()) {
     return absl::InvalidArgumentError(
         "chat.tools_json: the model's chat template has no place for tools; leave them out");
   }
@@ -37,11 +37,11 @@ absl::Status CheckTemplateKnows(const model::ChatTemplate& chat_template,
     const model::ChatMessage& message = conversation.messages[i];
     const std::string field = absl::StrCat("chat.messages[", i, "]");
     const bool needs_tools = message.role == "tool" || message.tool_calls_json.has_value();
-    if (needs_tools && !chat_template.MentionsTools()) {
+    if (needs_tools && !chat_template.mentions_tools()) {
       return absl::InvalidArgumentError(
           absl::StrCat(field, ": the model's chat template knows no tools"));
     }
-    if (message.role == "developer" && !chat_template.MentionsDeveloper()) {
+    if (message.role == "developer" && !chat_template.mentions_developer()) {
       return absl::InvalidArgumentError(absl::StrCat(
           field, ".role: the model's chat template knows no \"developer\"; use \"system\""));
     }

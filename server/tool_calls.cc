@@ -86,8 +86,7 @@ bool ToolCallParser::Step(bool at_end, ToolCallPiece* out) {
   }
   if (format_ == ToolCallFormat::kJson) return StepJson(at_end, out);
   if (!at_mark_) return StepText(at_end, out);
-  Candidate candidate =
-      format_ == ToolCallFormat::kHermes ? ReadHermes(at_end) : ReadMistral(at_end);
+  Candidate candidate = format_ == ToolCallFormat::kHermes ? ReadHermes(at_end) : ReadMistral();
   if (candidate.kind == Candidate::Kind::kOpen && !at_end) return false;
   at_mark_ = false;
   if (candidate.kind == Candidate::Kind::kCalls) {
@@ -133,14 +132,9 @@ bool ToolCallParser::StepText(bool at_end, ToolCallPiece* out) {
 ToolCallParser::Candidate ToolCallParser::ReadObject(size_t begin) {
   using Kind = Candidate::Kind;
   const absl::string_view text = absl::string_view(held_).substr(begin);
-  switch (scanner_.Scan(text)) {
-    case JsonScanner::State::kOpen:
-      return {Kind::kOpen, 0, {}};
-    case JsonScanner::State::kBroken:
-      return {Kind::kNone, 0, {}};
-    case JsonScanner::State::kEnded:
-      break;
-  }
+  const JsonScanner::State state = scanner_.Scan(text);
+  if (state == JsonScanner::State::kOpen) return {Kind::kOpen, 0, {}};
+  if (state == JsonScanner::State::kBroken) return {Kind::kNone, 0, {}};
   std::optional<std::vector<ToolCall>> calls = ReadCalls(text.substr(0, scanner_.size()));
   if (!calls.has_value()) return {Kind::kNone, 0, {}};
   return {Kind::kCalls, begin + scanner_.size(), *std::move(calls)};
@@ -173,7 +167,7 @@ ToolCallParser::Candidate ToolCallParser::ReadHermes(bool at_end) {
 
 // "[TOOL_CALLS]" and a list, or a name, "[CALL_ID]" and an id, "[ARGS]" and the arguments; the id
 // and both marks may be missing.
-ToolCallParser::Candidate ToolCallParser::ReadMistral(bool at_end) {
+ToolCallParser::Candidate ToolCallParser::ReadMistral() {
   using Kind = Candidate::Kind;
   const absl::string_view text = held_;
   size_t begin = kMistralMark.size() + SpaceBytes(text.substr(kMistralMark.size()));
@@ -192,14 +186,9 @@ ToolCallParser::Candidate ToolCallParser::ReadMistral(bool at_end) {
                        std::none_of(name.begin(), name.end(),
                                     [](char c) { return absl::ascii_isspace(c) || c == '"'; });
   if (!is_name) return {Kind::kNone, 0, {}};
-  switch (scanner_.Scan(text.substr(brace))) {
-    case JsonScanner::State::kOpen:
-      return {at_end ? Kind::kNone : Kind::kOpen, 0, {}};
-    case JsonScanner::State::kBroken:
-      return {Kind::kNone, 0, {}};
-    case JsonScanner::State::kEnded:
-      break;
-  }
+  const JsonScanner::State state = scanner_.Scan(text.substr(brace));
+  if (state == JsonScanner::State::kOpen) return {Kind::kOpen, 0, {}};
+  if (state == JsonScanner::State::kBroken) return {Kind::kNone, 0, {}};
   const absl::string_view arguments = text.substr(brace, scanner_.size());
   if (!IsJsonObject(arguments)) return {Kind::kNone, 0, {}};
   return {Kind::kCalls, brace + scanner_.size(), {{std::string(name), std::string(arguments)}}};

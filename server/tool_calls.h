@@ -74,7 +74,7 @@ class ToolCallParser {
   void TakeCalls(Candidate candidate, ToolCallPiece* out);
   void Show(size_t bytes, ToolCallPiece* out);
   Candidate ReadHermes(bool at_end);
-  Candidate ReadMistral(bool at_end);
+  Candidate ReadMistral();
   Candidate ReadJson();
   Candidate ReadObject(size_t begin);
 

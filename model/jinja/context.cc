@@ -13,8 +13,7 @@ absl::Status Context::Invalid(absl::string_view message) const {
 }
 
 absl::Status Context::Unsupported(absl::string_view what) const {
-  return TemplateError(absl::StatusCode::kUnimplemented, line,
-                       absl::StrCat(what, " is not supported"));
+  return TemplateUnsupported(line, what);
 }
 
 absl::Status Context::Spend(size_t bytes) {
@@ -28,6 +27,13 @@ absl::Status Context::CheckBytes(size_t bytes) const {
   if (bytes <= limits_.text_bytes_max) return absl::OkStatus();
   return TemplateError(absl::StatusCode::kResourceExhausted, line,
                        absl::StrCat("a value has more than ", limits_.text_bytes_max, " bytes"));
+}
+
+absl::Status Context::CheckDepth(int32_t depth) const {
+  if (depth <= limits_.recursion_max) return absl::OkStatus();
+  return TemplateError(
+      absl::StatusCode::kResourceExhausted, line,
+      absl::StrCat("rendering is nested more than ", limits_.recursion_max, " deep"));
 }
 
 absl::StatusOr<Value> Context::NewText(Text text) {

@@ -39,6 +39,8 @@ class Context {
   absl::Status Spend(size_t bytes);
   // RESOURCE_EXHAUSTED when a value cannot have so many bytes.
   absl::Status CheckBytes(size_t bytes) const;
+  // RESOURCE_EXHAUSTED when blocks and expressions are nested deeper than `recursion_max`.
+  absl::Status CheckDepth(int32_t depth) const;
 
   // Values of any size, checked and paid for. Check with CheckBytes while making what may become
   // larger than its parts.

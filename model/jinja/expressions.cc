@@ -34,7 +34,7 @@ absl::StatusOr<Value> Interpreter::Lookup(absl::string_view name) {
 
 absl::StatusOr<Value> Interpreter::Evaluate(const Expression& node) {
   const DepthGuard guard(&recursion_);
-  RETURN_IF_ERROR(guard.Check(context_));
+  RETURN_IF_ERROR(context_.CheckDepth(recursion_));
   context_.line = node.line;
   RETURN_IF_ERROR(context_.Spend(node.text.size()));
   return EvaluateInner(node);

@@ -16,7 +16,7 @@ absl::StatusOr<Value> FilterDefault(Context* context, const Value& value,
 
 struct Named {
   absl::string_view name;
-  Filter filter;
+  Filter* filter;
 };
 constexpr Named kFilters[] = {
     {"abs", FilterAbs},
@@ -57,6 +57,10 @@ constexpr Named kFilters[] = {
 };
 
 }  // namespace
+
+bool IsFromClient(const Value& value) {
+  return value.IsText() ? !value.text().IsTemplate() : value.from_client();
+}
 
 absl::StatusOr<Value> ApplyFilter(Context* context, absl::string_view name, const Value& value,
                                   const Arguments& arguments) {

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <string>
 
@@ -15,11 +14,6 @@ namespace ebb::model::jinja {
 namespace {
 
 using Kind = Value::Kind;
-
-// A text or number that a client wrote gives a number that it wrote.
-bool IsFromClient(const Value& value) {
-  return value.IsText() ? !value.text().IsTemplate() : value.from_client();
-}
 
 // As float(). Empty: it is none.
 std::optional<double> ParseFloat(const Value& value) {

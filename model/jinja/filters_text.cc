@@ -1,4 +1,4 @@
-#include <optional>
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -81,16 +81,14 @@ absl::StatusOr<Value> FilterReplace(Context* context, const Value& value,
 absl::StatusOr<Value> FilterIndent(Context* context, const Value& value,
                                    const Arguments& arguments) {
   ASSIGN_OR_RETURN(const auto bound, Bind(*context, arguments, {"width", "first", "blank"}));
-  ASSIGN_OR_RETURN(const std::string indent,
-                   IndentOf(context, bound[0] == nullptr ? Value::Integer(4) : *bound[0]));
+  const Value width = bound[0] == nullptr ? Value::Integer(4) : *bound[0];
+  ASSIGN_OR_RETURN(const std::string indent, IndentOf(context, width));
   if (!value.IsText()) {
     return context->Invalid(absl::StrCat("indent does not take ", value.KindName()));
   }
   const bool first = bound[1] != nullptr && bound[1]->IsTrue();
   const bool blank = bound[2] != nullptr && bound[2]->IsTrue();
-  const bool indent_is_template =
-      bound[0] == nullptr ||
-      (bound[0]->IsText() ? bound[0]->text().IsTemplate() : !bound[0]->from_client());
+  const bool indent_is_template = !IsFromClient(width);
   Text text = value.text();
   RETURN_IF_ERROR(context->Spend(64 * text.size()));
   text.Append("\n", true);  // As Jinja does: a newline at the end is not lost.

@@ -1,5 +1,7 @@
 // Texts made of texts: str.format() and str.join().
 
+#include <algorithm>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"

@@ -1,9 +1,11 @@
 #include "model/jinja/functions.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "model/jinja/write.h"
 
@@ -63,6 +65,11 @@ absl::StatusOr<Value::Dict> Members(Context* context, const Arguments& arguments
   return members;
 }
 
+absl::StatusOr<Value> MakeDict(Context* context, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(Value::Dict members, Members(context, arguments));
+  return context->NewDict(std::move(members));
+}
+
 absl::StatusOr<Value> MakeNamespace(Context* context, const Arguments& arguments) {
   ASSIGN_OR_RETURN(Value::Dict members, Members(context, arguments));
   for (const auto& [name, value] : members) {
@@ -103,21 +110,32 @@ absl::StatusOr<Value> RaiseException(Context* context, const Arguments& argument
   return context->Invalid(text.view().substr(0, kMessageBytesMax));
 }
 
+struct Named {
+  absl::string_view name;
+  absl::StatusOr<Value> (*function)(Context*, const Arguments&);
+};
+constexpr Named kFunctions[] = {
+    {"dict", MakeDict}, {"namespace", MakeNamespace},  {"raise_exception", RaiseException},
+    {"range", Range},   {"strftime_now", StrftimeNow},
+};
+
+// Null: there is none of that name.
+const Named* FindFunction(absl::string_view name) {
+  for (const Named& named : kFunctions) {
+    if (named.name == name) return &named;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
-bool IsGlobalFunction(absl::string_view name) {
-  return name == "range" || name == "dict" || name == "namespace" || name == "raise_exception" ||
-         name == "strftime_now";
-}
+bool IsGlobalFunction(absl::string_view name) { return FindFunction(name) != nullptr; }
 
 absl::StatusOr<Value> CallGlobal(Context* context, absl::string_view name,
                                  const Arguments& arguments) {
-  if (name == "range") return Range(context, arguments);
-  if (name == "namespace") return MakeNamespace(context, arguments);
-  if (name == "strftime_now") return StrftimeNow(context, arguments);
-  if (name == "raise_exception") return RaiseException(context, arguments);
-  ASSIGN_OR_RETURN(Value::Dict members, Members(context, arguments));
-  return context->NewDict(std::move(members));
+  const Named* const named = FindFunction(name);
+  CHECK(named != nullptr);
+  return named->function(context, arguments);
 }
 
 }  // namespace ebb::model::jinja

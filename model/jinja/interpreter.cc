@@ -69,7 +69,7 @@ absl::StatusOr<Text> Interpreter::Capture(const Block& block) {
 
 absl::StatusOr<Interpreter::Flow> Interpreter::Run(const Block& block) {
   const DepthGuard guard(&recursion_);
-  RETURN_IF_ERROR(guard.Check(context_));
+  RETURN_IF_ERROR(context_.CheckDepth(recursion_));
   for (const auto& statement : block.statements) {
     context_.line = statement->line;
     RETURN_IF_ERROR(context_.Spend(0));

@@ -88,13 +88,13 @@ class Lexer {
   absl::Status Invalid(absl::string_view message) const {
     return TemplateError(absl::StatusCode::kInvalidArgument, line_, message);
   }
-  absl::Status Unsupported(absl::string_view message) const {
-    return TemplateError(absl::StatusCode::kUnimplemented, line_,
-                         absl::StrCat(message, " is not supported"));
+  absl::Status Unsupported(absl::string_view what) const {
+    return TemplateUnsupported(line_, what);
   }
 
   absl::Status LexDataAndTag();
   absl::Status SkipComment();
+  void SkipAfterTag(char sign, bool trims_newline);
   absl::Status LexInside(bool is_output);
   bool ConsumeTagEnd(bool is_output);
   absl::Status LexString();
@@ -149,15 +149,20 @@ absl::Status Lexer::SkipComment() {
   if (end == absl::string_view::npos) return Invalid("the comment has no end");
   const char sign = end > 0 ? rest_[end - 1] : '\0';
   Advance(end + 2);
+  SkipAfterTag(sign, /*trims_newline=*/true);
+  return absl::OkStatus();
+}
+
+// The white space that goes with the end of a tag or comment: all after "-", else a newline.
+void Lexer::SkipAfterTag(char sign, bool trims_newline) {
   size_t skip = 0;
   if (sign == '-') {
     skip = LeadingSpaceBytes(rest_);
-  } else if (sign != '+' && absl::StartsWith(rest_, "\n")) {
+  } else if (trims_newline && sign != '+' && absl::StartsWith(rest_, "\n")) {
     skip = 1;
   }
   at_line_start_ = skip > 0 && rest_[skip - 1] == '\n';
   Advance(skip);
-  return absl::OkStatus();
 }
 
 // Consumes "}}" or "%}" with its sign and the white space that goes with it, if it is next.
@@ -171,14 +176,7 @@ bool Lexer::ConsumeTagEnd(bool is_output) {
   if (!absl::StartsWith(rest_.substr(sign_bytes), close)) return false;
   Emit(is_output ? Token::Kind::kOutputEnd : Token::Kind::kBlockEnd, "");
   Advance(sign_bytes + close.size());
-  size_t skip = 0;
-  if (sign == '-') {
-    skip = LeadingSpaceBytes(rest_);
-  } else if (!is_output && sign != '+' && absl::StartsWith(rest_, "\n")) {
-    skip = 1;
-  }
-  at_line_start_ = skip > 0 && rest_[skip - 1] == '\n';
-  Advance(skip);
+  SkipAfterTag(sign, /*trims_newline=*/!is_output);
   return true;
 }
 
@@ -330,6 +328,11 @@ absl::StatusOr<std::vector<Token>> Lex(absl::string_view source) {
 
 absl::Status TemplateError(absl::StatusCode code, int32_t line, absl::string_view message) {
   return absl::Status(code, absl::StrCat("chat template, line ", line, ": ", message));
+}
+
+absl::Status TemplateUnsupported(int32_t line, absl::string_view what) {
+  return TemplateError(absl::StatusCode::kUnimplemented, line,
+                       absl::StrCat(what, " is not supported"));
 }
 
 }  // namespace ebb::model::jinja

@@ -43,5 +43,7 @@ absl::StatusOr<std::vector<Token>> Lex(absl::string_view source);
 
 // "chat template, line 3: ..."
 absl::Status TemplateError(absl::StatusCode code, int32_t line, absl::string_view message);
+// UNIMPLEMENTED: "... `what` is not supported".
+absl::Status TemplateUnsupported(int32_t line, absl::string_view what);
 
 }  // namespace ebb::model::jinja

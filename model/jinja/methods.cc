@@ -47,6 +47,16 @@ absl::StatusOr<int64_t> Count(const Context& context, const Value* value, int64_
   return value->integer();
 }
 
+// How often `wanted` is in `text`, without overlaps. REQUIRES: `wanted` is not empty.
+size_t Occurrences(absl::string_view text, absl::string_view wanted) {
+  size_t count = 0;
+  for (size_t at = text.find(wanted); at != absl::string_view::npos;
+       at = text.find(wanted, at + wanted.size())) {
+    ++count;
+  }
+  return count;
+}
+
 absl::StatusOr<Value> StripMethod(Context* context, const Text& text, Ends ends,
                                   const Arguments& arguments) {
   ASSIGN_OR_RETURN(const Bound bound, Bind(*context, arguments, {"chars"}));
@@ -83,14 +93,9 @@ absl::StatusOr<Value> PartitionMethod(Context* context, const Text& text, bool f
   std::vector<Text> parts = Split(text, bound[0]->view(), 1, from_right);
   const bool found = parts.size() == 2;
   if (!found) parts.insert(from_right ? parts.begin() : parts.end(), Text());
-  Value::List list;
-  if (!found && from_right) {
-    list = {Value::OfText(Text()), Value::OfText(Text()), Value::OfText(parts[1])};
-  } else {
-    list = {Value::OfText(parts[0]), found ? *bound[0] : Value::OfText(Text()),
-            Value::OfText(parts[1])};
-  }
-  return context->NewList(std::move(list), Kind::kTuple);
+  return context->NewList(
+      {Value::OfText(parts[0]), found ? *bound[0] : Value::OfText(Text()), Value::OfText(parts[1])},
+      Kind::kTuple);
 }
 
 // startswith and endswith: of one string, or of any in a tuple.
@@ -121,18 +126,10 @@ absl::StatusOr<Value> ReplaceMethod(Context* context, const Text& text,
   if (!bound[0]->IsText()) return NotText(*context, *bound[0]);
   if (!bound[1]->IsText()) return NotText(*context, *bound[1]);
   ASSIGN_OR_RETURN(const int64_t count_max, Count(*context, bound[2], -1));
-  const size_t places = text.size() / std::max<size_t>(bound[0]->view().size(), 1) + 1;
   RETURN_IF_ERROR(context->Spend(text.size()));
   if (bound[1]->view().size() > 1) {  // The result may be larger than the text.
-    size_t found = 0;
-    if (bound[0]->view().empty()) {
-      found = places;
-    } else {
-      for (size_t at = text.view().find(bound[0]->view()); at != absl::string_view::npos;
-           at = text.view().find(bound[0]->view(), at + bound[0]->view().size())) {
-        ++found;
-      }
-    }
+    const absl::string_view from = bound[0]->view();
+    const size_t found = from.empty() ? text.size() + 1 : Occurrences(text.view(), from);
     if (found > context->limits().text_bytes_max / bound[1]->view().size()) {
       return context->CheckBytes(SIZE_MAX);
     }
@@ -151,13 +148,8 @@ absl::StatusOr<Value> FindMethod(Context* context, absl::string_view text, absl:
   const absl::string_view wanted = arguments.positional[0].view();
   RETURN_IF_ERROR(context->Spend(2 * text.size()));
   if (name == "count") {
-    if (wanted.empty()) return Value::Integer(static_cast<int64_t>(CountCharacters(text)) + 1);
-    int64_t count = 0;
-    for (size_t at = text.find(wanted); at != absl::string_view::npos;
-         at = text.find(wanted, at + wanted.size())) {
-      ++count;
-    }
-    return Value::Integer(count);
+    const size_t count = wanted.empty() ? CountCharacters(text) + 1 : Occurrences(text, wanted);
+    return Value::Integer(static_cast<int64_t>(count));
   }
   const size_t at = name[0] == 'r' ? text.rfind(wanted) : text.find(wanted);
   if (at != absl::string_view::npos) {
@@ -184,20 +176,16 @@ absl::StatusOr<Value> RemoveMethod(Context* context, const Text& text, bool at_s
 // isdigit, isspace, ...: as far as they can be told for all characters.
 absl::StatusOr<Value> IsMethodOfText(Context* context, const Text& text, absl::string_view name) {
   RETURN_IF_ERROR(context->Spend(4 * text.size()));
-  bool any_letter = false;
+  if (name == "islower") return Value::Bool(IsLower(text));
+  if (name == "isupper") return Value::Bool(IsUpper(text));
   bool all = true;
   for (TextReader at(text); !at.done(); at.Next()) {
     const uint32_t c = at.code_point();
     const bool digit = c >= '0' && c <= '9';
-    any_letter |= IsLetter(c);
     if (name == "isspace") {
       all &= IsPythonSpace(c);
     } else if (name == "isascii") {
       all &= c < 0x80;
-    } else if (name == "islower") {
-      all &= !IsLetter(c) || UpperOf(c) != c || c == 0xDF;
-    } else if (name == "isupper") {
-      all &= !IsLetter(c) || LowerOf(c) != c;
     } else if (c >= 0x80 && !IsLetter(c)) {
       return context->Unsupported(absl::StrCat("'", name, "' of characters outside ASCII"));
     } else if (name == "isalpha") {
@@ -208,7 +196,6 @@ absl::StatusOr<Value> IsMethodOfText(Context* context, const Text& text, absl::s
       all &= digit;
     }
   }
-  if (name == "islower" || name == "isupper") return Value::Bool(all && any_letter);
   return Value::Bool(all && (name == "isascii" || !text.empty()));
 }
 

@@ -43,7 +43,7 @@ std::string Parser::Found() const {
 
 // Statements up to a block tag that begins with one of `ends`, whose name is then next.
 absl::Status Parser::ParseBlock(const std::vector<absl::string_view>& ends, Block* block) {
-  const Level level(&block_depth_);
+  const DepthGuard guard(&block_depth_);
   if (block_depth_ > nesting_max_) return TooDeep();
   while (Next().kind != Token::Kind::kEnd) {
     auto statement = std::make_unique<Statement>();
@@ -188,7 +188,7 @@ absl::Status Parser::ParseFor(Statement* statement) {
   if (IsName("recursive")) return Unsupported("a recursive for");
   RETURN_IF_ERROR(ExpectTagEnd());
   {
-    const Level level(&loop_depth_);
+    const DepthGuard guard(&loop_depth_);
     RETURN_IF_ERROR(ParseBlock({"else", "endfor"}, &statement->blocks.emplace_back()));
   }
   if (!TakeName("else")) {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "model/jinja/ast.h"
+#include "model/jinja/depth_guard.h"
 #include "model/jinja/lexer.h"
 
 namespace ebb::model::jinja {
@@ -28,13 +29,6 @@ class Parser {
  private:
   using Kind = Expression::Kind;
 
-  // Counts the levels of recursion while it lives.
-  struct Level {
-    explicit Level(int32_t* depth) : depth_(depth) { ++*depth_; }
-    ~Level() { --*depth_; }
-    int32_t* depth_;
-  };
-
   const Token& Next() const { return tokens_[at_]; }
   const Token& AfterNext() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
   Token Take() { return tokens_[Next().kind == Token::Kind::kEnd ? at_ : at_++]; }
@@ -50,8 +44,7 @@ class Parser {
     return TemplateError(absl::StatusCode::kInvalidArgument, Next().line, message);
   }
   absl::Status Unsupported(absl::string_view construct) const {
-    return TemplateError(absl::StatusCode::kUnimplemented, Next().line,
-                         absl::StrCat(construct, " is not supported"));
+    return TemplateUnsupported(Next().line, construct);
   }
   absl::Status TooDeep() const {
     return Invalid(absl::StrCat("nested more than ", nesting_max_, " deep"));

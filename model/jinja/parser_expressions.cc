@@ -38,7 +38,7 @@ absl::StatusOr<ExpressionPtr> Parser::ParseTuple(bool with_conditional) {
 }
 
 absl::StatusOr<ExpressionPtr> Parser::ParseExpression() {
-  const Level level(&expression_depth_);
+  const DepthGuard guard(&expression_depth_);
   if (expression_depth_ > nesting_max_) return TooDeep();
   const int32_t line = Next().line;
   ASSIGN_OR_RETURN(ExpressionPtr value, ParseBinary(0));
@@ -84,7 +84,7 @@ absl::StatusOr<ExpressionPtr> Parser::ParseBinary(int level) {
 absl::StatusOr<ExpressionPtr> Parser::ParseNot() {
   const int32_t line = Next().line;
   if (!TakeName("not")) return ParseCompare();
-  const Level level(&expression_depth_);
+  const DepthGuard guard(&expression_depth_);
   if (expression_depth_ > nesting_max_) return TooDeep();
   ASSIGN_OR_RETURN(ExpressionPtr operand, ParseNot());
   return Make(Kind::kNot, line, "", std::move(operand));
@@ -135,7 +135,7 @@ absl::StatusOr<ExpressionPtr> Parser::ParseUnary(bool with_filters) {
   ExpressionPtr value;
   if (IsOperator("-") || IsOperator("+")) {
     const Kind kind = Take().text == "-" ? Kind::kNegate : Kind::kPlus;
-    const Level level(&expression_depth_);
+    const DepthGuard guard(&expression_depth_);
     if (expression_depth_ > nesting_max_) return TooDeep();
     ASSIGN_OR_RETURN(ExpressionPtr operand, ParseUnary(/*with_filters=*/false));
     ASSIGN_OR_RETURN(value, Make(kind, line, "", std::move(operand)));
@@ -310,7 +310,7 @@ absl::StatusOr<ExpressionPtr> Parser::ParseTest(ExpressionPtr value) {
                         Next().kind == Token::Kind::kFloat || IsOperator("[") || IsOperator("{");
   if (is_value && !IsName("else") && !IsName("or") && !IsName("and")) {
     if (IsName("is")) return Invalid("tests cannot be chained with 'is'");
-    const Level level(&expression_depth_);
+    const DepthGuard guard(&expression_depth_);
     if (expression_depth_ > nesting_max_) return TooDeep();
     ASSIGN_OR_RETURN(ExpressionPtr argument, ParsePrimary());
     ASSIGN_OR_RETURN(argument, ParsePostfix(std::move(argument)));

@@ -56,6 +56,18 @@ void AppendLower(const TextReader& at, Text* out) {
   AppendCharacter(LowerOf(at.code_point()), at.is_template(), out);
 }
 
+// There are letters, and `is_of_case` holds for all.
+template <typename F>
+bool HasOnly(const Text& text, const F& is_of_case) {
+  bool any = false;
+  for (TextReader at(text); !at.done(); at.Next()) {
+    if (!IsLetter(at.code_point())) continue;
+    if (!is_of_case(at.code_point())) return false;
+    any = true;
+  }
+  return any;
+}
+
 bool IsLineEnd(uint32_t c) {
   return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
          c == 0x2029;
@@ -86,6 +98,14 @@ uint32_t UpperOf(uint32_t c) {
 }
 
 bool IsLetter(uint32_t c) { return UpperOf(c) != c || LowerOf(c) != c || c == 0xDF; }
+
+bool IsLower(const Text& text) {
+  return HasOnly(text, [](uint32_t c) { return UpperOf(c) != c || c == 0xDF; });
+}
+
+bool IsUpper(const Text& text) {
+  return HasOnly(text, [](uint32_t c) { return LowerOf(c) != c; });
+}
 
 Text Upper(const Text& text) {
   Text upper;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -14,6 +13,10 @@ namespace ebb::model::jinja {
 uint32_t UpperOf(uint32_t code_point);
 uint32_t LowerOf(uint32_t code_point);
 bool IsLetter(uint32_t code_point);  // It has an upper or a lower case.
+
+// There are letters, and all are of that case.
+bool IsLower(const Text& text);
+bool IsUpper(const Text& text);
 
 Text Upper(const Text& text);
 Text Lower(const Text& text);

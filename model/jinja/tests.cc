@@ -83,14 +83,7 @@ absl::StatusOr<bool> ApplyTest(Context* context, absl::string_view name, const V
   if (name == "lower" || name == "upper") {
     ASSIGN_OR_RETURN(const Text text, ToText(context, value));
     RETURN_IF_ERROR(context->Spend(4 * text.size()));
-    bool any = false;
-    for (TextReader at(text); !at.done(); at.Next()) {
-      const uint32_t c = at.code_point();
-      if (!IsLetter(c)) continue;
-      any = true;
-      if (name == "lower" ? UpperOf(c) == c && c != 0xDF : LowerOf(c) == c) return false;
-    }
-    return any;
+    return name == "lower" ? IsLower(text) : IsUpper(text);
   }
   return context->Unsupported(absl::StrCat("the test '", name, "'"));
 }

@@ -30,14 +30,17 @@ absl::StatusOr<Segments> Render(const std::string& source,
 }
 
 // Template text as it is, a client's text in brackets.
-std::string Marked(const std::string& source, const std::vector<ChatMessage>& messages = Hello()) {
-  const auto segments = Render(source, messages);
+std::string WithAuthors(const absl::StatusOr<Segments>& segments) {
   if (!segments.ok()) return segments.status().ToString();
   std::string text;
   for (const TextSegment& segment : *segments) {
     absl::StrAppend(&text, segment.is_template ? segment.text : "[" + segment.text + "]");
   }
   return text;
+}
+
+std::string Marked(const std::string& source, const std::vector<ChatMessage>& messages = Hello()) {
+  return WithAuthors(Render(source, messages));
 }
 
 std::string Repeated(const std::string& text, int count) {
@@ -58,20 +61,14 @@ TEST(ChatTemplateTest, WhatAClientWroteStaysKnown) {
   EXPECT_EQ(Marked("{{ messages[0].content }}", {{"user", ""}}), "");
 }
 
-// Client text in brackets; the template gets `x` from the client.
+// The same where the template gets `x` from the client.
 std::string MarkedValue(const std::string& expression, const std::string& json) {
   const auto parsed = ChatTemplate::Parse("{% macro m(a) %}<{{ a }}>{% endmacro %}" + expression);
   if (!parsed.ok()) return parsed.status().ToString();
   ChatConversation conversation;
   conversation.messages = Hello();
   conversation.variables_json = absl::StrCat("{\"x\":", json, "}");
-  const auto segments = parsed->Render(conversation, {});
-  if (!segments.ok()) return segments.status().ToString();
-  std::string text;
-  for (const TextSegment& segment : *segments) {
-    absl::StrAppend(&text, segment.is_template ? segment.text : "[" + segment.text + "]");
-  }
-  return text;
+  return WithAuthors(parsed->Render(conversation, {}));
 }
 
 TEST(ChatTemplateTest, WhatAClientWroteStaysKnownThroughEveryOperation) {

@@ -1,13 +1,12 @@
 // Templates render as jinja2 renders them with transformers' settings: see
 // tests/golden/make_jinja_golden.py.
 
-#include <fstream>
 #include <iostream>
 #include <string>
-#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/model/chat_cases.h"
+#include "tests/model/golden.h"
 
 namespace ebb::model {
 namespace {
@@ -22,15 +21,8 @@ constexpr char kConversation[] = R"json({
     "r": [{"n": "y", "v": 2}, {"n": "x", "v": 1}, {"n": "z"}], "t": "a,b,,c",
     "big": 9007199254740993, "e": "", "w": "it's a \"q\" \\ \t\u2028x"}})json";
 
-std::vector<OrderedJson> Cases(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::vector<OrderedJson> cases;
-  for (std::string line; std::getline(in, line);) cases.push_back(OrderedJson::parse(line));
-  return cases;
-}
-
 TEST(JinjaGoldenTest, ChatTemplatesRenderAsInTransformers) {
-  const auto cases = Cases("tests/golden/jinja_templates.jsonl");
+  const auto cases = ReadGoldenLines<OrderedJson>("tests/golden/jinja_templates.jsonl");
   ASSERT_GE(cases.size(), 60u);
   for (const OrderedJson& item : cases) {
     const auto text = RenderCase(item);
@@ -42,7 +34,7 @@ TEST(JinjaGoldenTest, ChatTemplatesRenderAsInTransformers) {
 // The cases that we refuse as not supported although jinja2 renders them; all others must agree.
 int CountUnsupported(const std::string& path) {
   int unsupported = 0;
-  for (OrderedJson item : Cases(path)) {
+  for (OrderedJson item : ReadGoldenLines<OrderedJson>(path)) {
     item["conversation"] = OrderedJson::parse(kConversation);
     item["add_generation_prompt"] = true;
     const auto text = RenderCase(item);
