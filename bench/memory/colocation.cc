@@ -3,11 +3,11 @@
 //
 //   bazel run //bench/memory:colocation
 //
-//   antiphase  requests of 768 to 1,024 tokens; for 30 s at one server, for 30 s at the other, 240
-//   s:
-//              arrivals at random, or 8 clients, each with its next request once one is answered
-//   traces     240 s of bench/data's excerpts, a server each, scaled as bench/data/scaling.json
-//   says
+//   antiphase  requests of 768 to 1,024 tokens; for 30 s at one server, for 30 s at the other,
+//              240 s: arrivals at random, or 8 clients, each with its next request once one is
+//              answered
+//   traces     240 s of bench/data's excerpts, a server each, scaled as
+//              bench/data/scaling.json says
 //
 //   elastic    one ledger, no floors, equal weights
 //   static     k eighths for one server, 8 - k for the other; the best of the 9 is named

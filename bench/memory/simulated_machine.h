@@ -2,9 +2,8 @@
 //
 //   elastic    one ledger over all memory
 //   static     each has its part for good
-//   oracle     each second, who holds how much is decided anew by one who knows the answers'
-//   lengths
-//              and the next second's arrivals, and whom a change costs nothing
+//   oracle     each second, who holds how much is decided anew by one who knows the lengths of
+//              answers and the next second's arrivals, and whom a change costs nothing
 //
 // Cores: each server with a step in flight gets an equal part; within it decode's step goes first.
 // So steps of both servers take twice as long as alone, and nothing is lost by switching.

@@ -20,6 +20,7 @@ namespace {
 #include "kernels/cpu/row_ops.inc"
 // After the row operations.
 #include "kernels/cpu/attention.inc"
+#include "kernels/cpu/block_codes.inc"
 #include "kernels/cpu/block_scales.inc"
 
 // Writes outputs 8 * half .. 8 * half + 7 of one row, or as many of them as the last panel has.
@@ -83,7 +84,7 @@ constexpr int QuadsOfSum(int bits) { return bits == 4 ? 8 : bits == 5 ? 4 : 2; }
 // weights: the product of the weight's magnitude with the activation under the weight's sign, 2 of
 // at most 128 * 127 in a lane.
 template <DType kDType, int kParts, int kPart>
-EBB_INLINE __m256i BlockDot(const __m256i (&weights)[8], const int32_t* quads, int32_t width) {
+EBB_INLINE __m256i BlockDot(const Bytes (&weights)[8], const int32_t* quads, int32_t width) {
   constexpr int kBits = QuantTraitsOf(kDType).bits;
   constexpr int kFirst = 8 / kParts * kPart;
   const __m256i ones = _mm256_set1_epi16(1);
@@ -112,25 +113,9 @@ EBB_INLINE __m256i BlockDot(const __m256i (&weights)[8], const int32_t* quads, i
   return dot;
 }
 
-// Puts the kBits upper bits of each code, which stand at kPlace in `upper`, above its lower four.
-template <int kBits, int kPlace>
-EBB_INLINE __m256i WithUpperBits(__m256i lower, __m256i upper) {
-  const __m256i mask = _mm256_set1_epi8(((1 << kBits) - 1) << 4);
-  if constexpr (kPlace >= 4) {
-    upper = _mm256_srli_epi16(upper, kPlace - 4);
-  } else {
-    upper = _mm256_slli_epi16(upper, 4 - kPlace);
-  }
-  return _mm256_or_si256(lower, _mm256_and_si256(upper, mask));
-}
-
-EBB_INLINE __m256i LoadBytes(const uint8_t* p) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
-}
-
 // The codes of one block, of 8 bits as signed weights: vector j holds quad j of 8 outputs.
 template <DType kDType>
-EBB_INLINE void LoadWeights(const uint8_t* quants, __m256i (&weights)[8]) {
+EBB_INLINE void LoadWeights(const uint8_t* quants, Bytes (&weights)[8]) {
   constexpr int kBits = QuantTraitsOf(kDType).bits;
   if constexpr (kBits == 8) {
     const __m256i sign = _mm256_set1_epi8(-128);
@@ -138,38 +123,12 @@ EBB_INLINE void LoadWeights(const uint8_t* quants, __m256i (&weights)[8]) {
     for (int j = 0; j < 8; ++j) weights[j] = _mm256_xor_si256(sign, LoadBytes(quants + 64 * j));
     return;
   }
-  const __m256i low = _mm256_set1_epi8(15);
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const __m256i pair = LoadBytes(quants + 64 * j);
-    weights[2 * j] = _mm256_and_si256(pair, low);
-    weights[2 * j + 1] = _mm256_and_si256(_mm256_srli_epi16(pair, 4), low);
-  }
-  if constexpr (kBits == 5) {
-    const __m256i upper = LoadBytes(quants + 256);
-    weights[0] = WithUpperBits<1, 0>(weights[0], upper);
-    weights[1] = WithUpperBits<1, 1>(weights[1], upper);
-    weights[2] = WithUpperBits<1, 2>(weights[2], upper);
-    weights[3] = WithUpperBits<1, 3>(weights[3], upper);
-    weights[4] = WithUpperBits<1, 4>(weights[4], upper);
-    weights[5] = WithUpperBits<1, 5>(weights[5], upper);
-    weights[6] = WithUpperBits<1, 6>(weights[6], upper);
-    weights[7] = WithUpperBits<1, 7>(weights[7], upper);
-  } else if constexpr (kBits == 6) {
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
-      const __m256i upper = LoadBytes(quants + 256 + 64 * v);
-      weights[4 * v] = WithUpperBits<2, 0>(weights[4 * v], upper);
-      weights[4 * v + 1] = WithUpperBits<2, 2>(weights[4 * v + 1], upper);
-      weights[4 * v + 2] = WithUpperBits<2, 4>(weights[4 * v + 2], upper);
-      weights[4 * v + 3] = WithUpperBits<2, 6>(weights[4 * v + 3], upper);
-    }
-  }
+  UnpackCodes<kBits>(quants, weights);
 }
 
 // Adds one part of a block, scaled, to the sum of row `row` of a group.
 template <DType kDType, int kParts, int kPart>
-EBB_INLINE void AddPart(const __m256i (&weights)[8], F32 d, F32 m, const uint8_t* x, int32_t width,
+EBB_INLINE void AddPart(const Bytes (&weights)[8], F32 d, F32 m, const uint8_t* x, int32_t width,
                         int32_t row, F32* sum) {
   const auto* quads = reinterpret_cast<const int32_t*>(x) + row;
   const auto* row_d = reinterpret_cast<const float*>(x + 64 * width) + row;

@@ -22,6 +22,7 @@ namespace {
 #include "kernels/cpu/row_ops.inc"
 // After the row operations.
 #include "kernels/cpu/attention.inc"
+#include "kernels/cpu/block_codes.inc"
 #include "kernels/cpu/block_scales.inc"
 
 // Writes 16 outputs of one row, or as many as the last panel has.
@@ -76,61 +77,23 @@ void QuantizeRow(const PackRow& row, float scale) {
   }
 }
 
-// Puts the kBits upper bits of each code, which stand at kPlace in `upper`, above its lower four.
-template <int kBits, int kPlace>
-EBB_INLINE __m512i WithUpperBits(__m512i lower, __m512i upper) {
-  const __m512i mask = _mm512_set1_epi8(((1 << kBits) - 1) << 4);
-  if constexpr (kPlace >= 4) {
-    upper = _mm512_srli_epi16(upper, kPlace - 4);
-  } else {
-    upper = _mm512_slli_epi16(upper, 4 - kPlace);
-  }
-  return _mm512_or_si512(lower, _mm512_and_si512(upper, mask));
-}
-
 // The 32 x 16 codes of one block as unsigned bytes: vector j holds quad j of 16 outputs.
 template <DType kDType>
-EBB_INLINE void LoadWeights(const uint8_t* quants, __m512i (&weights)[8]) {
+EBB_INLINE void LoadWeights(const uint8_t* quants, Bytes (&weights)[8]) {
   constexpr int kBits = QuantTraitsOf(kDType).bits;
   if constexpr (kBits == 8) {
 #pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) weights[j] = _mm512_load_si512(quants + 64 * j);
+    for (int j = 0; j < 8; ++j) weights[j] = LoadBytes(quants + 64 * j);
     return;
   }
-  const __m512i low = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const __m512i pair = _mm512_load_si512(quants + 64 * j);
-    weights[2 * j] = _mm512_and_si512(pair, low);
-    weights[2 * j + 1] = _mm512_and_si512(_mm512_srli_epi16(pair, 4), low);
-  }
-  if constexpr (kBits == 5) {
-    const __m512i upper = _mm512_load_si512(quants + 256);
-    weights[0] = WithUpperBits<1, 0>(weights[0], upper);
-    weights[1] = WithUpperBits<1, 1>(weights[1], upper);
-    weights[2] = WithUpperBits<1, 2>(weights[2], upper);
-    weights[3] = WithUpperBits<1, 3>(weights[3], upper);
-    weights[4] = WithUpperBits<1, 4>(weights[4], upper);
-    weights[5] = WithUpperBits<1, 5>(weights[5], upper);
-    weights[6] = WithUpperBits<1, 6>(weights[6], upper);
-    weights[7] = WithUpperBits<1, 7>(weights[7], upper);
-  } else if constexpr (kBits == 6) {
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
-      const __m512i upper = _mm512_load_si512(quants + 256 + 64 * v);
-      weights[4 * v] = WithUpperBits<2, 0>(weights[4 * v], upper);
-      weights[4 * v + 1] = WithUpperBits<2, 2>(weights[4 * v + 1], upper);
-      weights[4 * v + 2] = WithUpperBits<2, 4>(weights[4 * v + 2], upper);
-      weights[4 * v + 3] = WithUpperBits<2, 6>(weights[4 * v + 3], upper);
-    }
-  }
+  UnpackCodes<kBits>(quants, weights);
 }
 
 // The dot products of part `kPart` of kParts of a block, for rows t .. t + kCount - 1 of a group,
 // 16 outputs each. A row's planes have a chain of their own: one chain of all products would wait
 // for itself.
 template <DType kDType, int kRows, int kCount, int kParts, int kPart>
-EBB_INLINE void BlockDots(const __m512i (&weights)[8], const uint8_t* x, int t,
+EBB_INLINE void BlockDots(const Bytes (&weights)[8], const uint8_t* x, int t,
                           __m512i (&dots)[kCount]) {
   const auto* quads = reinterpret_cast<const int32_t*>(x) + t;
   __m512i high[kCount];
@@ -169,7 +132,7 @@ struct BlockScales {
 
 // Adds rows t .. t + kCount - 1 of one part of a block, scaled, to their sums.
 template <DType kDType, int kRows, int kCount, int kParts, int kPart>
-EBB_INLINE void AddPart(const __m512i (&weights)[8], const BlockScales<kParts>& scales,
+EBB_INLINE void AddPart(const Bytes (&weights)[8], const BlockScales<kParts>& scales,
                         const uint8_t* x, int t, F32 (&sums)[kRows]) {
   const auto* row_d = reinterpret_cast<const float*>(x + 64 * kRows);
   const auto* row_s = reinterpret_cast<const float*>(x + 68 * kRows);
@@ -189,7 +152,7 @@ EBB_INLINE void AddPart(const __m512i (&weights)[8], const BlockScales<kParts>& 
 }
 
 template <DType kDType, int kRows, int kCount, int kParts>
-EBB_INLINE void AddBlock(const __m512i (&weights)[8], const BlockScales<kParts>& scales,
+EBB_INLINE void AddBlock(const Bytes (&weights)[8], const BlockScales<kParts>& scales,
                          const uint8_t* x, int t, F32 (&sums)[kRows]) {
   AddPart<kDType, kRows, kCount, kParts, 0>(weights, scales, x, t, sums);
   if constexpr (kParts == 2) {

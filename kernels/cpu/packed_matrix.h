@@ -8,8 +8,8 @@
 //     8 bits       8 vectors: vector j is quad j
 //     4 to 6 bits  4 vectors: vector j is quad 2j (low nibbles) and quad 2j + 1 (high nibbles)
 //     5 bits       and one vector: bit j is the fifth of quad j
-//     6 bits       and two vectors: bits 2j and 2j + 1 of vector v are the upper ones of quad 4v +
-//     j
+//     6 bits       and two vectors: bits 2j and 2j + 1 of vector v are the upper ones of
+//                  quad 4v + j
 //   then, for the block formats, the scales: per block of the file 16 x f16 d, and 16 x f16 m where
 //   there is one; in the K formats then per sub-block 16 x int8 scales, and 16 x int8 minimums
 //

@@ -13,6 +13,7 @@
 #include "device/device_lost.h"
 #include "device/stream_fake.h"
 #include "device/vmm_fake.h"
+#include "engine/kv_memory_options.h"
 #include "engine/local_engine.h"
 #include "engine/step_runner_fake.h"
 #include "memory/kv_memory.h"
@@ -97,11 +98,7 @@ class EngineSim {
         kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
     const auto geometry = memory::KvGeometry::Create(shape, kGranularity, kBlocksPerPage);
     CHECK_OK(geometry.status());
-    memory::KvMemory::Options memory;
-    memory.ceiling_bytes = options_.memory.ceiling_bytes;
-    memory.limit_bytes = options_.memory.limit_bytes;
-    memory.headroom_bytes = options_.memory.headroom_bytes;
-    memory.idle_after = options_.memory.idle;
+    memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_.memory);
     memory.shrink.windows_kept = static_cast<int32_t>(rng_.Between(1, 4));
     memory.shrink.slack_pages = options_.memory.slack_pages;
     memory.shrink.after = absl::Milliseconds(rng_.Between(0, 200));
@@ -111,9 +108,6 @@ class EngineSim {
       memory.shrink.slack_pages = 0;
       memory.shrink.after = absl::ZeroDuration();
     }
-    memory.compact_above_percent = options_.memory.compact_above_percent;
-    memory.prepare_ahead_pages = options_.memory.prepared_pages;
-    memory.keep_bytes = options_.memory.keep_bytes;
     for (const Lane lane : lanes_.all()) {
       memory.workspaces.push_back({"workspace", kGranularity * (lanes_.one()             ? 6
                                                                 : lane == Lane::kPrefill ? 4
