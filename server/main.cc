@@ -15,10 +15,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/server_config.h"
 #include "google/protobuf/stubs/logging.h"
+#include "grpc/support/log.h"
 #include "model/load_error.h"
 #include "server/access.h"
 #include "server/compute.h"
@@ -128,6 +130,18 @@ ExitCode Run(const std::vector<std::string>& arguments) {
   return Serve(*config, clock, &log);
 }
 
+// The libraries would write a line to standard error, with bytes of the client's, for each
+// malformed message or header that anybody sends. The sender has its status.
+void SilenceLibraries() {
+  google::protobuf::SetLogHandler(nullptr);
+  // Who looks for a fault in gRPC asks for its words.
+  if (std::getenv("GRPC_VERBOSITY") != nullptr) return;
+  gpr_set_log_function([](gpr_log_func_args* line) {
+    if (absl::StartsWith(line->message, "assertion failed"))
+      std::cerr << line->message << std::endl;
+  });
+}
+
 // Called when an exception finds no handler, with nothing unwound. Only the system throws in here:
 // when it gives no memory or no thread.
 [[noreturn]] void EndWithoutHandler() {
@@ -152,9 +166,7 @@ ExitCode Run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   std::set_terminate(ebb::server::EndWithoutHandler);
-  // The library would write a line to standard error for each malformed message that anybody sends.
-  // The sender has its status.
-  google::protobuf::SetLogHandler(nullptr);
+  ebb::server::SilenceLibraries();
   ebb::server::BlockSignals();
   return ebb::server::Run(std::vector<std::string>(argv + 1, argv + argc));
 }
