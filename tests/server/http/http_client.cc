@@ -69,6 +69,12 @@ void HttpClient::Close() {
   fd_ = -1;
 }
 
+void HttpClient::Reset() {
+  const linger at_once = {1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  Close();
+}
+
 bool HttpClient::Send(const std::string& bytes) {
   for (size_t sent = 0; sent < bytes.size();) {
     const ssize_t n = send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
@@ -96,7 +102,7 @@ bool HttpClient::TakeUntil(const std::string& end, std::string* out) {
   return true;
 }
 
-bool HttpClient::TakeBytes(size_t bytes, std::string* out) {
+bool HttpClient::ReadBytes(size_t bytes, std::string* out) {
   while (buffer_.size() < bytes) {
     if (!Fill()) return false;
   }
@@ -110,7 +116,7 @@ bool HttpClient::TakeChunks(std::string* out) {
     std::string line;
     if (!TakeUntil("\r\n", &line)) return false;
     const size_t bytes = std::strtoul(line.c_str(), nullptr, 16);
-    if (!TakeBytes(bytes, out) || !TakeUntil("\r\n", &line) || !line.empty()) return false;
+    if (!ReadBytes(bytes, out) || !TakeUntil("\r\n", &line) || !line.empty()) return false;
     if (bytes == 0) return true;
   }
 }
@@ -130,7 +136,7 @@ HttpAnswer HttpClient::Read() {
     whole = TakeChunks(&answer.body);
   } else if (!answer.Header("content-length").empty()) {
     whole =
-        TakeBytes(std::strtoul(answer.Header("content-length").c_str(), nullptr, 10), &answer.body);
+        ReadBytes(std::strtoul(answer.Header("content-length").c_str(), nullptr, 10), &answer.body);
   } else if (status >= 200) {
     while (Fill()) {
     }

@@ -34,10 +34,14 @@ class HttpClient {
   HttpAnswer Read();
   // Reads until `text` has come, and gives everything so far, "" when it does not come.
   std::string ReadUntil(const std::string& text);
+  // False when so many do not come; they are appended to what is in `out`.
+  bool ReadBytes(size_t bytes, std::string* out);
   // Whether the server ends the connection, with nothing more to read.
   bool ReadsEnd();
   // Ends the connection as a client does that is killed.
   void Close();
+  // The same, and what is under way is lost: the server's side gets a reset.
+  void Reset();
 
   HttpAnswer Get(const std::string& path);
   HttpAnswer Post(const std::string& path, const std::string& body,
@@ -50,7 +54,6 @@ class HttpClient {
   bool Fill();
   // Up to and without `end`, which is taken too. False when it does not come.
   bool TakeUntil(const std::string& end, std::string* out);
-  bool TakeBytes(size_t bytes, std::string* out);
   bool TakeChunks(std::string* out);
 
   int fd_ = -1;
