@@ -10,8 +10,7 @@ namespace ebb::server {
 // Below zero when the deadline has passed. Not by way of context.deadline(), whose nanoseconds wrap
 // round for deadlines that are centuries ahead: such a call would be late at once.
 inline absl::Duration TimeLeft(const grpc::CallbackServerContext& context) {
-  const gpr_timespec deadline =
-      gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_REALTIME);
+  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_REALTIME);
   if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_REALTIME)) == 0) {
     return absl::InfiniteDuration();
   }

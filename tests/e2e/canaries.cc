@@ -23,8 +23,11 @@ Streamed OverGrpc(const ServerProcess& server, const std::string& id, Ledger* le
 
 std::string OverHttp(const ServerProcess& server, const std::string& id, Ledger* ledger) {
   HttpClient client(server.http_address());
-  const nlohmann::json body = {{"prompt", kPrompt},   {"max_tokens", kTokens}, {"temperature", 0},
-                               {"ignore_eos", true}, {"stream", true}};
+  const nlohmann::json body = {{"prompt", kPrompt},
+                               {"max_tokens", kTokens},
+                               {"temperature", 0},
+                               {"ignore_eos", true},
+                               {"stream", true}};
   const HttpAnswer answer =
       client.Post("/v1/completions", body.dump(), "X-Request-Id: " + id + "\r\n");
   EXPECT_EQ(answer.status, 200) << answer.body;

@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "tests/e2e/client.h"
 #include "tests/e2e/ledger.h"
+#include "tests/e2e/log_schema.h"
 #include "tests/e2e/server_process.h"
 #include "tests/server/wait_until.h"
 
@@ -104,6 +105,7 @@ TEST(DrainTest, ASecondSignalHurries) {
     EXPECT_TRUE(streamed.accepted);
   }
   crowd.ledger().ExpectBalanced(*server);
+  ExpectLogFitsSchema(*server);
 }
 
 TEST(DrainTest, TheGraceEnds) {

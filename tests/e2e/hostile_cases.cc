@@ -36,8 +36,7 @@ class Table {
             const std::string& grpc = "") {
     cases_.push_back({name, code, kCompletions, body, grpc});
   }
-  void Grpc(const std::string& name, const std::string& grpc,
-            Code code = Code::kInvalidArgument) {
+  void Grpc(const std::string& name, const std::string& grpc, Code code = Code::kInvalidArgument) {
     cases_.push_back({name, code, "", "", grpc});
   }
   void Messages(const std::string& name, const std::string& messages, const std::string& grpc = "",
@@ -82,7 +81,8 @@ void AddBodies(Table* table) {
 void AddTypes(Table* table) {
   for (const char* value : {"\"5\"", "true", "1.5", "1e309", "9223372036854775808",
                             "-9223372036854775809", "[5]", "{}", "NaN", "-", "0x10", "05"}) {
-    table->Body(StrCat("type.max_tokens ", value), StrCat(R"({"prompt":"hi","max_tokens":)", value, "}"));
+    table->Body(StrCat("type.max_tokens ", value),
+                StrCat(R"({"prompt":"hi","max_tokens":)", value, "}"));
   }
   for (const char* field : {"temperature", "top_p", "top_k", "min_p", "seed", "priority", "n",
                             "best_of", "logprobs", "min_tokens", "presence_penalty"}) {
@@ -146,10 +146,12 @@ void AddMessages(Table* table) {
   table->Messages("chat.many", StrCat("[", List(hi, 1025), "]"),
                   StrCat("chat { ", Repeat(grpc_hi, 1025), "}"));
   table->Messages("chat.very_many", StrCat("[", List(hi, 100'000), "]"));
-  table->Messages("chat.no_role", R"([{"content":"hi"}])", R"(chat { messages { content: "hi" } })");
+  table->Messages("chat.no_role", R"([{"content":"hi"}])",
+                  R"(chat { messages { content: "hi" } })");
   table->Messages("chat.role", R"([{"role":"root","content":"hi"}])",
                   R"(chat { messages { role: "root" content: "hi" } })");
-  table->Messages("chat.no_content", R"([{"role":"user"}])", R"(chat { messages { role: "user" } })");
+  table->Messages("chat.no_content", R"([{"role":"user"}])",
+                  R"(chat { messages { role: "user" } })");
   table->Messages("chat.null_content", R"([{"role":"user","content":null}])");
   table->Messages("chat.number_content", R"([{"role":"user","content":5}])");
   table->Messages("chat.part", R"([{"role":"user","content":[{"type":"input_audio"}]}])", "",
@@ -163,7 +165,8 @@ void AddStopping(Table* table) {
                 Code::kInvalidArgument, StrCat("stopping { max_tokens: ", value, " }"));
   }
   table->Field("tokens.min", R"("min_tokens":5)", "stopping { min_tokens: 5 }");
-  table->Chat("tokens.min_alone", R"({"messages":[{"role":"user","content":"hi"}],"min_tokens":5})");
+  table->Chat("tokens.min_alone",
+              R"({"messages":[{"role":"user","content":"hi"}],"min_tokens":5})");
   table->Field("stop.empty", R"("stop":"")", R"(stopping { stop: "" })");
   table->Field("stop.many", StrCat(R"("stop":[)", List("\"x\"", 17), "]"),
                StrCat("stopping { ", Repeat("stop: \"x\" ", 17), "}"));
@@ -220,7 +223,8 @@ void AddSampling(Table* table, int64_t vocabulary) {
     absl::StrAppend(&http, i == 0 ? "" : ",", "\"", i, "\":1");
     absl::StrAppend(&grpc, "logit_bias { key: ", i, " value: 1 } ");
   }
-  table->Field("bias.many", StrCat(R"("logit_bias":{)", http, "}"), StrCat("sampling { ", grpc, "}"));
+  table->Field("bias.many", StrCat(R"("logit_bias":{)", http, "}"),
+               StrCat("sampling { ", grpc, "}"));
   table->Field("words.empty", R"("bad_words":[""])", R"(sampling { bad_words: "" })");
   table->Field("words.long", StrCat(R"("bad_words":[")", std::string(257, 'w'), "\"]"),
                StrCat("sampling { bad_words: \"", std::string(257, 'w'), "\" }"));

@@ -18,6 +18,7 @@
 #include "tests/e2e/canaries.h"
 #include "tests/e2e/hostile_cases.h"
 #include "tests/e2e/ledger.h"
+#include "tests/e2e/log_schema.h"
 #include "tests/server/http2_client.h"
 #include "tests/server/wait_until.h"
 
@@ -55,6 +56,7 @@ class HostileTest : public testing::Test {
     EXPECT_EQ(server_->Wait(), 0) << server_->errors();
     EXPECT_EQ(server_->errors(), "");
     ledger_.ExpectBalanced(*server_);
+    ExpectLogFitsSchema(*server_);
   }
 
   void SendOverHttp(const HostileCase& hostile) {
@@ -157,19 +159,20 @@ TEST_F(HostileTest, NoWordOfAClientIsInTheLog) {
       EXPECT_EQ(answer.body.find(word), std::string::npos) << answer.body;
     }
   };
-  const std::string header = "X-Note: " + word + "\r\nAuthorization: Bearer " + word +
-                             "\r\nUser-Agent: " + word + "\r\n";
+  const std::string header =
+      "X-Note: " + word + "\r\nAuthorization: Bearer " + word + "\r\nUser-Agent: " + word + "\r\n";
   for (const std::string field :
        {R"("max_tokens":2)", R"("max_tokens":2,"stop":"W")", R"("max_tokens":2,"bad_words":["W"])",
-        R"("max_tokens":2,"user":"W")", R"("model":"W")", R"("max_tokens":"W")", R"("stop":{"W":1})",
-        R"("logit_bias":{"W":1})", R"("W":1,"max_tokens":-1)", R"("stop":["W",""])",
-        R"("guided_regex":"W")"}) {
+        R"("max_tokens":2,"user":"W")", R"("model":"W")", R"("max_tokens":"W")",
+        R"("stop":{"W":1})", R"("logit_bias":{"W":1})", R"("W":1,"max_tokens":-1)",
+        R"("stop":["W",""])", R"("guided_regex":"W")"}) {
     std::string body = R"({"prompt":"W and","return_token_ids":true,)" + field + "}";
     for (size_t at; (at = body.find('W')) != std::string::npos;) body.replace(at, 1, word);
     expect_refusal_without_it(client.Post("/v1/completions", body, header));
   }
-  for (const std::string body : {R"([{"role":"user","content":"W"}])", R"([{"role":"W","content":"a"}])",
-                                 R"([{"role":"user","content":[{"type":"W"}]}])"}) {
+  for (const std::string body :
+       {R"([{"role":"user","content":"W"}])", R"([{"role":"W","content":"a"}])",
+        R"([{"role":"user","content":[{"type":"W"}]}])"}) {
     std::string text = R"({"max_tokens":2,"messages":)" + body + "}";
     text.replace(text.find('W'), 1, word);
     expect_refusal_without_it(client.Post("/v1/chat/completions", text, header));
@@ -180,8 +183,7 @@ TEST_F(HostileTest, NoWordOfAClientIsInTheLog) {
   v1::GenerateResponse response;
   EXPECT_TRUE(client_->Generate(request, &response).ok());
   for (const auto& change : std::vector<std::function<void(v1::GenerateRequest*)>>{
-           [&](auto* r) { r->set_model(word); },
-           [&](auto* r) { r->set_request_id(word + "\n"); },
+           [&](auto* r) { r->set_model(word); }, [&](auto* r) { r->set_request_id(word + "\n"); },
            [&](auto* r) { r->mutable_stopping()->add_stop(word + std::string(300, 'x')); },
            [&](auto* r) { r->mutable_chat()->add_messages()->set_role(word); },
            [&](auto* r) { r->mutable_chat()->set_tools_json("{" + word); },
@@ -242,16 +244,17 @@ TEST_F(HostileTest, AResetConnectionCostsNothingWhereverItComes) {
             [](HttpClient* leaver) { EXPECT_NE(leaver->ReadUntil("data: "), ""); });
       v1::GenerateRequest request = Greedy("Once", 1500);
       request.set_request_id("grpc-" + std::to_string(round));
-      const Streamed streamed = Client(server_->address()).Stream(request, [](const Streamed& so_far) {
-        return so_far.token_ids.size() < 3;
-      });
+      const Streamed streamed =
+          Client(server_->address()).Stream(request, [](const Streamed& so_far) {
+            return so_far.token_ids.size() < 3;
+          });
       ledger_.Record(request.request_id(), streamed);
     }
     // Between the last token and the end.
-    const nlohmann::json body = {{"prompt", "Once"}, {"max_tokens", 4}, {"stream", true},
-                                 {"ignore_eos", true}};
-    leave("end", HttpClient::PostText("/v1/completions", body.dump(), "X-Request-Id: end\r\n"), true,
-          [](HttpClient* leaver) {
+    const nlohmann::json body = {
+        {"prompt", "Once"}, {"max_tokens", 4}, {"stream", true}, {"ignore_eos", true}};
+    leave("end", HttpClient::PostText("/v1/completions", body.dump(), "X-Request-Id: end\r\n"),
+          true, [](HttpClient* leaver) {
             EXPECT_NE(leaver->ReadUntil("\"finish_reason\":\"length\""), "");
           });
   });
@@ -264,8 +267,8 @@ TEST_F(HostileTest, AResetConnectionCostsNothingWhereverItComes) {
   }
 }
 
-// Many times what fits, all at once, from both sides: what is accepted is answered, the rest is told
-// when to come again, and the server is then as before.
+// Many times what fits, all at once, from both sides: what is accepted is answered, the rest is
+// told when to come again, and the server is then as before.
 TEST_F(HostileTest, ABurstIsAnsweredOrToldToComeAgain) {
   Start({"scheduler.queue_requests_max=8", "scheduler.running_sequences_max=4"});
   constexpr int kEach = 60;

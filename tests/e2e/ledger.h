@@ -1,9 +1,9 @@
 // Ledger: how the clients of a server saw their requests end, joined with what its log says.
 //
-// Every request of a test has a request id of its own, or one that it shares with others on purpose.
-// Its client writes down what it saw; when the server has ended, the two sides must agree: each
-// request that was accepted has exactly one `request_finished` line, with the status that its client
-// got, and those that were turned away have none.
+// Every request of a test has a request id of its own, or one that it shares with others on
+// purpose. Its client writes down what it saw; when the server has ended, the two sides must agree:
+// each request that was accepted has exactly one `request_finished` line, with the status that its
+// client got, and those that were turned away have none.
 #pragma once
 
 #include <map>

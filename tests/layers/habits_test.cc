@@ -134,5 +134,27 @@ TEST(HabitsTest, EverySettingIsReadByTheServer) {
   }
 }
 
+// Whoever reads the log by its schema is told of every event that is written, and of no other.
+TEST(HabitsTest, TheLogsSchemaKnowsEveryEvent) {
+  const std::regex written(R"re((?:Write\(|lines\.push_back\(\s*\{)\s*"([a-z_]+)",)re");
+  const std::regex known(R"re("event": \{"const": "([a-z_]+)"\})re");
+  std::set<std::string> in_source;
+  std::set<std::string> in_schema;
+  for (const SourceFile& file : ReadSourceTree()) {
+    const bool is_schema = file.path == "docs/log.schema.json";
+    const std::set<std::string> writers = {"server", "engine", "memory"};
+    if (!is_schema && !(file.IsCpp() && writers.count(file.top()) > 0)) continue;
+    std::string text;
+    for (const std::string& line : file.lines) text += line + "\n";
+    const std::regex& pattern = is_schema ? known : written;
+    for (std::sregex_iterator found(text.begin(), text.end(), pattern), end; found != end;
+         ++found) {
+      (is_schema ? in_schema : in_source).insert((*found)[1]);
+    }
+  }
+  EXPECT_GT(in_source.size(), 15u);
+  EXPECT_EQ(in_schema, in_source);
+}
+
 }  // namespace
 }  // namespace ebb::layers

@@ -68,11 +68,11 @@ TEST_F(Http2Test, TimeoutsThatHavePassedAreLateAtOnce) {
   ExpectServing();
 }
 
-// Thousands of years ahead is no number that wraps round. What is no timeout by the protocol is none
-// for the library.
+// Thousands of years ahead is no number that wraps round. What is no timeout by the protocol is
+// none for the library.
 TEST_F(Http2Test, TimeoutsThatAreNoneOrVeryLongAreNotLate) {
-  for (const std::string timeout : {"99999999H", "99999999S", "999999999999999999H", "-1S", "garbage",
-                                    "", "5", "S", "1.5S", "1e9S", "5 S"}) {
+  for (const std::string timeout : {"99999999H", "99999999S", "999999999999999999H", "-1S",
+                                    "garbage", "", "5", "S", "1.5S", "1e9S", "5 S"}) {
     const auto client = Connect();
     ASSERT_TRUE(client->SendCall(1, kGenerate, {{"grpc-timeout", timeout}}));
     client->SendMessage(1, HiBytes(), true);
@@ -116,10 +116,11 @@ TEST_F(Http2Test, MessagesAreNotBelievedBeforeTheyCome) {
   // One that ends early.
   const auto cut = Connect();
   ASSERT_TRUE(cut->SendCall(1, kGenerate));
-  cut->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1, std::string("\0\0\0\0\x40", 5) + "abc");
+  cut->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1,
+                 std::string("\0\0\0\0\x40", 5) + "abc");
   EXPECT_NE(cut->Read().status, grpc::StatusCode::OK);
-  // Encodings: one that nobody knows, a message marked as compressed without one, and a small message
-  // that would be a large one.
+  // Encodings: one that nobody knows, a message marked as compressed without one, and a small
+  // message that would be a large one.
   const auto unknown = Connect();
   ASSERT_TRUE(unknown->SendCall(1, kGenerate, {{"grpc-encoding", "lzma"}}));
   unknown->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1,
@@ -127,7 +128,8 @@ TEST_F(Http2Test, MessagesAreNotBelievedBeforeTheyCome) {
   EXPECT_NE(unknown->Read().status, grpc::StatusCode::OK);
   const auto unmarked = Connect();
   ASSERT_TRUE(unmarked->SendCall(1, kGenerate));
-  unmarked->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1, std::string("\1\0\0\0\3", 5) + "abc");
+  unmarked->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1,
+                      std::string("\1\0\0\0\3", 5) + "abc");
   EXPECT_NE(unmarked->Read().status, grpc::StatusCode::OK);
   EXPECT_EQ(engine_.requests().size(), 1u);
   ExpectServing();

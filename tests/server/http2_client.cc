@@ -59,8 +59,9 @@ std::string Http2Client::HeaderBlock(const Headers& headers) {
 }
 
 bool Http2Client::SendCall(uint32_t stream, const std::string& method, const Headers& more) {
-  Headers headers = {{":method", "POST"},    {":scheme", "http"}, {":path", method},
-                     {":authority", "test"}, {"te", "trailers"},  {"content-type", "application/grpc"}};
+  Headers headers = {{":method", "POST"}, {":scheme", "http"},
+                     {":path", method},   {":authority", "test"},
+                     {"te", "trailers"},  {"content-type", "application/grpc"}};
   headers.insert(headers.end(), more.begin(), more.end());
   return SendFrame(kHeaders, kEndHeaders, stream, HeaderBlock(headers));
 }
@@ -75,7 +76,8 @@ Http2Client::Answer Http2Client::Read() {
     std::string head;
     if (!socket_.ReadBytes(9, &head)) return {};
     size_t bytes = 0;
-    for (int i = 0; i < 3; ++i) bytes = bytes << 8 | static_cast<uint8_t>(head[static_cast<size_t>(i)]);
+    for (int i = 0; i < 3; ++i)
+      bytes = bytes << 8 | static_cast<uint8_t>(head[static_cast<size_t>(i)]);
     std::string payload;
     if (!socket_.ReadBytes(bytes, &payload)) return {};
     const auto flags = static_cast<uint8_t>(head[4]);

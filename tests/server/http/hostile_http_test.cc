@@ -32,16 +32,16 @@ TEST_F(HttpTest, WhatCouldBeReadInTwoWaysEndsTheConnection) {
        std::string(kTokenize) + "Content-Length: 18446744073709551630\r\n\r\n" + kBody},
       {"two lengths in one", std::string(kTokenize) + "Content-Length: 14, 15\r\n\r\n" + kBody},
       {"no length", std::string(kTokenize) + "Content-Length: \r\n\r\n" + kBody},
-      {"another coding",
-       std::string(kTokenize) + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"},
+      {"another coding", std::string(kTokenize) + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"},
       {"chunked twice",
        std::string(kTokenize) + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"},
-      {"two codings", std::string(kTokenize) +
-                          "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"},
+      {"two codings",
+       std::string(kTokenize) +
+           "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"},
       {"chunked in quotes",
        std::string(kTokenize) + "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n"},
-      {"a vertical tab before it",
-       std::string(kTokenize) + "Transfer-Encoding: \x0B" "chunked\r\n\r\n0\r\n\r\n"},
+      {"a vertical tab before it", std::string(kTokenize) + "Transfer-Encoding: \x0B"
+                                                            "chunked\r\n\r\n0\r\n\r\n"},
       {"chunked by HTTP/1.0",
        "POST /tokenize HTTP/1.0\r\nHost: x\r\nContent-Length: 14\r\nTransfer-Encoding: "
        "chunked\r\n\r\n0\r\n\r\n"},
@@ -90,7 +90,7 @@ TEST_F(HttpTest, WhatIsNoHttpIsToldSoOrCutOff) {
   std::string hello("\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03", 11);
   hello += std::string(500, '\x55');
   const std::string cases[] = {
-      hello,                                                            // TLS.
+      hello,                                                                  // TLS.
       std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33),  // HTTP/2.
       "SSH-2.0-OpenSSH_9.2\r\n",
       std::string(1000, '\0'),
