@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -310,6 +311,34 @@ TEST_F(HostileTest, ABurstIsAnsweredOrToldToComeAgain) {
   EXPECT_GE(refused_count, 1);
   BesideCanaries(*server_, &ledger_, [] {});
   End();
+}
+
+int64_t ResidentBytes(pid_t pid) {
+  int64_t pages = 0;
+  std::ifstream("/proc/" + std::to_string(pid) + "/statm") >> pages >> pages;
+  return pages * sysconf(_SC_PAGESIZE);
+}
+
+// As many as the server takes, and a canary beside them.
+TEST_F(HostileTest, IdleConnectionsCostLittle) {
+  Start();
+  constexpr int kHttp = 900;
+  constexpr int kGrpc = 300;
+  BesideCanaries(*server_, nullptr, [] {});
+  const int64_t before = ResidentBytes(server_->pid());
+  std::vector<std::unique_ptr<HttpClient>> http;
+  for (int i = 0; i < kHttp; ++i) {
+    http.push_back(std::make_unique<HttpClient>(server_->http_address()));
+    ASSERT_EQ(http.back()->Get("/health/live").status, 200) << i;
+  }
+  EXPECT_LT((ResidentBytes(server_->pid()) - before) / kHttp, 64 << 10);
+  std::vector<std::unique_ptr<Http2Client>> grpc;
+  for (int i = 0; i < kGrpc; ++i) {
+    grpc.push_back(std::make_unique<Http2Client>(server_->address()));
+    ASSERT_TRUE(grpc.back()->SendFrame(Http2Client::kPing, 0, 0, std::string(8, 'p')));
+  }
+  BesideCanaries(*server_, nullptr, [] {});
+  EXPECT_LT((ResidentBytes(server_->pid()) - before) / (kHttp + kGrpc), 128 << 10);
 }
 
 }  // namespace

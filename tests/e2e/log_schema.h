@@ -5,8 +5,8 @@
 
 namespace ebb::tests {
 
-// Expects that each line so far fits the schema. With Debian's Python, whose package of JSON schemas
-// tools/setup.sh installs.
+// Expects that each line so far fits the schema. With Debian's Python, whose package of JSON
+// schemas tools/setup.sh installs.
 void ExpectLogFitsSchema(const ServerProcess& server);
 
 }  // namespace ebb::tests
