@@ -10,22 +10,6 @@
 namespace ebb::engine {
 namespace {
 
-const char* ReasonName(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kCancelled:
-      return "cancelled";
-    case FinishReason::kDeadline:
-      return "deadline";
-    case FinishReason::kError:
-      return "error";
-  }
-  return "?";
-}
-
 // Null where there was no such time.
 nlohmann::ordered_json Milliseconds(absl::Duration duration) {
   if (duration == absl::InfiniteDuration()) return nullptr;
@@ -34,16 +18,18 @@ nlohmann::ordered_json Milliseconds(absl::Duration duration) {
 
 nlohmann::ordered_json RequestLine(const Ending& ending) {
   const Finish& finish = ending.finish;
-  return {{"id", ending.id},
-          {"label", ending.label},
-          {"status", absl::StatusCodeToString(finish.status.code())},
-          {"finish_reason", ReasonName(finish.reason)},
-          {"prompt_tokens", finish.prompt_tokens},
-          {"completion_tokens", finish.completion_tokens},
-          {"queue_ms", Milliseconds(finish.queue_time)},
-          {"first_token_ms", Milliseconds(finish.first_token_time)},
-          {"total_ms", Milliseconds(finish.total_time)},
-          {"preemptions", finish.preemptions}};
+  nlohmann::ordered_json line = {{"id", ending.id},
+                                 {"label", ending.label},
+                                 {"status", absl::StatusCodeToString(finish.status.code())},
+                                 {"finish_reason", FinishReasonName(finish.reason)},
+                                 {"prompt_tokens", finish.prompt_tokens},
+                                 {"completion_tokens", finish.completion_tokens},
+                                 {"queue_ms", Milliseconds(finish.queue_time)},
+                                 {"first_token_ms", Milliseconds(finish.first_token_time)},
+                                 {"total_ms", Milliseconds(finish.total_time)},
+                                 {"preemptions", finish.preemptions}};
+  if (!ending.trace_id.empty()) line["trace_id"] = ending.trace_id;
+  return line;
 }
 
 }  // namespace
@@ -148,7 +134,9 @@ MemoryView EngineCore::MemoryLocked() {
   view.pages_mapped = memory().pages().count(memory::PageState::kMapped);
   view.block_tokens = memory().geometry().block_tokens();
   view.moved_bytes_total = memory().moved_bytes_total();
+  view.flips_total = memory().flips().flips_total();
   view.flips_per_minute = memory().flips().FlipsOfLastMinute(Now());
+  view.share_bytes = share_bytes_;
   return view;
 }
 
@@ -161,7 +149,24 @@ LoadView EngineCore::Load() {
   view.finished_total = finished_total_;
   view.prefilled_tokens_total = prefilled_tokens_total_;
   view.completion_tokens_total = completion_tokens_total_;
+  view.last_step_age = LastStepAge(Now());
+  for (const Lane which : lanes.all()) {
+    view.lanes.push_back({lanes.queue(which), lane(which).done});
+  }
   return view;
+}
+
+absl::Duration EngineCore::LastStepAge(absl::Time now) const {
+  absl::Time since = absl::InfiniteFuture();
+  for (const Sequence* sequence : order_) {
+    if (sequence->running()) since = std::min(since, sequence->admitted);
+  }
+  if (since == absl::InfiniteFuture()) return absl::ZeroDuration();
+  for (const Lane which : lanes.all()) since = std::max(since, lane(which).last_step_ended);
+  for (const Lane which : lanes.all()) {
+    if (lane(which).in_flight) since = std::min(since, lane(which).step_started);
+  }
+  return std::max(now - since, absl::ZeroDuration());
 }
 
 std::vector<WindowView> EngineCore::RecentWindows() {
@@ -326,6 +331,7 @@ void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status statu
   Ending ending;
   ending.id = sequence->id;
   ending.label = sequence->request.label;
+  ending.trace_id = sequence->request.trace_id;
   ending.sink = sequence->sink;
   Finish& finish = ending.finish;
   finish.reason = reason;

@@ -81,6 +81,7 @@ struct LaneState {
   absl::Time step_started;  // When the step in flight was staged.
   bool spared = false;      // The last step was abandoned: the next one is not.
   absl::Time last_step_ended = absl::InfinitePast();
+  StepTotals done;
   memory::StepTimeModel times;
   std::optional<OpenWindow> window;
   bool leans_on_moves = false;  // At its last boundary nobody gave way, since moving suffices.
@@ -183,6 +184,8 @@ class EngineCore {
     completion_tokens_total_ += completion_tokens;
   }
   WindowHistory& window_history() { return window_history_; }
+  // What the ledger between servers gives this one; kept for those who watch.
+  void NoteShare(int64_t share_bytes) { share_bytes_ = share_bytes; }
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
@@ -206,6 +209,7 @@ class EngineCore {
  private:
   absl::Status Check(const Request& request) const;
   memory::BlockTable NewTable();
+  absl::Duration LastStepAge(absl::Time now) const;
 
   LaneState lane_states_[2];
   std::map<RequestId, std::unique_ptr<Sequence>> sequences_;
@@ -220,6 +224,7 @@ class EngineCore {
   int64_t finished_total_ = 0;
   int64_t prefilled_tokens_total_ = 0;
   int64_t completion_tokens_total_ = 0;
+  std::optional<int64_t> share_bytes_;
   WindowHistory window_history_;
   base::CondVar emptied_;
 };

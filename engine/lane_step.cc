@@ -68,6 +68,7 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     CHECK_EQ(result.sequences.size(), lane.batch.size());
     lane.times.Observe({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy},
                        result.ended - result.started);
+    lane.done.Add(lane.shape.row_count, result.ended - result.started);
   }
   std::vector<Outcome> outcomes;
   for (size_t i = 0; i < lane.batch.size(); ++i) {

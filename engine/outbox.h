@@ -17,6 +17,7 @@ namespace ebb::engine {
 struct Ending {
   RequestId id = 0;
   std::string label;
+  std::string trace_id;
   std::shared_ptr<RequestSink> sink;
   Finish finish;
 };

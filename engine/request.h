@@ -32,7 +32,8 @@ struct Request {
   StoppingParams stopping;
   int32_t priority = 0;  // Lower goes first.
   absl::Time deadline = absl::InfiniteFuture();
-  std::string label;  // The client's name for it, for logs only.
+  std::string label;     // The client's name for it, for logs only.
+  std::string trace_id;  // Of the trace that it belongs to, for logs only; empty: none.
 };
 
 struct TokenLogprob {
@@ -62,6 +63,24 @@ enum class FinishReason {
   kDeadline,   // Request::deadline passed.
   kError,      // `status` says what.
 };
+inline constexpr FinishReason kFinishReasons[] = {FinishReason::kStop, FinishReason::kLength,
+                                                  FinishReason::kCancelled, FinishReason::kDeadline,
+                                                  FinishReason::kError};
+inline const char* FinishReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kError:
+      return "error";
+  }
+  return "?";
+}
 
 // How a request ended, and what it cost.
 struct Finish {

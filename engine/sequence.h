@@ -97,6 +97,7 @@ struct Sequence {
   int32_t preemptions = 0;
   int32_t made_since_resume = 0;
   const absl::Time arrived;
+  absl::Time admitted = absl::InfiniteFuture();     // It last began to run.
   absl::Time started = absl::InfiniteFuture();      // The first step was submitted.
   absl::Time first_token = absl::InfiniteFuture();  // The first token was there.
 

@@ -38,6 +38,7 @@ SharingActor::Pass SharingActor::Renew() {
   const bool idle = needs.wanted_bytes == 0 && needs.held_bytes == 0;
   pass.next_run = core_->Now() + (idle ? kIdlePollTime : memory::kLedgerPollTime);
   base::MutexLock lock(&core_->mutex);
+  if (sharing->joined()) core_->NoteShare(answer.share_bytes);
   pass.changed = core_->memory().SetLease(answer.lease_bytes, answer.keep_bytes);
   // What others lack counts at once: windows that were planned with more end now.
   core_->memory().OnBoundary();
