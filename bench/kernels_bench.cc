@@ -2,8 +2,9 @@
 //
 //   bazel run -c opt //bench:kernels_bench -- [--path auto] [--threads N] [--filter TEXT]
 //
-// Matrices are SmolLM2-135M's shapes. "hot" multiplies one matrix again and again (it stays in the
-// caches); "cold" goes through 192 MiB of them, as a forward pass does.
+// Matrices are SmolLM2-135M's shapes, and 2048 x 2048 in every quantised format. "hot" multiplies
+// one matrix again and again (it stays in the caches); "cold" goes through 192 MiB of them, as a
+// forward pass does.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -84,8 +85,10 @@ std::unique_ptr<Matrix> RandomMatrix(Backend* backend, DType dtype, int64_t rows
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(rng.Bits() & 0x3B);
   for (int64_t b = 0; b < blocks && traits.block_elements > 1; ++b) {
     const uint16_t one = kernels::FloatToHalf(1.0f);
-    std::memcpy(bytes.data() + b * traits.block_bytes, &one, 2);
-    if (dtype == DType::kQ4_1) std::memcpy(bytes.data() + b * traits.block_bytes + 2, &one, 2);
+    uint8_t* const scales =
+        bytes.data() + b * traits.block_bytes + (dtype == DType::kQ6_K ? 208 : 0);
+    std::memcpy(scales, &one, 2);
+    if (kernels::QuantTraitsOf(dtype).has_minimum) std::memcpy(scales + 2, &one, 2);
   }
   auto matrix = backend->LoadMatrix({dtype, rows, columns, bytes});
   CHECK(matrix.ok());
@@ -140,6 +143,7 @@ class Bench {
         if (rows < 512) Linear(dtype, 1536, 576, rows, true);
       }
     }
+    Formats();
     for (const int32_t positions : {256, 1024}) {
       Attention(1, 1, positions);
       Attention(16, 1, positions);
@@ -189,6 +193,17 @@ class Bench {
     backend_->EndStep(lane);
     Print(name, seconds, static_cast<double>(matrices[0]->held_bytes()),
           static_cast<double>(outputs * columns) * rows);
+  }
+
+  // The quantised formats on one shape, whose rows are whole blocks of each.
+  void Formats() {
+    for (const int32_t rows : {1, 8, 64}) {
+      for (DType dtype : {DType::kQ4_1, DType::kQ4_0, DType::kQ4_K, DType::kQ5_0, DType::kQ5_1,
+                          DType::kQ5_K, DType::kQ6_K, DType::kQ8_0}) {
+        // With few rows the weights are what is waited for, with many the products.
+        Linear(dtype, 2048, 2048, rows, rows < 64);
+      }
+    }
   }
 
   // 9 heads over 3 key heads of 64, f16. The last `rows` positions of each sequence ask.

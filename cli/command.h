@@ -29,6 +29,7 @@ struct Terminal {
   std::function<std::unique_ptr<Screen>()> open_screen = nullptr;
   bool color = false;                  // The user wants colours.
   int columns = ScreenSize().columns;  // Of lines that `out` shows whole.
+  std::string token = {};              // For servers that ask for one.
 };
 
 struct Command {

@@ -21,7 +21,8 @@ absl::Status CheckAddress(absl::string_view address);
 // Thread-safe. Made without waiting: the first call connects.
 class Connection {
  public:
-  explicit Connection(std::string address);
+  // Each call says "authorization: Bearer `token`", unless the token is empty.
+  explicit Connection(std::string address, const std::string& token = "");
 
   const std::string& address() const { return address_; }
   v1::Inference::Stub* inference() const { return inference_.get(); }

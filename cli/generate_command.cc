@@ -86,6 +86,7 @@ ExitCode RunGenerate(const Args& args, Connection* connection, Terminal* termina
   absl::Status status = ReadPrompt(args, terminal, &request);
   if (status.ok()) status = ReadAnswerOptions(args, &request);
   if (!status.ok()) return FailUsage(terminal, status);
+  if (args.Has("echo")) request.mutable_output()->set_echo(true);
   std::string answer;
   return Answer(args, request, connection, terminal, &answer);
 }
@@ -152,6 +153,7 @@ Command GenerateCommand() {
       {"prompt", "TEXT", "The prompt, as it is: no chat template is put around it."},
       {"prompt-file", "FILE", "The whole file is the prompt; - is standard input."},
       {"prompt-ids", "FILE", "The prompt as a JSON list of token ids; - is standard input."},
+      {"echo", "", "The prompt's text goes before the answer."},
       {"special", "", "Control tokens written in the prompt become control tokens."},
   };
   for (const Option& option : AnswerOptions()) options.push_back(option);

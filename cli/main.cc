@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <string>
 
 #include "absl/strings/string_view.h"
 #include "cli/command.h"
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
     }
   }
   terminal.color = Variable("NO_COLOR").empty();
+  terminal.token = std::string(Variable("EBB_TOKEN"));
   const std::vector<std::string> words(argv + 1, argv + argc);
   return static_cast<int>(ebb::cli::Run(words, &terminal));
 }

@@ -9,6 +9,21 @@
 namespace ebb::cli {
 namespace {
 
+// ID=BIAS
+absl::Status ReadLogitBias(const std::string& text, v1::Sampling* sampling) {
+  const std::vector<std::string> parts = absl::StrSplit(text, '=');
+  int64_t id = 0;
+  double bias = 0;
+  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &id) || !absl::SimpleAtod(parts[1], &bias)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--logit-bias: must be a token id, =, and a number; not ", text));
+  }
+  if (!sampling->mutable_logit_bias()->insert({id, bias}).second) {
+    return absl::InvalidArgumentError(absl::StrCat("--logit-bias: token ", id, " is given twice"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadSampling(const Args& args, v1::Sampling* sampling) {
   ASSIGN_OR_RETURN(const auto temperature, args.Double("temperature"));
   if (temperature.has_value()) sampling->set_temperature(*temperature);
@@ -20,6 +35,19 @@ absl::Status ReadSampling(const Args& args, v1::Sampling* sampling) {
   if (min_p.has_value()) sampling->set_min_p(*min_p);
   ASSIGN_OR_RETURN(const auto seed, args.Uint64("seed"));
   if (seed.has_value()) sampling->set_seed(*seed);
+  ASSIGN_OR_RETURN(const auto repetition, args.Double("repetition-penalty"));
+  if (repetition.has_value()) sampling->set_repetition_penalty(*repetition);
+  ASSIGN_OR_RETURN(const auto presence, args.Double("presence-penalty"));
+  if (presence.has_value()) sampling->set_presence_penalty(*presence);
+  ASSIGN_OR_RETURN(const auto frequency, args.Double("frequency-penalty"));
+  if (frequency.has_value()) sampling->set_frequency_penalty(*frequency);
+  for (const std::string& text : args.Texts("logit-bias")) {
+    RETURN_IF_ERROR(ReadLogitBias(text, sampling));
+  }
+  for (const std::string& text : args.Texts("bad-word")) {
+    RETURN_IF_ERROR(CheckUtf8(text, "--bad-word"));
+    sampling->add_bad_words(text);
+  }
   return absl::OkStatus();
 }
 
@@ -55,6 +83,12 @@ std::vector<Option> AnswerOptions() {
       {"top-k", "K", "The K most likely tokens. Default 0: all."},
       {"min-p", "P", "Tokens at least P times as likely as the most likely one. Default 0: all."},
       {"seed", "S", "The same seed and settings give the same answer. Default: a random one."},
+      {"repetition-penalty", "R",
+       "Tokens of the prompt and the answer are less likely above 1. Default 1."},
+      {"presence-penalty", "P", "Tokens of the answer are less likely above 0. Default 0."},
+      {"frequency-penalty", "P", "Likewise, once for each time that they are in it. Default 0."},
+      {"logit-bias", "ID=B", "Add B to this token's logit. May be given several times.", true},
+      {"bad-word", "TEXT", "Never say TEXT. May be given several times.", true},
       {"stop", "TEXT", "End before TEXT. May be given several times.", true},
       {"stop-id", "ID", "End at this token. May be given several times.", true},
       {"ignore-eos", "", "Go on past the model's own end."},

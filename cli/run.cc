@@ -33,7 +33,9 @@ std::string ProgramHelp() {
                     command.summary, "\n");
   }
   absl::StrAppend(&out, "\nOptions of every command:\n", DescribeOptions(CommonOptions()),
-                  "\nebb COMMAND --help tells the rest.\n\n", kExitCodes);
+                  "\nEnvironment:\n  EBB_TOKEN    The token of a server that asks for one.\n"
+                  "\nebb COMMAND --help tells the rest.\n\n",
+                  kExitCodes);
   return out;
 }
 
@@ -159,7 +161,7 @@ ExitCode Run(const std::vector<std::string>& words, Terminal* terminal) {
   if (absl::Status status = CheckAddress(address); !status.ok()) {
     return FailUsage(terminal, status);
   }
-  Connection connection(address);
+  Connection connection(address, terminal->token);
   const ExitCode waited = AwaitServer(*args, connection, terminal);
   if (waited != ExitCode::kOk) return waited;
   const ExitCode code = command->run(*args, &connection, terminal);

@@ -206,6 +206,12 @@ std::vector<Problem> FindProblems(const ServerConfig& config) {
 
   std::string listen = ListenProblem(config.server.listen);
   if (!listen.empty()) problems.push_back({{"server.listen"}, std::move(listen)});
+  const std::string& http_listen = config.server.http_listen;
+  std::string http_problem;
+  if (http_listen != "auto" && http_listen != "off") http_problem = ListenProblem(http_listen);
+  if (!http_problem.empty()) {
+    problems.push_back({{"server.http_listen"}, absl::StrCat(http_problem, "; or auto, or off")});
+  }
   const int32_t block = config.kv.block_tokens;
   if ((block & (block - 1)) != 0) {
     problems.push_back({{"kv.block_tokens"}, absl::StrCat(block, " is not a power of two")});

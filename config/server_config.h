@@ -35,10 +35,16 @@ struct ModelConfig {
 
 struct ServerSection {
   std::string listen = "127.0.0.1:50051";
+  std::string http_listen = "auto";
   absl::Duration drain_grace = absl::Seconds(30);
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration stall = absl::Seconds(60);
   int64_t message_bytes_max = 4 << 20;
+};
+
+struct SecuritySection {
+  std::string tokens_file;  // Empty: everybody may use the server.
+  bool allow_open = false;
 };
 
 struct DeviceConfig {
@@ -103,6 +109,7 @@ struct DecodeWindowConfig {
 struct SchedulerConfig {
   Queues queues = Queues::kSeparate;
   int32_t queue_requests_max = 256;
+  int32_t queue_prompt_tokens_max = 0;
   int32_t running_sequences_max = 64;
   int32_t chunk_tokens_max = 512;
   int32_t logits_rows_max = 64;
@@ -134,6 +141,7 @@ struct MetricsConfig {
 struct ServerConfig {
   ModelConfig model;
   ServerSection server;
+  SecuritySection security;
   DeviceConfig device;
   KernelsConfig kernels;
   CudaConfig cuda;

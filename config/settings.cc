@@ -41,7 +41,8 @@ constexpr absl::string_view kQueuesNames[] = {"separate", "one"};
 
 const Section kSections[] = {
     {"model", "What is served."},
-    {"server", "The gRPC server."},
+    {"server", "The gRPC and HTTP servers."},
+    {"security", "Who may use the server; docs/security.md explains."},
     {"device", "What computes."},
     {"kernels", "How the model is computed on the CPU."},
     {"cuda", "How the model is computed on a CUDA device."},
@@ -68,6 +69,11 @@ const Setting kSettings[] = {
     {"server.listen",
      "`ADDRESS:PORT` to listen on; port 0 takes a free one, which the `ready` line tells.",
      EBB_MEMBER(std::string, server.listen), 3, 256},
+    {"server.http_listen",
+     "Where HTTP is served: `ADDRESS:PORT`, `off`, or `auto`: the address of `server.listen` and "
+     "port 8000, or a free port if 8000 is taken or the port of `server.listen` is 0. The `ready` "
+     "line tells.",
+     EBB_MEMBER(std::string, server.http_listen), 3, 256},
     {"server.drain_grace_ms",
      "After SIGTERM, running requests get this long; those still unfinished end with UNAVAILABLE.",
      EBB_MEMBER(absl::Duration, server.drain_grace), 0, kDayMs},
@@ -81,6 +87,16 @@ const Setting kSettings[] = {
      EBB_MEMBER(absl::Duration, server.stall), 0, kDayMs},
     {"server.message_bytes_max", "The largest request that is read.",
      EBB_MEMBER(int64_t, server.message_bytes_max), 1024, kInt32Max},
+
+    {"security.tokens_file",
+     "A file of lines `NAME TOKEN`: every request must bring one of the tokens, and the name is "
+     "its "
+     "tenant. Changes of the file are taken up within a second. Empty: no token is asked for.",
+     EBB_MEMBER(std::string, security.tokens_file), 0, kPathBytesMax},
+    {"security.allow_open",
+     "Whether a server without `security.tokens_file` may listen beyond this machine, where "
+     "whoever reaches its ports can use and stop it.",
+     EBB_MEMBER(bool, security.allow_open)},
 
     {"device.kind",
      "`auto` takes a CUDA device where one can be used, else the CPU; the `device` line of the log "
@@ -225,6 +241,10 @@ const Setting kSettings[] = {
     {"scheduler.queue_requests_max",
      "Requests that wait to start, at most; the next one is refused with RESOURCE_EXHAUSTED.",
      EBB_MEMBER(int32_t, scheduler.queue_requests_max), 1, 1000000},
+    {"scheduler.queue_prompt_tokens_max",
+     "Prompt tokens of all requests that wait to start, at most; one that would make it more is "
+     "refused with RESOURCE_EXHAUSTED. It bounds the time to a first token. 0: no bound.",
+     EBB_MEMBER(int32_t, scheduler.queue_prompt_tokens_max), 0, 1000000000},
     {"scheduler.running_sequences_max", "Sequences that hold KV memory, at most.",
      EBB_MEMBER(int32_t, scheduler.running_sequences_max), 1, 65536},
     {"scheduler.chunk_tokens_max", "Prompt tokens in one step, at most.",

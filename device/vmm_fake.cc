@@ -233,6 +233,11 @@ int64_t FakeVmm::call_count(VmmCall call) const {
   return call_counts_[static_cast<int>(call)];
 }
 
+int64_t FakeVmm::failed_count(VmmCall call) const {
+  base::MutexLock lock(&mutex_);
+  return failed_counts_[static_cast<int>(call)];
+}
+
 absl::Status FakeVmm::Enter(VmmCall call) {
   if (before_call_) before_call_(call);
   base::MutexLock lock(&mutex_);
@@ -244,6 +249,7 @@ absl::Status FakeVmm::Enter(VmmCall call) {
   bool fails = failure.in_calls > 0 && --failure.in_calls == 0;
   if (failure.rng.has_value() && failure.rng->Chance(failure.probability)) fails = true;
   if (!fails) return absl::OkStatus();
+  ++failed_counts_[static_cast<int>(call)];
   return absl::InternalError(
       absl::StrCat("injected failure of ", kCallNames[static_cast<int>(call)]));
 }

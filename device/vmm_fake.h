@@ -79,9 +79,11 @@ class FakeVmm final : public Vmm {
 
   // ---- what a test looks at
 
+  const Options& options() const { return options_; }
   int64_t created_bytes() const;  // Created and not given back.
   int64_t mapped_bytes() const;
   int64_t call_count(VmmCall call) const;
+  int64_t failed_count(VmmCall call) const;  // By what was asked for, but a lost device.
 
  private:
   struct Memory {
@@ -123,6 +125,7 @@ class FakeVmm final : public Vmm {
   std::array<Failure, kVmmCallCount> failures_ ABSL_GUARDED_BY(mutex_);
   absl::Status loss_ ABSL_GUARDED_BY(mutex_);
   std::array<int64_t, kVmmCallCount> call_counts_ ABSL_GUARDED_BY(mutex_) = {};
+  std::array<int64_t, kVmmCallCount> failed_counts_ ABSL_GUARDED_BY(mutex_) = {};
   int64_t created_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t peer_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   VmmHandle next_handle_ ABSL_GUARDED_BY(mutex_) = 1;

@@ -32,6 +32,7 @@ void AddMoves(EngineCore* core, Batch* batch) {
   CHECK(lane.in_flight);
   memory::KvMemory& memory = core->memory();
   if (!lane.window.has_value() || lane.window->moves_tried || memory.scattered_pages() == 0) return;
+  if (!batch->copies.empty()) return;  // What is being copied stays: the next step may move.
   lane.window->moves_tried = true;
   std::vector<memory::BlockTable*> tables;
   for (const StagedRows& rows : lane.batch) tables.push_back(&rows.sequence->table);
@@ -44,7 +45,7 @@ void AddMoves(EngineCore* core, Batch* batch) {
   lane.leans_on_moves = false;
   const memory::KvGeometry& geometry = memory.geometry();
   for (const memory::BlockMove& move : plan.moves) {
-    batch->copies.push_back({geometry.TableIndex(move.from), geometry.TableIndex(move.to)});
+    batch->moves.push_back({geometry.TableIndex(move.from), geometry.TableIndex(move.to)});
   }
   for (size_t i = 0; i < tables.size(); ++i) {
     std::vector<int32_t>& table = batch->sequences[i].table;

@@ -4,9 +4,10 @@
 //   on the stream:     [copies][the step, which reads the new places]
 //   keeper:            once the step has completed, the pages are unmapped
 //
-// A step carries the copies of its own sequences only. They have nothing else submitted, nobody may
-// preempt or end them before it is reaped, and the stream puts the copies before all that reads
-// them. If the step fails, these sequences end with it, so a half-made copy is never read.
+// A step moves the blocks of its own sequences only; one that others have too stays, and its page.
+// They have nothing else submitted, nobody may preempt or end them before it is reaped, and the
+// stream puts the copies before all that reads them. If the step fails, these sequences end with
+// it, so a half-made copy is never read.
 #pragma once
 
 #include "engine/core.h"

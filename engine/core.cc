@@ -6,8 +6,11 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "engine/block_census.h"
+#include "engine/endings.h"
 
 namespace ebb::engine {
+<<<<<<< HEAD
 namespace {
 
 // Null where there was no such time.
@@ -33,6 +36,8 @@ nlohmann::ordered_json RequestLine(const Ending& ending) {
 }
 
 }  // namespace
+=======
+>>>>>>> main
 
 EngineCore::EngineCore(const LocalEngineOptions& new_options, const EngineParts& new_parts)
     : options(new_options), parts(new_parts), lanes(new_options.queue.queues) {
@@ -42,7 +47,7 @@ EngineCore::EngineCore(const LocalEngineOptions& new_options, const EngineParts&
   }
 }
 
-EngineCore::~EngineCore() { CHECK(sequences_.empty()) << "requests are left"; }
+EngineCore::~EngineCore() { CHECK(requests_.empty()) << "requests are left"; }
 
 // ---- requests come
 
@@ -51,6 +56,11 @@ absl::Status EngineCore::Check(const Request& request) const {
   if (request.stopping.max_tokens < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_tokens is ", request.stopping.max_tokens, ": it must be at least 1"));
+  }
+  const int32_t n_max = std::min(kAnswersMax, options.queue.running_sequences_max);
+  if (request.n < 1 || request.n > n_max) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        request.n, " answers were asked for: at least 1, and at most ", n_max, " can be had"));
   }
   for (const int32_t id : request.prompt) {
     if (id >= 0 && id < parts.limits.vocabulary_size) continue;
@@ -62,6 +72,7 @@ absl::Status EngineCore::Check(const Request& request) const {
 
 absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<RequestSink> sink) {
   RETURN_IF_ERROR(Check(request));
+  std::vector<std::unique_ptr<model::LogitAdjustments>> adjustments = AdjustmentsOf(request);
   RequestId id = 0;
   {
     base::MutexLock lock(&mutex);
@@ -70,17 +81,28 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     ArrivalView arrival;
     arrival.prompt_tokens = static_cast<int64_t>(request.prompt.size());
     arrival.max_tokens = request.stopping.max_tokens;
-    arrival.waiting_requests = static_cast<int64_t>(order_.size()) - running_count();
+    arrival.waiting_requests = static_cast<int64_t>(requests_.size()) - running_requests();
+    for (const Sequence* sequence : order_) {
+      if (!sequence->running()) arrival.waiting_prompt_tokens += sequence->remaining_tokens();
+    }
     arrival.limit_blocks = LimitBlocks(WorkspaceBytesAlone(
         arrival.prompt_tokens + arrival.max_tokens, request.sampling.prompt_logprobs >= 0));
     arrival.context_tokens_max = parts.limits.context_tokens_max;
     arrival.block_tokens = memory().geometry().block_tokens();
+    // Of the queue as it stands, about a half will be gone then.
+    arrival.retry_after = [this] { return service_rate_.TimeFor(ExpectedTokensWaiting()) / 2; };
     RETURN_IF_ERROR(parts.policy->Accept(arrival));
-    id = next_id_++;
-    auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(sink), Now(),
-                                               options.queue.ageing, NewTable());
-    order_.insert(sequence.get());
-    sequences_.emplace(id, std::move(sequence));
+    const int64_t tokens =
+        arrival.prompt_tokens + request.n * parts.policy->ExpectedTokens(arrival.max_tokens, 0);
+    const absl::Time now = Now();
+    const absl::Time place =
+        fair_share_.Add(request.tenant, request.priority, now, service_rate_.TimeFor(tokens));
+    id = next_id_;
+    next_id_ += static_cast<RequestId>(request.n);  // One for each answer's sequence.
+    auto owner = std::make_shared<LiveRequest>(id, std::move(request), std::move(sink), now, place);
+    owner->adjustments = std::move(adjustments);
+    AddSequence(owner, 0);
+    requests_.emplace(id, std::move(owner));
   }
   wakeups.Wake(ActorOf(lanes.Of(SequenceState::kWaiting)));
   // It asks the other servers for what the request will need.
@@ -88,11 +110,36 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
   return id;
 }
 
+int64_t EngineCore::ExpectedTokens(const Sequence& sequence) const {
+  const int64_t made = sequence.generated_tokens();
+  const int64_t may_make = sequence.may_make_tokens(parts.limits.context_tokens_max);
+  return parts.policy->ExpectedTokens(made + may_make, made);
+}
+
+// Of all that wait: what is to be prefilled, and the answers.
+int64_t EngineCore::ExpectedTokensWaiting() const {
+  int64_t tokens = 0;
+  for (const Sequence* sequence : order_) {
+    if (sequence->running()) continue;
+    const int64_t left = ExpectedTokens(*sequence) - sequence->generated_tokens();
+    tokens += sequence->remaining_tokens() + std::max<int64_t>(0, left);
+  }
+  return tokens;
+}
+
+Sequence* EngineCore::AddSequence(const std::shared_ptr<LiveRequest>& owner, int32_t answer) {
+  auto sequence = std::make_unique<Sequence>(owner, answer, options.queue.ageing, NewTable());
+  Sequence* const added = sequence.get();
+  order_.insert(added);
+  sequences_.emplace(added->id, std::move(sequence));
+  return added;
+}
+
 void EngineCore::Cancel(RequestId id) {
   {
     base::MutexLock lock(&mutex);
-    const auto it = sequences_.find(id);
-    if (it == sequences_.end()) return;
+    const auto it = requests_.find(id);
+    if (it == requests_.end()) return;
     it->second->cancelled = true;
   }
   WakeLoops();
@@ -113,7 +160,7 @@ void EngineCore::BeginDrain(absl::Duration grace) {
 
 void EngineCore::WaitUntilEmpty() {
   base::MutexLock lock(&mutex);
-  while (!sequences_.empty() || undelivered_count_ > 0) emptied_.Wait(&mutex);
+  while (!requests_.empty() || undelivered_count_ > 0) emptied_.Wait(&mutex);
 }
 
 // ---- views
@@ -126,7 +173,10 @@ MemoryView EngineCore::Memory() {
 MemoryView EngineCore::MemoryLocked() {
   MemoryView view;
   int64_t live_tokens = 0;
-  for (const Sequence* sequence : order_) live_tokens += sequence->computed_tokens;
+  BlockCensus census(memory().geometry());
+  for (const Sequence* sequence : order_) {
+    live_tokens += sequence->computed_tokens - census.Count(*sequence).shared_tokens;
+  }
   view.held_bytes = memory().held_bytes();
   view.needed_bytes = live_tokens * memory().geometry().bytes_per_token();
   view.limit_bytes = memory().limit_state().limit_bytes;
@@ -143,8 +193,8 @@ MemoryView EngineCore::MemoryLocked() {
 LoadView EngineCore::Load() {
   base::MutexLock lock(&mutex);
   LoadView view;
-  view.running_requests = running_count();
-  view.waiting_requests = static_cast<int64_t>(order_.size()) - view.running_requests;
+  view.running_requests = running_requests();
+  view.waiting_requests = static_cast<int64_t>(requests_.size()) - view.running_requests;
   view.preemptions_total = preemptions_total_;
   view.finished_total = finished_total_;
   view.prefilled_tokens_total = prefilled_tokens_total_;
@@ -220,6 +270,17 @@ int64_t EngineCore::running_count() const {
   return count;
 }
 
+int64_t EngineCore::running_requests() const {
+  int64_t count = 0;
+  const LiveRequest* last = nullptr;  // Those of a request stand one behind the other.
+  for (const Sequence* sequence : order_) {
+    if (!sequence->running() || sequence->owner.get() == last) continue;
+    last = sequence->owner.get();
+    ++count;
+  }
+  return count;
+}
+
 int64_t EngineCore::WorkspaceBytes(Lane which, const StepShape& shape) const {
   const int64_t page_bytes = workspace(which).pool()->page_bytes();
   const int64_t bytes = shape.row_count == 0 ? 0 : parts.runner->WorkspaceBytes(which, shape);
@@ -258,14 +319,14 @@ int64_t EngineCore::WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) co
 }
 
 bool EngineCore::AnyoneYields() const {
-  return std::any_of(order_.begin(), order_.end(), [](const Sequence* sequence) {
-    return sequence->yields || sequence->forced_out;
-  });
+  return std::any_of(order_.begin(), order_.end(),
+                     [](const Sequence* sequence) { return sequence->leaving(); });
 }
 
 int64_t EngineCore::LimitBlocks(int64_t workspace_bytes) const {
   const memory::KvGeometry& geometry = parts.memory->geometry();
-  int64_t bytes = parts.memory->limit_state().limit_bytes - workspace_bytes;
+  int64_t bytes =
+      std::min(parts.memory->limit_state().limit_bytes, capacity_bytes_) - workspace_bytes;
   for (const memory::PagePool* pool : parts.memory->pools()) {
     bytes -= pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
   }
@@ -280,14 +341,15 @@ int64_t EngineCore::LimitBlocks(int64_t workspace_bytes) const {
 
 std::optional<EarlyEnd> EngineCore::MustEnd(const Sequence& sequence, absl::Time now) const {
   if (device_lost()) return EarlyEnd{FinishReason::kError, health_};
-  if (sequence.forced_out) {
+  if (sequence.owner->failed.has_value()) return sequence.owner->failed;
+  if (sequence.owner->forced_out) {
     return EarlyEnd{FinishReason::kError,
                     absl::ResourceExhaustedError(absl::StrCat(
                         "the memory limit was lowered to ", parts.memory->limit_state().limit_bytes,
                         " bytes by force: less than the request needs at ", sequence.tokens.size(),
                         " tokens"))};
   }
-  if (sequence.cancelled) {
+  if (sequence.owner->cancelled) {
     return EarlyEnd{FinishReason::kCancelled, absl::CancelledError("the request was cancelled")};
   }
   if (now >= sequence.request.deadline) {
@@ -328,12 +390,18 @@ void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status statu
   CHECK(!sequence->in_step);
   sequence->table.ShrinkTo(0);
   sequence->MoveTo(SequenceState::kFinished);
+<<<<<<< HEAD
   Ending ending;
   ending.id = sequence->id;
   ending.label = sequence->request.label;
   ending.trace_id = sequence->request.trace_id;
   ending.sink = sequence->sink;
   Finish& finish = ending.finish;
+=======
+  const std::shared_ptr<LiveRequest> owner = sequence->owner;
+  if (!status.ok() && !owner->failed.has_value()) owner->failed = EarlyEnd{reason, status};
+  Finish finish;
+>>>>>>> main
   finish.reason = reason;
   finish.status = std::move(status);
   finish.stop_token_id = stop_token_id;
@@ -343,19 +411,34 @@ void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status statu
   finish.queue_time = std::min(sequence->started, now) - sequence->arrived;
   finish.first_token_time = sequence->first_token - sequence->arrived;
   finish.total_time = now - sequence->arrived;
-  outbox->endings.push_back(std::move(ending));
+  PostEnding(owner, sequence->answer, finish, outbox);
+  finish.completion_tokens = finish.preemptions = 0;
+  finish.first_token_time = absl::InfiniteDuration();
+  for (; owner->unforked_answers > 0; --owner->unforked_answers) {
+    CHECK(!finish.status.ok()) << "an answer ended before the others could fork from it";
+    PostEnding(owner, owner->request.n - owner->unforked_answers, finish, outbox);
+  }
   order_.erase(sequence);
   const RequestId id = sequence->id;
   sequences_.erase(id);
-  ++undelivered_count_;
-  ++finished_total_;
   wakeups.WakeAll();  // Blocks are free: others may start, pages may go.
+}
+
+void EngineCore::PostEnding(const std::shared_ptr<LiveRequest>& owner, int32_t answer,
+                            const Finish& finish, Outbox* outbox) {
+  outbox->endings.push_back({owner, answer, finish});
+  ++undelivered_count_;
+  if (--owner->unfinished_answers > 0) return;
+  fair_share_.Remove(owner->request.tenant);
+  requests_.erase(owner->id);
+  ++finished_total_;
 }
 
 void EngineCore::Preempt(Sequence* sequence) {
   CHECK(!sequence->in_step);
   sequence->table.ShrinkTo(0);
   sequence->table = NewTable();
+  sequence->forked_blocks = 0;
   sequence->computed_tokens = 0;
   sequence->made_since_resume = 0;
   sequence->yields = false;
@@ -402,11 +485,8 @@ void EngineCore::Deliver(Outbox* outbox) {
     outbox->device_lost.reset();
   }
   for (Ending& ending : outbox->endings) {
-    if (options.log.requests) {
-      parts.log->Write("request_finished", RequestLine(ending));
-    }
-    ending.sink->OnFinish(ending.finish);
-    ending.sink.reset();
+    TellEnding(&ending, options.log.requests ? parts.log : nullptr);
+    ending.request.reset();
   }
   for (LogLine& line : outbox->lines) parts.log->Write(line.event, std::move(line.fields));
   outbox->lines.clear();
@@ -416,7 +496,7 @@ void EngineCore::Deliver(Outbox* outbox) {
   if (delivered_count == 0) return;
   base::MutexLock lock(&mutex);
   undelivered_count_ -= delivered_count;
-  if (sequences_.empty() && undelivered_count_ == 0) emptied_.SignalAll();
+  if (requests_.empty() && undelivered_count_ == 0) emptied_.SignalAll();
 }
 
 }  // namespace ebb::engine

@@ -24,11 +24,14 @@
 #include "base/mutex.h"
 #include "device/vmm.h"
 #include "engine/engine.h"
+#include "engine/fair_share.h"
 #include "engine/lanes.h"
 #include "engine/largest_step.h"
+#include "engine/live_request.h"
 #include "engine/options.h"
 #include "engine/outbox.h"
 #include "engine/sequence.h"
+#include "engine/service_rate.h"
 #include "engine/step_policy.h"
 #include "engine/step_runner.h"
 #include "engine/wakeups.h"
@@ -76,6 +79,8 @@ struct LaneState {
   uint64_t ticket = 0;
   bool in_flight = false;         // From staging until the results are applied.
   std::vector<StagedRows> batch;  // Of the step in flight, in the order of its rows.
+  // Blocks that the step copies on write: it owns a reference of each.
+  std::vector<memory::BlockId> copied_from;
   StepShape shape;
   bool other_busy = false;  // Prompts and answers at once: beside it in the other lane, or in it.
   absl::Time step_started;  // When the step in flight was staged.
@@ -86,12 +91,6 @@ struct LaneState {
   std::optional<OpenWindow> window;
   bool leans_on_moves = false;  // At its last boundary nobody gave way, since moving suffices.
   absl::Time free_read = absl::InfinitePast();  // When the device's free bytes were last read.
-};
-
-// How a request ends before its time.
-struct EarlyEnd {
-  FinishReason reason = FinishReason::kCancelled;
-  absl::Status status;
 };
 
 class EngineCore {
@@ -161,27 +160,37 @@ class EngineCore {
   bool BelongsTo(Lane which, const Sequence& sequence) const {
     return lanes.Executes(which, sequence.state());
   }
+  // Sequences; and requests of which any sequence runs.
   int64_t running_count() const;
+  int64_t running_requests() const;
+  // A sequence for the request's answer, waiting, with nothing yet.
+  Sequence* AddSequence(const std::shared_ptr<LiveRequest>& owner, int32_t answer);
 
-  // Whether the request must end now, for the device, its client, its deadline or a drain.
+  // Whether the request must end now, for the device, an answer of it that failed, its client, its
+  // deadline or a drain.
   std::optional<EarlyEnd> MustEnd(const Sequence& sequence, absl::Time now) const;
   // Ends what must end, belongs to the lane and has no step in flight. True when any did.
   bool EndLeavers(Lane which, absl::Time now, Outbox* outbox);
   // When EndLeavers must run next by time alone.
   absl::Time NextLeaver(Lane which) const;
 
-  // Gives the blocks back and takes the sequence, which dies, out of the order.
-  // REQUIRES: !sequence->in_step.
+  // Gives the blocks back and takes the sequence, which dies, out of the order. With an error, the
+  // request's other answers end likewise when EndLeavers or the reaping of their step comes to
+  // them, those that have no sequence yet now. REQUIRES: !sequence->in_step.
   void End(Sequence* sequence, FinishReason reason, absl::Status status, int32_t stop_token_id,
            absl::Time now, Outbox* outbox);
   // Gives the blocks back; the sequence waits to be resumed. REQUIRES: running, not in a step.
   void Preempt(Sequence* sequence);
   int64_t preemptions_total() const { return preemptions_total_; }
   int64_t finished_total() const { return finished_total_; }
-  // Of a step that has been reaped.
+  // Of a sequence's part in a step that has been reaped.
   void CountTokens(int64_t prefilled_tokens, int64_t completion_tokens) {
     prefilled_tokens_total_ += prefilled_tokens;
     completion_tokens_total_ += completion_tokens;
+  }
+  // Of a whole step.
+  void CountStep(int64_t tokens, absl::Time started, absl::Time ended) {
+    service_rate_.Add(tokens, started, ended);
   }
   WindowHistory& window_history() { return window_history_; }
   // What the ledger between servers gives this one; kept for those who watch.
@@ -189,18 +198,28 @@ class EngineCore {
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
+  // Of its answer at the end, those made already among them.
+  int64_t ExpectedTokens(const Sequence& sequence) const;
 
   // Whether a page waits for the readers to pass before it can be unmapped.
   bool AnythingDrains();
   // Whether a sequence gives way, or is forced out, once its step is reaped.
   bool AnyoneYields() const;
-  // Blocks that the limit has room for, beside workspaces of so many bytes and quarantined pages.
+  // Blocks that the limit, and what all servers may hold, have room for, beside workspaces of so
+  // many bytes and quarantined pages.
   int64_t LimitBlocks(int64_t workspace_bytes) const;
   // Bytes that the lane's workspace takes for a step of this shape: whole units.
   int64_t WorkspaceBytes(Lane which, const StepShape& shape) const;
   // Bytes of workspace that a request with so many tokens needs from its first chunk to its end,
   // when it runs alone.
   int64_t WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) const;
+  // What the ledger between servers said: another's first goes before ours; no server accepts that
+  // all together hold more than this.
+  void SetSharing(bool first_yields, int64_t capacity_bytes) {
+    first_yields_ = first_yields;
+    capacity_bytes_ = capacity_bytes;
+  }
+  bool first_yields() const { return first_yields_; }
   // Bytes of a lane's workspace for the largest step that the options allow.
   int64_t WorkspaceBytesMax(Lane which) const;
   // The same of all lanes.
@@ -208,14 +227,22 @@ class EngineCore {
 
  private:
   absl::Status Check(const Request& request) const;
+  int64_t ExpectedTokensWaiting() const;
+  void PostEnding(const std::shared_ptr<LiveRequest>& owner, int32_t answer, const Finish& finish,
+                  Outbox* outbox);
   memory::BlockTable NewTable();
   absl::Duration LastStepAge(absl::Time now) const;
 
   LaneState lane_states_[2];
+  std::map<RequestId, std::shared_ptr<LiveRequest>> requests_;  // Unfinished.
   std::map<RequestId, std::unique_ptr<Sequence>> sequences_;
   Order order_;
+  FairShare fair_share_;
+  ServiceRate service_rate_;
   RequestId next_id_ = 1;
-  int64_t undelivered_count_ = 0;  // Ended, and the sink not yet told.
+  int64_t undelivered_count_ = 0;  // Answers that ended, and the sink not yet told.
+  bool first_yields_ = false;
+  int64_t capacity_bytes_ = memory::kUnboundedBytes;
   absl::Time drain_until_ = absl::InfiniteFuture();
   bool draining_ = false;
   absl::Status health_;

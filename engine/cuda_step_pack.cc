@@ -35,13 +35,8 @@ absl::Status CheckSequence(const SequenceRows& rows, const CudaStepOptions& opti
   return rows.sample ? model::CheckSamplingParams(rows.sampling) : absl::OkStatus();
 }
 
-EbbCudaSampling NoSampling() {
-  EbbCudaSampling sampling = {};
-  sampling.temperature = 0;
-  sampling.top_p = 1;
-  sampling.top_count = -1;
-  sampling.target_id = -1;
-  return sampling;
+bool IsAdjusted(const SequenceRows& rows) {
+  return rows.adjustments != nullptr && !rows.adjustments->entries().empty();
 }
 
 // The draw and the filters of a row that chooses a token.
@@ -141,15 +136,32 @@ class Packer {
         sampling.target_id = rows.targets[i];
         sampling.target_top_count = std::max(rows.sampling.prompt_logprobs, 0);
       }
-      if (wants_sample) {
-        SetSampling(rows, &sampling);
-        sampling.banned_begin = AddList(rows.banned_ids);
-        sampling.banned_count = static_cast<int32_t>(rows.banned_ids.size());
-      }
+      if (wants_sample) AddChoice(rows, &sampling);
     }
     At<int32_t>(layout().logits_rows)[logits_rows_] = rows_ - 1;
     At<EbbCudaSampling>(layout().sampling)[logits_rows_] = sampling;
     ++logits_rows_;
+  }
+
+  // The choice of a token from the row of logits that is being added.
+  void AddChoice(const SequenceRows& rows, EbbCudaSampling* sampling) {
+    EbbCudaSampling choice = NoSampling();
+    SetSampling(rows, &choice);
+    choice.banned_begin = AddList(rows.banned_ids);
+    choice.banned_count = static_cast<int32_t>(rows.banned_ids.size());
+    if (!IsAdjusted(rows)) {
+      choice.target_id = sampling->target_id;
+      choice.target_top_count = sampling->target_top_count;
+      *sampling = choice;
+      return;
+    }
+    if (choice.top_count >= 0) {
+      // Log-probabilities are those of the logits as they are: any target gives their sum.
+      sampling->target_id = std::max(sampling->target_id, 0);
+      sampling->target_top_count = std::max(sampling->target_top_count, choice.top_count);
+      choice.top_count = 0;
+    }
+    packed_.adjusted.push_back({packed_.sequence_status.size() - 1, logits_rows_, choice});
   }
 
   // Rows that nobody asked for: they store nothing, choose nothing, and read what the first
@@ -194,21 +206,6 @@ class Packer {
   int64_t list_entries_ = 0;
 };
 
-absl::Status RowStatus(const EbbCudaSampled& sampled) {
-  switch (sampled.status) {
-    case EBB_CUDA_ROW_OK:
-      return absl::OkStatus();
-    case EBB_CUDA_ROW_NAN:
-      return absl::InternalError("a logit is NaN");
-    case EBB_CUDA_ROW_INFINITE:
-      return absl::InternalError("a logit is +infinity");
-    case EBB_CUDA_ROW_EMPTY:
-      return absl::InternalError("no token is left to choose");
-    default:
-      return absl::InternalError(absl::StrCat("a row of logits has status ", sampled.status));
-  }
-}
-
 std::vector<TokenLogprob> TopOf(const EbbCudaSampled& sampled, int32_t count) {
   std::vector<TokenLogprob> top;
   for (int32_t i = 0; i < std::min(count, sampled.top_count); ++i) {
@@ -227,7 +224,10 @@ SequenceResult ReadSequence(const SequenceRows& rows, bool in_bucket, absl::Stat
     const bool wants_sample = rows.sample && i + 1 == rows.tokens.size();
     if (!in_bucket && !wants_target && !wants_sample) continue;
     const EbbCudaSampled& row = *(*sampled)++;
-    if (!result.status.ok() || (!wants_target && !wants_sample)) continue;
+    const bool adjusted = wants_sample && IsAdjusted(rows);
+    const bool was_read =
+        wants_target || (wants_sample && !adjusted) || (adjusted && rows.sampling.logprobs >= 0);
+    if (!result.status.ok() || !was_read) continue;
     result.status = RowStatus(row);
     if (!result.status.ok()) continue;
     if (wants_target) {
@@ -243,6 +243,30 @@ SequenceResult ReadSequence(const SequenceRows& rows, bool in_bucket, absl::Stat
 }
 
 }  // namespace
+
+EbbCudaSampling NoSampling() {
+  EbbCudaSampling sampling = {};
+  sampling.temperature = 0;
+  sampling.top_p = 1;
+  sampling.top_count = -1;
+  sampling.target_id = -1;
+  return sampling;
+}
+
+absl::Status RowStatus(const EbbCudaSampled& sampled) {
+  switch (sampled.status) {
+    case EBB_CUDA_ROW_OK:
+      return absl::OkStatus();
+    case EBB_CUDA_ROW_NAN:
+      return absl::InternalError("a logit is NaN");
+    case EBB_CUDA_ROW_INFINITE:
+      return absl::InternalError("a logit is +infinity");
+    case EBB_CUDA_ROW_EMPTY:
+      return absl::InternalError("no token is left to choose");
+    default:
+      return absl::InternalError(absl::StrCat("a row of logits has status ", sampled.status));
+  }
+}
 
 PackedStep PackStep(const CudaStepPlanner& planner, const Batch& batch, uint8_t* staging,
                     PackScratch* scratch) {

@@ -15,6 +15,13 @@
 
 namespace ebb::engine {
 
+// A row of logits whose token is chosen in a second pass, after its logits have been adjusted.
+struct AdjustedRow {
+  size_t sequence = 0;  // Of the batch.
+  int32_t logits_row = 0;
+  EbbCudaSampling sampling = {};
+};
+
 // What the launching code and the reading of results must know of a packed step.
 struct PackedStep {
   CudaStepLayout layout;
@@ -25,7 +32,14 @@ struct PackedStep {
   // For each sequence: not OK when the kernels cannot do what it asks. Its rows run, for the
   // company's sake, and choose nothing.
   std::vector<absl::Status> sequence_status;
+  // In these rows the step itself chooses no token; it gives what log-probabilities need.
+  std::vector<AdjustedRow> adjusted;
 };
+
+// Of a row that nobody asks anything of.
+EbbCudaSampling NoSampling();
+// Of a row that the kernels have read.
+absl::Status RowStatus(const EbbCudaSampled& sampled);
 
 // Reused from step to step.
 struct PackScratch {
@@ -40,7 +54,8 @@ struct PackScratch {
 PackedStep PackStep(const CudaStepPlanner& planner, const Batch& batch, uint8_t* staging,
                     PackScratch* scratch);
 
-// What the step says of each sequence. `sampled` has the packed step's logits rows.
+// What the step says of each sequence, but for the tokens of adjusted rows. `sampled` has the
+// packed step's logits rows.
 std::vector<SequenceResult> ReadSampled(const Batch& batch, const PackedStep& packed,
                                         const EbbCudaSampled* sampled);
 

@@ -17,7 +17,9 @@ CudaStepRunner::CudaStepRunner(const Parts& parts, const CudaStepOptions& option
       device_(parts.model->device()),
       planner_(parts.model, options),
       layout_(place.kv),
-      kv_(model::ToCudaKv(place.kv)) {
+      kv_(model::ToCudaKv(place.kv)),
+      prefill_(device_),
+      decode_(device_) {
   prefill_.workspace = place.prefill;
   decode_.workspace = place.decode;
 }
@@ -115,9 +117,19 @@ void CudaStepRunner::Submit(Batch batch) {
   CHECK_LE(layout.total_bytes, state.workspace.bytes);
   CHECK_LE(layout.staging_bytes, state.staging.bytes());
   state.packed = PackStep(planner_, state.batch, state.staging.data(), &state.scratch);
+  if (!state.packed.adjusted.empty()) PackAdjusted(&state);
   if (parts_.gate != nullptr) parts_.gate->BeginLaunch();
   state.started = parts_.clock->Now();
   state.stream->Launch([this, lane, &state] { state.launched = QueueStep(lane); });
+}
+
+void CudaStepRunner::PackAdjusted(LaneState* state) {
+  const absl::Status status = state->adjust.Pack(state->batch, state->packed);
+  if (status.ok()) return;
+  for (const AdjustedRow& row : state->packed.adjusted) {
+    state->packed.sequence_status[row.sequence] = status;
+  }
+  state->packed.adjusted.clear();
 }
 
 absl::Status CudaStepRunner::QueueStep(Lane lane) {
@@ -139,19 +151,25 @@ absl::Status CudaStepRunner::QueueStep(Lane lane) {
   const int64_t sampled_bytes =
       packed.logits_row_count * static_cast<int64_t>(sizeof(EbbCudaSampled));
   CHECK_LE(sampled_bytes, state.sampled.bytes());
-  return Check(
+  RETURN_IF_ERROR(Check(
       device_->api().copy_to_host(stream, state.sampled.data(),
                                   state.workspace.base + packed.layout.sampled, sampled_bytes),
-      "copying a step's tokens");
+      "copying a step's tokens"));
+  if (packed.adjusted.empty()) return absl::OkStatus();
+  uint8_t* const base = state.workspace.base;
+  return state.adjust.Queue(stream, packed, base, LogitsIn(packed.layout, base),
+                            SampleOf(packed.layout, base));
 }
 
 absl::Status CudaStepRunner::QueueCopies(const Batch& batch, EbbCudaStream* stream) const {
   absl::Status status;
-  for (const kernels::BlockCopy& copy : batch.copies) {
-    kernels::ForEachPart(layout_, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
-      if (!status.ok()) return;
-      status = Check(device_->api().copy_on_device(stream, to, from, bytes), "moving a block");
-    });
+  for (const std::vector<kernels::BlockCopy>* copies : {&batch.moves, &batch.copies}) {
+    for (const kernels::BlockCopy& copy : *copies) {
+      kernels::ForEachPart(layout_, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
+        if (!status.ok()) return;
+        status = Check(device_->api().copy_on_device(stream, to, from, bytes), "copying a block");
+      });
+    }
   }
   return status;
 }
@@ -165,8 +183,7 @@ absl::Status CudaStepRunner::QueuePass(Lane lane, const CudaStepLayout& layout, 
   };
   model::CudaPass pass;
   pass.stream = StateOf(lane).stream->native();
-  pass.shape = {layout.sizes.rows, layout.sizes.logits_rows, layout.sizes.slots,
-                planner_.options().batch_invariant};
+  pass.shape = PassShapeOf(layout);
   pass.ids = ints(layout.ids);
   pass.positions = ints(layout.positions);
   pass.sequence_of_row = ints(layout.sequence_of_row);
@@ -182,17 +199,31 @@ absl::Status CudaStepRunner::QueuePass(Lane lane, const CudaStepLayout& layout, 
   pass.sm_target = lane == Lane::kPrefill ? planner_.options().prefill_sm_target : 0;
   ASSIGN_OR_RETURN(float* const logits, parts_.model->Forward(pass));
   if (logits == nullptr) return absl::OkStatus();
+  const EbbCudaSample sample = SampleOf(layout, base);
+  CHECK(sample.logits == logits);
+  return Check(device_->api().sample(pass.stream, &sample), "sample");
+}
 
+model::CudaPassShape CudaStepRunner::PassShapeOf(const CudaStepLayout& layout) const {
+  return {layout.sizes.rows, layout.sizes.logits_rows, layout.sizes.slots,
+          planner_.options().batch_invariant};
+}
+
+float* CudaStepRunner::LogitsIn(const CudaStepLayout& layout, uint8_t* base) const {
+  return parts_.model->LogitsIn(PassShapeOf(layout), base + layout.pass);
+}
+
+EbbCudaSample CudaStepRunner::SampleOf(const CudaStepLayout& layout, uint8_t* base) const {
   EbbCudaSample sample = {};
-  sample.logits = logits;
+  sample.logits = LogitsIn(layout, base);
   sample.sampling = reinterpret_cast<const EbbCudaSampling*>(base + layout.sampling);
-  sample.banned = ints(layout.lists);
+  sample.banned = reinterpret_cast<const int32_t*>(base + layout.lists);
   sample.out = reinterpret_cast<EbbCudaSampled*>(base + layout.sampled);
   sample.scratch = base + layout.sample_scratch;
   sample.scratch_bytes = layout.sample_scratch_bytes;
   sample.rows = layout.sizes.logits_rows;
   sample.vocabulary = planner_.config().vocab;
-  return Check(device_->api().sample(pass.stream, &sample), "sample");
+  return sample;
 }
 
 // On the stream's waiter thread: the step has completed, or the device is lost.
@@ -206,8 +237,9 @@ void CudaStepRunner::Complete(Lane lane) {
   if (result.status.ok()) result.status = state.stream->status();
   result.device_lost = device_->lost() || device::IsDeviceLost(result.status);
   if (result.status.ok()) {
-    result.sequences =
-        ReadSampled(state.batch, state.packed, state.sampled.As<const EbbCudaSampled>());
+    const auto* const sampled = state.sampled.As<const EbbCudaSampled>();
+    result.sequences = ReadSampled(state.batch, state.packed, sampled);
+    state.adjust.Read(state.batch, state.packed, sampled, &result.sequences);
   }
   {
     base::MutexLock lock(&state.mutex);

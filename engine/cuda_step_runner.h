@@ -3,6 +3,7 @@
 //
 //   Submit ─ PackStep ─> pinned block ─copy─> workspace ─> graph of the bucket   (decode)
 //                                                      └─> pass, launched one by one (else)
+//                                      where rows have penalties or biases: a second pass over them
 //            results <─ pinned block <─copy── sampled tokens <──┘
 //                └─ on the stream's waiter thread: TakeResult has it, on_done
 //
@@ -28,6 +29,7 @@
 #include "device/cuda/cuda_device.h"
 #include "device/cuda/cuda_stream.h"
 #include "device/launch_gate.h"
+#include "engine/cuda_step_adjust.h"
 #include "engine/cuda_step_layout.h"
 #include "engine/cuda_step_pack.h"
 #include "engine/step_runner.h"
@@ -74,12 +76,15 @@ class CudaStepRunner final : public StepRunner {
   // Touched by the loop's thread before Launch returns and by the waiter thread after the work has
   // completed.
   struct LaneState {
+    explicit LaneState(device::CudaDevice* device) : adjust(device) {}
+
     StepRunnerPlace::Workspace workspace;
     device::CudaHostBuffer staging;
     device::CudaHostBuffer sampled;  // EbbCudaSampled for each logits row of the largest step.
     Batch batch;
     PackScratch scratch;
     PackedStep packed;
+    CudaStepAdjust adjust;
     absl::Time started;
     absl::Status launched;
     std::vector<device::CudaGraph> graphs;  // Decode's, by the place in planner().buckets().
@@ -95,10 +100,15 @@ class CudaStepRunner final : public StepRunner {
   absl::Status OpenLane(Lane lane, const StepShape& largest);
   absl::Status CaptureGraphs();
   absl::Status WarmUp();
+  void PackAdjusted(LaneState* state);
   absl::Status QueueStep(Lane lane);
   absl::Status QueueCopies(const Batch& batch, EbbCudaStream* stream) const;
   absl::Status QueuePass(Lane lane, const CudaStepLayout& layout, bool in_bucket,
                          int32_t tile_count, uint8_t* base) const;
+  model::CudaPassShape PassShapeOf(const CudaStepLayout& layout) const;
+  // The logits that such a pass leaves in the workspace, and the choice of tokens from them.
+  float* LogitsIn(const CudaStepLayout& layout, uint8_t* base) const;
+  EbbCudaSample SampleOf(const CudaStepLayout& layout, uint8_t* base) const;
   void Complete(Lane lane);
   LaneState& StateOf(Lane lane) { return lane == Lane::kPrefill ? prefill_ : decode_; }
   const LaneState& StateOf(Lane lane) const { return lane == Lane::kPrefill ? prefill_ : decode_; }

@@ -9,6 +9,7 @@
 // waits, after so many tokens, until it is cancelled, drained or released.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -23,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
 #include "engine/engine.h"
+#include "engine/live_request.h"
 
 namespace ebb::engine {
 
@@ -40,6 +42,13 @@ class FakeEngine final : public Engine {
     int32_t hold_after = -1;
     // Logprob of every token and its alternatives, when the request asked for logprobs.
     float logprob = -0.5f;
+    // What answers 1, 2 ... get instead of `tokens` and `logprob`, as far as there are any. All go
+    // on side by side, and end alike.
+    struct OtherAnswer {
+      std::vector<int32_t> tokens;
+      float logprob = -0.5f;
+    };
+    std::vector<OtherAnswer> others;
     std::vector<PromptLogprob> prompt_logprobs;
   };
   using ScriptFor = std::function<Script(const Request&)>;
@@ -275,45 +284,86 @@ class FakeEngine final : public Engine {
     return !EndsEarly(playing, finish);
   }
 
-  Finish PlayOne(Playing* playing) {
-    const Script& script = playing->script;
-    const Request& request = playing->request;
+  // What one answer has come to.
+  struct Progress {
+    std::vector<int32_t> tokens;  // To be told.
+    float logprob = 0;
     Finish finish;
-    finish.reason = script.reason;
-    finish.status = script.status;
-    finish.stop_token_id = script.stop_token_id;
-    finish.prompt_tokens = static_cast<int32_t>(request.prompt.size());
-    finish.first_token_time = absl::InfiniteDuration();
+    bool ended = false;
+  };
+
+  static std::vector<Progress> ProgressOf(const Playing& playing) {
+    const Script& script = playing.script;
+    std::vector<Progress> answers(static_cast<size_t>(playing.request.n));
+    for (size_t i = 0; i < answers.size(); ++i) {
+      const bool other = i > 0 && i <= script.others.size();
+      answers[i].tokens = other ? script.others[i - 1].tokens : script.tokens;
+      answers[i].logprob = other ? script.others[i - 1].logprob : script.logprob;
+      Finish& finish = answers[i].finish;
+      finish.reason = script.reason;
+      finish.status = script.status;
+      finish.stop_token_id = script.stop_token_id;
+      finish.prompt_tokens = static_cast<int32_t>(playing.request.prompt.size());
+      finish.first_token_time = absl::InfiniteDuration();
+    }
+    return answers;
+  }
+
+  Finish PlayOne(Playing* playing) {
+    const Request& request = playing->request;
     if (request.sampling.prompt_logprobs >= 0) {
-      playing->sink->OnPromptLogprobs(script.prompt_logprobs);
+      playing->sink->OnPromptLogprobs(playing->script.prompt_logprobs);
     }
-    for (size_t i = 0; i <= script.tokens.size(); ++i) {
-      const bool hold = script.hold_after >= 0 && static_cast<size_t>(script.hold_after) == i;
-      if (!MayGoOn(*playing, hold, &finish)) return finish;
-      if (i == script.tokens.size()) break;
-      Token token;
-      token.id = script.tokens[i];
-      token.index = static_cast<int32_t>(i);
-      if (request.sampling.logprobs >= 0) {
-        token.logprob = script.logprob;
-        for (int32_t n = 0; n < request.sampling.logprobs; ++n) {
-          token.top.push_back({token.id + n, script.logprob - static_cast<float>(n)});
+    std::vector<Progress> answers = ProgressOf(*playing);
+    size_t longest = 0;
+    for (const Progress& answer : answers) longest = std::max(longest, answer.tokens.size());
+    Finish total;
+    int told = 0;
+    const auto end = [&](size_t i) {
+      playing->sink->OnAnswerFinish(static_cast<int32_t>(i), answers[i].finish);
+      answers[i].ended = true;
+      AddAnswer(static_cast<int32_t>(i), answers[i].finish, told++ == 0, &total);
+    };
+    for (size_t at = 0; at <= longest; ++at) {
+      const bool hold = playing->script.hold_after == static_cast<int32_t>(at);
+      Finish early;
+      const bool goes_on = MayGoOn(*playing, hold, &early);
+      for (size_t i = 0; i < answers.size(); ++i) {
+        if (answers[i].ended) continue;
+        if (!goes_on) {
+          answers[i].finish.reason = early.reason;
+          answers[i].finish.status = early.status;
         }
+        const bool ends = !goes_on || at == answers[i].tokens.size() ||
+                          !TellToken(playing, static_cast<int32_t>(i), at, &answers[i]);
+        if (ends) end(i);
       }
-      finish.first_token_time = absl::ZeroDuration();
-      ++finish.completion_tokens;
-      if (playing->sink->OnToken(token) == SinkAnswer::kStop) {
-        finish.reason = FinishReason::kStop;
-        finish.status = absl::OkStatus();
-        return finish;
-      }
-      if (finish.completion_tokens == request.stopping.max_tokens) {
-        finish.reason = FinishReason::kLength;
-        finish.status = absl::OkStatus();
-        return finish;
+      if (told == request.n) break;
+    }
+    return total;
+  }
+
+  // False when the answer ends with the token.
+  static bool TellToken(Playing* playing, int32_t index, size_t at, Progress* answer) {
+    const Request& request = playing->request;
+    Token token;
+    token.answer = index;
+    token.id = answer->tokens[at];
+    token.index = static_cast<int32_t>(at);
+    if (request.sampling.logprobs >= 0) {
+      token.logprob = answer->logprob;
+      for (int32_t n = 0; n < request.sampling.logprobs; ++n) {
+        token.top.push_back({token.id + n, answer->logprob - static_cast<float>(n)});
       }
     }
-    return finish;
+    Finish& finish = answer->finish;
+    finish.first_token_time = absl::ZeroDuration();
+    ++finish.completion_tokens;
+    const bool stopped = playing->sink->OnToken(token) == SinkAnswer::kStop;
+    if (!stopped && finish.completion_tokens < request.stopping.max_tokens) return true;
+    finish.reason = stopped ? FinishReason::kStop : FinishReason::kLength;
+    finish.status = absl::OkStatus();
+    return false;
   }
 
   mutable base::Mutex mutex_;

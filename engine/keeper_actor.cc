@@ -26,6 +26,7 @@ Pass KeeperActor::RunOnce() {
   Outbox outbox;
   {
     base::MutexLock lock(&core_->mutex);
+    if (shared.owes) relief_->Press(core_->Now());
     relief_->Act(core_->Now(), &outbox);
     next_run = std::min(next_run, relief_->Hurry(core_->Now()));
     memory::KvMemory& memory = core_->memory();

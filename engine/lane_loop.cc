@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/compaction.h"
+#include "engine/forks.h"
 #include "engine/step_timing.h"
 
 namespace ebb::engine {
@@ -100,9 +101,8 @@ Batch LaneLoop::FormBatch(const Set& set, absl::Time now) {
     if (!WorkspaceIsReady(set, counts)) return batch;
   }
   for (Sequence* sequence : set.decoding) {
-    const int64_t tokens = sequence->computed_tokens + 1;
-    windows_->Supplement(which_, sequence->table.MissingBlocks(tokens));
-    if (sequence->table.TryExtendTo(tokens)) StageRows(core_, sequence, 1, &batch);
+    windows_->Supplement(which_, BlocksForNextToken(*core_, *sequence));
+    if (TryTakeForNextToken(core_, sequence, &batch)) StageRows(core_, sequence, 1, &batch);
   }
   for (size_t i = 0; i < set.prompts.size(); ++i) {
     if (counts[i] == 0) continue;
@@ -134,7 +134,7 @@ std::vector<PromptView> LaneLoop::ViewPrompts(const Set& set) {
   accounts.TopUp(account);
   int64_t grant_left = accounts.granted(account) - accounts.used(account);
   for (const Sequence* sequence : set.decoding) {
-    grant_left -= sequence->table.MissingBlocks(sequence->computed_tokens + 1);
+    grant_left -= BlocksForNextToken(*core_, *sequence);
   }
   grant_left = std::max<int64_t>(0, grant_left);
   std::vector<PromptView> views;

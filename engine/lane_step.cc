@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "engine/forks.h"
 #include "engine/step_timing.h"
 
 namespace ebb::engine {
@@ -41,10 +42,11 @@ void TakeToken(EngineCore* core, Token token, absl::Time ended, Outcome* outcome
     return;
   }
   sequence->first_token = std::min(sequence->first_token, ended);
-  sequence->tokens.push_back(token.id);
+  sequence->Append(token.id);
   ++sequence->made_since_resume;
   outcome->has_token = true;
   outcome->token = std::move(token);
+  outcome->token.answer = sequence->answer;
   if (sequence->may_make_tokens(core->parts.limits.context_tokens_max) == 0) {
     outcome->end = FinishReason::kLength;
   }
@@ -54,6 +56,7 @@ void TakeToken(EngineCore* core, Token token, absl::Time ended, Outcome* outcome
 std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result, Outbox* outbox) {
   LaneState& lane = core->lane(which);
   core->memory().readers().Complete(lane.reader, lane.ticket);
+  ReturnCopied(core, which);
   lane.last_step_ended = result.ended;
   lane.spared = result.abandoned;
   if (result.abandoned) {
@@ -68,7 +71,11 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     CHECK_EQ(result.sequences.size(), lane.batch.size());
     lane.times.Observe({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy},
                        result.ended - result.started);
+<<<<<<< HEAD
     lane.done.Add(lane.shape.row_count, result.ended - result.started);
+=======
+    core->CountStep(lane.shape.row_count, result.started, result.ended);
+>>>>>>> main
   }
   std::vector<Outcome> outcomes;
   for (size_t i = 0; i < lane.batch.size(); ++i) {
@@ -100,10 +107,12 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
 // REQUIRES: the mutex is not held. Nobody else touches these sequences: they are in a step.
 void TellSinks(std::vector<Outcome>* outcomes) {
   for (Outcome& outcome : *outcomes) {
-    RequestSink* sink = outcome.sequence->sink.get();
-    if (outcome.send_prompt) sink->OnPromptLogprobs(std::move(outcome.prompt_logprobs));
+    LiveRequest& request = *outcome.sequence->owner;
+    // Another answer's token may come from another lane.
+    base::MutexLock lock(&request.telling);
+    if (outcome.send_prompt) request.sink->OnPromptLogprobs(std::move(outcome.prompt_logprobs));
     if (outcome.has_token) {
-      outcome.sink_stopped = sink->OnToken(outcome.token) == SinkAnswer::kStop;
+      outcome.sink_stopped = request.sink->OnToken(outcome.token) == SinkAnswer::kStop;
     }
   }
 }
@@ -112,13 +121,21 @@ void TellSinks(std::vector<Outcome>* outcomes) {
 void Settle(EngineCore* core, Windows* windows, absl::Time now, Outcome* outcome, Outbox* outbox) {
   Sequence* sequence = outcome->sequence;
   sequence->in_step = false;
-  if (outcome->sink_stopped) {
+  std::optional<EarlyEnd> early = core->MustEnd(*sequence, now);
+  if (outcome->sampled && sequence->answers() > 1 && !early.has_value()) {
+    // Whether or not this one goes on.
+    core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));
+    ForkAnswers(core, sequence);
+  }
+  if (early.has_value() && sequence->answers() > 1) {
+    core->End(sequence, early->reason, std::move(early->status), -1, now, outbox);
+  } else if (outcome->sink_stopped) {
     core->End(sequence, FinishReason::kStop, absl::OkStatus(), -1, now, outbox);
   } else if (outcome->end.has_value()) {
     core->End(sequence, *outcome->end, std::move(outcome->status), outcome->stop_token_id, now,
               outbox);
-  } else if (std::optional<EarlyEnd> end = core->MustEnd(*sequence, now); end.has_value()) {
-    core->End(sequence, end->reason, std::move(end->status), -1, now, outbox);
+  } else if (early.has_value()) {
+    core->End(sequence, early->reason, std::move(early->status), -1, now, outbox);
   } else {
     if (sequence->state() == SequenceState::kPrefilling && outcome->sampled) {
       core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));
@@ -173,12 +190,15 @@ void StageRows(EngineCore* core, Sequence* sequence, int32_t token_count, Batch*
   const absl::Span<const int32_t> indices = sequence->table.indices();
   rows.table.assign(indices.begin(), indices.begin() + block_count);
   rows.sampling = sequence->request.sampling;
+  rows.sampling.seed = SeedOfAnswer(rows.sampling.seed, sequence->answer);
   rows.targets = TargetsOf(*sequence, token_count);
   rows.sample = end == static_cast<int32_t>(sequence->tokens.size());
   if (rows.sample) {
     rows.output_index = sequence->generated_tokens();
     rows.banned_ids = sequence->BannedIds(core->parts.limits.end_ids);
+    rows.adjustments = sequence->adjustments.get();
   }
+  CHECK(!IsShared(*core, *sequence, first)) << "a block of another answer is written";
   CHECK(!sequence->in_step);
   sequence->in_step = true;
   core->lane(batch->lane).batch.push_back({sequence, token_count, rows.sample});

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "engine/kv_memory_options.h"
 #include "engine/lanes.h"
 #include "kernels/paged_kv.h"
 #include "memory/kv_geometry.h"
@@ -16,17 +17,7 @@ constexpr int32_t kDefaultBlockTokens = 16;
 
 memory::KvMemory::Options MemoryOptionsOf(const LocalEngineOptions& options,
                                           const StepRunnerFactory& runners) {
-  memory::KvMemory::Options memory;
-  memory.ceiling_bytes = options.memory.ceiling_bytes;
-  memory.limit_bytes = options.memory.limit_bytes;
-  memory.headroom_bytes = options.memory.headroom_bytes;
-  memory.keep_bytes = options.memory.keep_bytes;
-  memory.idle_after = options.memory.idle;
-  memory.shrink.windows_kept = options.memory.shrink_windows;
-  memory.shrink.after = options.memory.shrink_after;
-  memory.shrink.pages_at_once = options.memory.shrink_pages_max;
-  memory.compact_above_percent = options.memory.compact_above_percent;
-  memory.prepare_ahead_pages = options.memory.prepared_pages;
+  memory::KvMemory::Options memory = KvMemoryOptionsFrom(options.memory);
   const Lanes lanes(options.queue.queues);
   for (const Lane lane : lanes.all()) {
     memory.workspaces.push_back(

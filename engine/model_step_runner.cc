@@ -16,6 +16,11 @@ std::vector<TokenLogprob> ToEngine(const std::vector<model::TokenLogprob>& top) 
   return copy;
 }
 
+absl::Span<const model::LogitAdjustment> AdjustmentsOf(const SequenceRows& rows) {
+  if (rows.adjustments == nullptr) return {};
+  return rows.adjustments->entries();
+}
+
 }  // namespace
 
 ModelStepRunner::ModelStepRunner(const model::LlamaModel* model, const base::Clock* clock,
@@ -104,6 +109,7 @@ void ModelStepRunner::LayOutRows(LaneState* state) {
 StepResult ModelStepRunner::RunStep(LaneState* state) const {
   StepResult result;
   result.started = clock_->Now();
+  kernels::CopyBlocks(kv_, state->batch.moves);
   kernels::CopyBlocks(kv_, state->batch.copies);
   LayOutRows(state);
   model::ForwardInput input;
@@ -156,8 +162,8 @@ SequenceResult ModelStepRunner::ReadLogits(const SequenceRows& rows, const float
       result.prompt_logprobs.push_back({rows.targets[i], target->logprob, ToEngine(target->top)});
     }
     if (wants_sample) {
-      absl::StatusOr<model::SampledToken> sampled =
-          model::Sample(row, rows.sampling, rows.output_index, rows.banned_ids, scratch);
+      absl::StatusOr<model::SampledToken> sampled = model::Sample(
+          row, rows.sampling, rows.output_index, rows.banned_ids, scratch, AdjustmentsOf(rows));
       if (!sampled.ok()) {
         result.status = sampled.status();
         continue;

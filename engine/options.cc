@@ -24,6 +24,7 @@ absl::Status Validate(const LocalEngineOptions& options) {
   const absl::Duration zero = absl::ZeroDuration();
   const Rule rules[] = {
       {queue.queue_requests_max >= 1, "queue_requests_max", "at least 1"},
+      {queue.queue_prompt_tokens_max >= 0, "queue_prompt_tokens_max", "0 or more"},
       {queue.running_sequences_max >= 1, "running_sequences_max", "at least 1"},
       {queue.ageing > zero, "ageing", "above 0"},
       {queue.resume_immunity_tokens >= 0, "resume_immunity_tokens", "at least 0"},

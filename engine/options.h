@@ -23,6 +23,9 @@ struct QueueOptions {
   // Requests that wait for their first prefill step, at most. Submit answers RESOURCE_EXHAUSTED
   // past it.
   int32_t queue_requests_max = 256;
+  // Prompt tokens that these have to be prefilled for, at most; 0: no bound. It bounds the time to
+  // a first token, which a count of requests does not.
+  int32_t queue_prompt_tokens_max = 0;
   // Sequences that hold blocks, in all lanes together, at most.
   int32_t running_sequences_max = 64;
   // A waiting request moves up one priority level each time it has waited this long.

@@ -1,4 +1,4 @@
-// Outbox: what must be told outside once the engine's mutex is released: ends of requests, log
+// Outbox: what must be told outside once the engine's mutex is released: ends of answers, log
 // lines, the loss of the device. Filled under the mutex, delivered by EngineCore::Deliver without
 // it.
 #pragma once
@@ -9,16 +9,23 @@
 #include <utility>
 #include <vector>
 
+#include "engine/live_request.h"
 #include "engine/request.h"
 #include "nlohmann/json.hpp"
 
 namespace ebb::engine {
 
+// Of one answer.
 struct Ending {
+<<<<<<< HEAD
   RequestId id = 0;
   std::string label;
   std::string trace_id;
   std::shared_ptr<RequestSink> sink;
+=======
+  std::shared_ptr<LiveRequest> request;
+  int32_t answer = 0;
+>>>>>>> main
   Finish finish;
 };
 

@@ -35,6 +35,7 @@ Relief::Call Relief::Begin(const LimitChange& change, absl::Time now, Outbox* ou
   if (call.stale) return call;
   change_ = change;
   deadline_ = call.deadline;
+  span_ = change.deadline;
   moves_by_.reset();
   revision_ = std::max(revision_, change.revision);
   memory::KvMemory& memory = core_->memory();
@@ -42,7 +43,9 @@ Relief::Call Relief::Begin(const LimitChange& change, absl::Time now, Outbox* ou
   memory.OnBoundary();  // Under a lowered limit nothing waits.
   if (!memory.over_limit()) {
     // Nobody has to give way any more for what an earlier limit asked.
-    for (Sequence* sequence : core_->order()) sequence->yields = sequence->forced_out = false;
+    for (Sequence* sequence : core_->order()) {
+      sequence->yields = sequence->owner->forced_out = false;
+    }
   }
   Act(now, outbox);
   Hurry(now);
@@ -72,6 +75,13 @@ LimitAnswer Relief::Answer(const Call& call, absl::Time now) const {
   answer.held_before_bytes = call.held_before_bytes;
   answer.took = now - call.begun;
   return answer;
+}
+
+void Relief::Press(absl::Time now) {
+  if (now <= deadline_ || !core_->memory().over_limit()) return;
+  deadline_ = now + kHandOverTime;
+  span_ = kHandOverTime;
+  moves_by_.reset();
 }
 
 // ---- who gives way
@@ -130,7 +140,7 @@ bool Relief::MovingDoes(absl::Time now) {
         lane.times.Predict({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy});
     const absl::Time starts = lane.in_flight ? std::max(now, lane.step_started + step) : now;
     const absl::Time ends = starts + 2 * step;  // Predictions err.
-    if (tables.empty() || ends > deadline_ - change_.deadline / 2) continue;
+    if (tables.empty() || ends > deadline_ - span_ / 2) continue;
     const memory::MovePlan moves =
         core_->memory().PlanMovesOf(tables, need.pages, options.compact_bytes_max);
     if (static_cast<int64_t>(moves.emptied.size()) >= need.pages) moves_by_ = ends;
@@ -150,7 +160,11 @@ Victims Relief::Choose() const {
       PickVictims(core_, NeedBeside(WorkspaceBytesWithout(gone)), VictimScope::kInStep);
   memory::ReleaseNeed need = NeedBeside(WorkspaceBytesWithout(guess.sequences));
   Victims victims = PickVictims(core_, need, VictimScope::kInStep);
+  // Nobody has to go beside the workspaces that are left when those of the guess are gone: they go.
+  if (victims.possible && victims.sequences.empty() && !core_->AnyoneYields()) return guess;
   if (victims.possible || first == nullptr) return victims;
+  // To another server's elder first even ours gives way: it waits, and goes on after that one.
+  if (core_->first_yields()) return PickVictims(core_, need, VictimScope::kFirstToo);
   // The first of the order stays, unless it alone would fit, packed, and only lies in too many
   // pages: recomputed, its blocks lie close together.
   const int64_t tokens = static_cast<int64_t>(first->tokens.size());
@@ -162,8 +176,10 @@ Victims Relief::Choose() const {
   // It may lack what it would grow by, which it would lack as much once it is recomputed.
   if (need.pages == 0) return victims;
   // What it gives back it will want again, as far as there is room.
-  need.blocks += std::min(core_->LimitBlocks(workspace_bytes),
-                          first->table.block_count() + CandidateOf(core_, *first).growth_blocks);
+  const BlockCensus::Part part{first->table.block_count()};
+  need.blocks +=
+      std::min(core_->LimitBlocks(workspace_bytes),
+               first->table.block_count() + CandidateOf(core_, *first, part).growth_blocks);
   Victims with_first = PickVictims(core_, need, VictimScope::kFirstToo);
   return with_first.possible ? with_first : victims;
 }
@@ -186,9 +202,11 @@ memory::ReleaseNeed Relief::NeedBeside(int64_t workspace_bytes) const {
   memory::KvMemory& memory = core_->memory();
   const int64_t room_blocks = core_->LimitBlocks(workspace_bytes);
   int64_t wanted_blocks = 0;
+  BlockCensus census(memory.geometry());
   for (const Sequence* sequence : core_->order()) {
     if (!sequence->running()) continue;
-    wanted_blocks += sequence->table.block_count() + CandidateOf(core_, *sequence).growth_blocks;
+    const BlockCensus::Part part = census.Count(*sequence);
+    wanted_blocks += part.held_blocks + CandidateOf(core_, *sequence, part).growth_blocks;
   }
   const int64_t pages_in_use =
       memory.pages().count(memory::PageState::kMapped) - memory.blocks().empty_pages();
@@ -210,19 +228,24 @@ void Relief::GiveWay(Sequence* sequence) {
 // Ends the first running request as long as it alone needs more than the limit.
 void Relief::ForceOut(absl::Time now, Outbox* outbox) {
   for (Sequence* first = First(); first != nullptr; first = First()) {
-    if (first->forced_out || NeedAlone(*first) <= change_.bytes) return;
+    if (first->owner->forced_out || NeedAlone(*first) <= change_.bytes) return;
     EndFirst(now, outbox);
   }
 }
 
 void Relief::EndFirst(absl::Time now, Outbox* outbox) {
   Sequence* const first = First();
-  if (first == nullptr || first->forced_out) return;
-  first->forced_out = true;
+  if (first == nullptr || first->owner->forced_out) return;
+  first->owner->forced_out = true;
   ++ended_total_;
-  if (first->in_step) return;
-  std::optional<EarlyEnd> end = core_->MustEnd(*first, now);
-  core_->End(first, end->reason, std::move(end->status), -1, now, outbox);
+  std::vector<Sequence*> ending;  // Its other answers too.
+  for (Sequence* sequence : core_->order()) {
+    if (sequence->owner == first->owner && !sequence->in_step) ending.push_back(sequence);
+  }
+  for (Sequence* sequence : ending) {
+    std::optional<EarlyEnd> end = core_->MustEnd(*sequence, now);
+    core_->End(sequence, end->reason, std::move(end->status), -1, now, outbox);
+  }
 }
 
 Sequence* Relief::First() const {
@@ -250,7 +273,7 @@ absl::Time Relief::Hurry(absl::Time now) {
     return absl::InfiniteFuture();
   }
   // Most of the time is for stopping, reaping and unmapping.
-  const absl::Time by = deadline_ - change_.deadline * 3 / 4;
+  const absl::Time by = deadline_ - span_ * 3 / 4;
   absl::Time next = absl::InfiniteFuture();
   for (const Lane which : core_->lanes.all()) {
     const LaneState& lane = core_->lane(which);

@@ -32,6 +32,8 @@ namespace ebb::engine {
 
 class Relief {
  public:
+  static constexpr absl::Duration kHandOverTime = absl::Milliseconds(100);
+
   // What a call of SetMemoryLimit has to know when it is answered.
   struct Call {
     absl::Time begun;
@@ -50,6 +52,10 @@ class Relief {
   // Whether the call needs wait no longer.
   bool IsDone(const Call& call, absl::Time now) const;
   LimitAnswer Answer(const Call& call, absl::Time now) const;
+
+  // Another server waits for memory that is held here beyond what the ledger lets us keep: it goes
+  // as under a lowered limit with a deadline of kHandOverTime.
+  void Press(absl::Time now);
 
   // While more is held than the limit allows: preempts, plans windows anew, drains. Cheap
   // otherwise.
@@ -77,6 +83,7 @@ class Relief {
   Windows* const windows_;
   LimitChange change_;  // The last that counted.
   absl::Time deadline_ = absl::InfinitePast();
+  absl::Duration span_;                 // The deadline came so long after the call.
   std::optional<absl::Time> moves_by_;  // Nobody gives way before, since moving blocks may do.
   uint64_t revision_ = 0;
   int64_t ended_total_ = 0;

@@ -14,6 +14,7 @@ bool Contains(const std::vector<int32_t>& ids, int32_t id) {
 bool IsEdge(SequenceState from, SequenceState to) {
   switch (from) {
     case SequenceState::kWaiting:
+      return to != SequenceState::kWaiting && to != SequenceState::kPreempted;
     case SequenceState::kPreempted:
       return to == SequenceState::kPrefilling || to == SequenceState::kFinished;
     case SequenceState::kPrefilling:
@@ -29,15 +30,30 @@ bool IsEdge(SequenceState from, SequenceState to) {
 
 }  // namespace
 
-Sequence::Sequence(RequestId new_id, Request new_request, std::shared_ptr<RequestSink> new_sink,
-                   absl::Time now, absl::Duration ageing, memory::BlockTable new_table)
-    : id(new_id),
-      request(std::move(new_request)),
-      sink(std::move(new_sink)),
-      key{now + request.priority * ageing, new_id},
+std::vector<std::unique_ptr<model::LogitAdjustments>> AdjustmentsOf(const Request& request) {
+  const std::vector<LogitBias>& biases = request.rules.logit_bias;
+  if (!model::LogitAdjustments::Needed(request.sampling, biases)) return {};
+  std::vector<std::unique_ptr<model::LogitAdjustments>> each;
+  for (int32_t answer = 0; answer < request.n; ++answer) {
+    each.push_back(
+        std::make_unique<model::LogitAdjustments>(request.sampling, biases, request.prompt));
+  }
+  return each;
+}
+
+Sequence::Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer,
+                   absl::Duration ageing, memory::BlockTable new_table)
+    : owner(std::move(new_owner)),
+      request(owner->request),
+      answer(new_answer),
+      id(owner->id + static_cast<RequestId>(new_answer)),
+      key{owner->place + request.priority * ageing, id},
       tokens(request.prompt),
+      adjustments(owner->adjustments.empty()
+                      ? nullptr
+                      : std::move(owner->adjustments[static_cast<size_t>(answer)])),
       table(std::move(new_table)),
-      arrived(now) {}
+      arrived(owner->arrived) {}
 
 void Sequence::MoveTo(SequenceState to) {
   CHECK(IsEdge(state_, to)) << "request " << id << ": state " << static_cast<int>(state_) << " to "
@@ -55,11 +71,25 @@ int64_t Sequence::stored_tokens_max(int32_t context_tokens_max) const {
   return static_cast<int64_t>(tokens.size()) + may_make_tokens(context_tokens_max) - 1;
 }
 
+void Sequence::Append(int32_t token_id) {
+  tokens.push_back(token_id);
+  if (adjustments != nullptr) adjustments->Add(token_id);
+}
+
 std::vector<int32_t> Sequence::BannedIds(const std::vector<int32_t>& end_ids) const {
   const StoppingParams& stopping = request.stopping;
-  if (generated_tokens() >= stopping.min_tokens) return {};
-  std::vector<int32_t> banned = stopping.stop_token_ids;
-  if (!stopping.ignore_eos) banned.insert(banned.end(), end_ids.begin(), end_ids.end());
+  std::vector<int32_t> banned;
+  if (generated_tokens() < stopping.min_tokens) {
+    banned = stopping.stop_token_ids;
+    if (!stopping.ignore_eos) banned.insert(banned.end(), end_ids.begin(), end_ids.end());
+  }
+  for (const std::vector<int32_t>& word : request.rules.bad_words) {
+    const auto begun = static_cast<int32_t>(word.size()) - 1;
+    if (begun <= generated_tokens() &&
+        std::equal(word.begin(), word.end() - 1, tokens.end() - begun)) {
+      banned.push_back(word.back());
+    }
+  }
   return banned;
 }
 

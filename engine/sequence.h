@@ -1,13 +1,16 @@
-// Sequence: one request on its way through the engine, with its block table.
+// Sequence: one answer of a request on its way through the engine, with its block table.
 //
 //               admitted              prompt done
-//   waiting ──────────────> prefilling ──────────> decoding
+//   waiting ──────────────> prefilling ──────────> decoding <─── forked from another answer
 //                           ^       │                 │
 //                   resumed │       v                 │        any of them ──> finished
 //                          preempted <────────────────┘
 //
 // A preempted sequence keeps its tokens and gives its blocks back; resuming recomputes them by
 // prefill and goes on with the same tokens.
+//
+// A request's first sequence prefills the prompt; when that is done the other answers fork from it
+// (forks.h) as sequences that have all but the prompt's last token computed.
 //
 // Owned by EngineCore and guarded by its mutex. While in_step is set a submitted step works for it:
 // then only the loop that submitted the step may change it.
@@ -19,19 +22,23 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "engine/live_request.h"
 #include "engine/request.h"
 #include "memory/block_table.h"
+#include "model/logit_adjustments.h"
 
 namespace ebb::engine {
 
 enum class SequenceState { kWaiting, kPrefilling, kDecoding, kPreempted, kFinished };
 
-// The one order over unfinished requests: priority with ageing, then arrival.
+// The one order over unfinished requests: priority with ageing, then arrival (between tenants, the
+// time at which it would have its turn: fair_share.h).
 //
 // A request gains one level for each `ageing` that it has waited, so at any time a goes before b
 // when a.priority - waited_a / ageing < b.priority - waited_b / ageing. All age at the same pace,
 // so the comparison never changes: it is that of priority * ageing + arrival. Hence the key is
-// fixed at arrival, and only finitely many later requests can go before any request.
+// fixed at arrival, and only finitely many later requests can go before any request. The answers of
+// a request stand one behind the other.
 struct OrderKey {
   absl::Time due;
   RequestId id = 0;
@@ -41,9 +48,13 @@ struct OrderKey {
   }
 };
 
+// For each answer, those that the request asks for, as of its prompt; none when it asks for none.
+// It takes time that grows with the prompt, so it is not for under the mutex.
+std::vector<std::unique_ptr<model::LogitAdjustments>> AdjustmentsOf(const Request& request);
+
 struct Sequence {
-  Sequence(RequestId id, Request new_request, std::shared_ptr<RequestSink> new_sink, absl::Time now,
-           absl::Duration ageing, memory::BlockTable new_table);
+  Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer, absl::Duration ageing,
+           memory::BlockTable new_table);
 
   // ---- state
 
@@ -56,7 +67,7 @@ struct Sequence {
   }
 
   // It gives its blocks back as soon as it is in no step.
-  bool leaving() const { return yields || forced_out; }
+  bool leaving() const { return yields || owner->forced_out; }
 
   // ---- counts
 
@@ -73,23 +84,30 @@ struct Sequence {
     return request.sampling.prompt_logprobs >= 0 && !prompt_logprobs_sent;
   }
 
+  // The answers that fork from it when its prompt is done, with its own.
+  int32_t answers() const { return 1 + owner->unforked_answers; }
+
+  // The answer has one more token.
+  void Append(int32_t token_id);
   // Ids that may not be chosen for the next token.
   std::vector<int32_t> BannedIds(const std::vector<int32_t>& end_ids) const;
   // Whether this id ends the answer.
   bool IsStop(int32_t id, const std::vector<int32_t>& end_ids) const;
 
-  const RequestId id;
-  const Request request;
-  const std::shared_ptr<RequestSink> sink;
+  const std::shared_ptr<LiveRequest> owner;
+  const Request& request;  // The owner's.
+  const int32_t answer;
+  const RequestId id;  // The request's, plus the answer's index: a request takes one for each.
   const OrderKey key;
 
   std::vector<int32_t> tokens;  // The prompt and what was generated.
+  // Follows the tokens; null when nothing asks for any.
+  const std::unique_ptr<model::LogitAdjustments> adjustments;
   int32_t computed_tokens = 0;  // The first so many have keys and values in the table's blocks.
   memory::BlockTable table;
+  int64_t forked_blocks = 0;  // The table's first so many may be in those of other answers too.
   bool in_step = false;
-  bool cancelled = false;
-  bool yields = false;      // Is preempted when its step is reaped.
-  bool forced_out = false;  // Needs more than a forced memory limit: it ends.
+  bool yields = false;  // Is preempted when its step is reaped.
 
   std::vector<PromptLogprob> prompt_logprobs;
   bool prompt_logprobs_sent = false;

@@ -36,10 +36,12 @@ SharingActor::Pass SharingActor::Renew() {
   }
   Pass pass;
   const bool idle = needs.wanted_bytes == 0 && needs.held_bytes == 0;
+  pass.owes = answer.keep_bytes < needs.held_bytes;
   pass.next_run = core_->Now() + (idle ? kIdlePollTime : memory::kLedgerPollTime);
   base::MutexLock lock(&core_->mutex);
   if (sharing->joined()) core_->NoteShare(answer.share_bytes);
   pass.changed = core_->memory().SetLease(answer.lease_bytes, answer.keep_bytes);
+  core_->SetSharing(answer.first_yields, answer.capacity_bytes);
   // What others lack counts at once: windows that were planned with more end now.
   core_->memory().OnBoundary();
   return pass;
@@ -56,8 +58,9 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const MemoryOptions& options = core_->options.memory;
   if (core_->order().empty() && options.keep_bytes == 0) return needs;
   int64_t blocks = 0;
+  BlockCensus census(geometry);
   for (const Sequence* sequence : core_->order()) {
-    blocks += ExpectedBlocks(*sequence);
+    blocks += ExpectedBlocks(*sequence, census.Count(*sequence));
   }
   // Each queue's slack, the page that it has begun, and what is made ready.
   const int64_t queue_count = static_cast<int64_t>(core_->lanes.all().size());
@@ -67,20 +70,41 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
       std::max({view.held_bytes, pages * geometry.page_bytes(), options.keep_bytes}) +
       core_->WorkspaceBytesMax();
   needs.wanted_bytes = std::min(needs.wanted_bytes, std::max(view.held_bytes, view.limit_bytes));
+  AddFirst(&needs);
   return needs;
 }
 
+// What the first of the order is expected to hold at its end, were it alone: one answer.
+void SharingActor::AddFirst(memory::LedgerSeat::Needs* needs) const {
+  if (core_->order().empty()) return;
+  const Sequence& first = **core_->order().begin();
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t context = core_->parts.limits.context_tokens_max;
+  const int64_t tokens = static_cast<int64_t>(first.tokens.size()) + first.may_make_tokens(context);
+  needs->first_bytes =
+      geometry.PagesFor(geometry.BlocksFor(ExpectedTokens(first))) * geometry.page_bytes() +
+      core_->WorkspaceBytesAlone(tokens, first.wants_prompt_logprobs());
+  needs->first_bytes = std::min(needs->first_bytes, needs->wanted_bytes);
+  needs->first_unix_ms = absl::ToUnixMillis(first.arrived);
+}
+
 // At its end, as far as one can tell now.
-int64_t SharingActor::ExpectedBlocks(const Sequence& sequence) const {
-  const int32_t context = core_->parts.limits.context_tokens_max;
-  const int64_t made = sequence.generated_tokens();
-  const int64_t may_make = sequence.may_make_tokens(context);
-  const int64_t expected =
-      sequence.prompt_tokens() + core_->parts.policy->ExpectedTokens(made + may_make, made);
+int64_t SharingActor::ExpectedTokens(const Sequence& sequence) const {
+  const int64_t expected = sequence.prompt_tokens() + core_->ExpectedTokens(sequence);
+  const int64_t may_make = sequence.may_make_tokens(core_->parts.limits.context_tokens_max);
   // Wherever an answer stands, its next window goes on from there.
   const int64_t next = static_cast<int64_t>(sequence.tokens.size()) +
                        std::min<int64_t>(may_make, core_->options.window.decode_steps);
-  return core_->memory().geometry().BlocksFor(std::max(expected, next));
+  return std::max(expected, next);
+}
+
+// What it adds to those before it, with the answers that are to fork from it.
+int64_t SharingActor::ExpectedBlocks(const Sequence& sequence,
+                                     const BlockCensus::Part& part) const {
+  const memory::KvGeometry& geometry = core_->memory().geometry();
+  const int64_t tokens = ExpectedTokens(sequence);
+  return geometry.BlocksFor(tokens) - part.shared_blocks +
+         UnforkedBlocks(sequence, tokens - sequence.prompt_tokens(), geometry);
 }
 
 // What those need that ran before others lacked anything, for as long as the grace time lasts. To
@@ -89,9 +113,10 @@ int64_t SharingActor::CommittedBytes() const {
   if (core_->Now() - pressed_since_ >= core_->options.memory.sharing_grace) return 0;
   const memory::KvGeometry& geometry = core_->memory().geometry();
   int64_t blocks = 0;
+  BlockCensus census(geometry);
   for (const Sequence* sequence : core_->order()) {
     if (!sequence->running() || sequence->leaving() || sequence->started > pressed_since_) continue;
-    blocks += ExpectedBlocks(*sequence);
+    blocks += ExpectedBlocks(*sequence, census.Count(*sequence));
   }
   if (blocks == 0) return 0;
   // And the page that each queue has begun.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "absl/time/time.h"
+#include "engine/block_census.h"
 #include "engine/core.h"
 #include "memory/sharing.h"
 
@@ -20,6 +21,7 @@ class SharingActor {
 
   struct Pass {
     bool changed = false;  // Planners should look.
+    bool owes = false;     // More is held than may be kept: another server waits for it.
     absl::Time next_run = absl::InfiniteFuture();
   };
   // REQUIRES: the mutex is not held.
@@ -27,8 +29,10 @@ class SharingActor {
 
  private:
   memory::LedgerSeat::Needs NeedsLocked() const;
+  void AddFirst(memory::LedgerSeat::Needs* needs) const;
 
-  int64_t ExpectedBlocks(const Sequence& sequence) const;
+  int64_t ExpectedTokens(const Sequence& sequence) const;
+  int64_t ExpectedBlocks(const Sequence& sequence, const BlockCensus::Part& part) const;
   int64_t CommittedBytes() const;
 
   absl::Time pressed_since_ = absl::InfiniteFuture();  // Others lack what we have above our share.

@@ -21,9 +21,10 @@ struct PromptView {
   bool prompt_logprobs = false;  // Each of its rows needs logits.
 };
 
-// A request before or behind others, for admission.
+// A sequence before or behind others, for admission.
 struct DemandView {
   bool running = false;         // It has started and was not preempted since.
+  int32_t sequences = 1;        // It is, or will be, so many.
   int64_t held_blocks = 0;      // Charged to it now.
   int64_t expected_blocks = 0;  // What it is expected to hold when it ends.
   bool immune = false;          // It may not be preempted now: counted wherever it stands.
@@ -54,6 +55,9 @@ struct ArrivalView {
   int64_t prompt_tokens = 0;
   int64_t max_tokens = 0;
   int64_t waiting_requests = 0;
+  int64_t waiting_prompt_tokens = 0;  // To be prefilled for them.
+  // When a full queue will have room again, about; looks at all that wait.
+  std::function<absl::Duration()> retry_after;
   int64_t limit_blocks = 0;  // Blocks that the memory limit has room for, nothing else running.
   int64_t context_tokens_max = 0;
   int64_t block_tokens = 0;

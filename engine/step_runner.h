@@ -23,6 +23,7 @@
 #include "engine/request.h"
 #include "kernels/backend.h"
 #include "kernels/copy_blocks.h"
+#include "model/logit_adjustments.h"
 
 namespace ebb::engine {
 
@@ -41,6 +42,8 @@ struct SequenceRows {
   SamplingParams sampling;
   int32_t output_index = 0;         // The token's index in its sequence; fixes the random number.
   std::vector<int32_t> banned_ids;  // Never chosen.
+  // Of the last row's logits, or null. Its owner leaves it as it is until the step has completed.
+  const model::LogitAdjustments* adjustments = nullptr;
 
   // For row i < targets.size(): the log-probability of targets[i], the token that follows it in
   // the prompt, with sampling.prompt_logprobs alternatives. Empty: none wanted.
@@ -50,8 +53,10 @@ struct SequenceRows {
 // The rows of a step.
 struct Batch {
   Lane lane = Lane::kDecode;
-  // Blocks that move before anything else of the step: its tables name the new places. None is both
-  // read and written, and nobody else touches the new places before the step has completed.
+  // Blocks that are copied before anything else of the step: its tables name the new places. None
+  // is both read and written, and nobody else touches the new places before the step has completed.
+  // What moved is gone from its old place; what is copied is still read there by others.
+  std::vector<kernels::BlockCopy> moves;
   std::vector<kernels::BlockCopy> copies;
   std::vector<SequenceRows> sequences;
 };
@@ -93,7 +98,7 @@ class StepRunner {
   virtual int64_t WorkspaceBytes(Lane lane, const StepShape& shape) const = 0;
 
   // Starts a step. REQUIRES: no step of batch.lane is in flight, its workspace is mapped, and
-  // so are all blocks named by the tables and the copies until the step has completed.
+  // so are all blocks named by the tables, moves and copies until the step has completed.
   virtual void Submit(Batch batch) = 0;
 
   // The completed step's result, once; nothing while it runs or when none was submitted.

@@ -22,10 +22,27 @@ bool IsBanned(const std::vector<int32_t>& banned, int32_t id) {
   return std::find(banned.begin(), banned.end(), id) != banned.end();
 }
 
-// Greedy takes the hash alone; sampling mixes in what must fix a draw: seed and output index.
+// Of what is adjusted by how much, in any order; 0 when nothing is.
+uint64_t HashOf(const model::LogitAdjustments* adjustments) {
+  if (adjustments == nullptr) return 0;
+  uint64_t hash = 0;
+  for (const model::LogitAdjustment& entry : adjustments->entries()) {
+    uint64_t cell = static_cast<uint64_t>(entry.token_id);
+    for (const float part : {entry.bias, entry.repetition, entry.penalty}) {
+      uint32_t bits;
+      std::memcpy(&bits, &part, sizeof bits);
+      cell = base::RandomBits(cell, bits);
+    }
+    hash += cell;
+  }
+  return hash;
+}
+
+// Greedy takes the hashes alone; sampling mixes in what must fix a draw: seed and output index.
 int32_t Choose(uint64_t before, const SamplingParams& sampling, int32_t output_index,
-               const std::vector<int32_t>& banned, int32_t vocabulary_size) {
-  uint64_t bits = base::Mix64(before);
+               const std::vector<int32_t>& banned, int32_t vocabulary_size,
+               const model::LogitAdjustments* adjustments) {
+  uint64_t bits = base::Mix64(before) ^ HashOf(adjustments);
   if (sampling.temperature > 0) {
     bits ^= base::RandomBits(sampling.seed, static_cast<uint64_t>(output_index));
   }
@@ -127,11 +144,13 @@ void FakeStepRunner::BeginUses(LaneState* state) {
       }
     }
   }
-  for (const kernels::BlockCopy& copy : state->batch.copies) {
-    kernels::ForEachPart(kv, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
-      state->uses.push_back(options_.vmm->BeginUse(to, bytes));
-      state->uses.push_back(options_.vmm->BeginUse(const_cast<uint8_t*>(from), bytes));
-    });
+  for (const auto* copies : {&state->batch.moves, &state->batch.copies}) {
+    for (const kernels::BlockCopy& copy : *copies) {
+      kernels::ForEachPart(kv, copy, [&](uint8_t* to, const uint8_t* from, int64_t bytes) {
+        state->uses.push_back(options_.vmm->BeginUse(to, bytes));
+        state->uses.push_back(options_.vmm->BeginUse(const_cast<uint8_t*>(from), bytes));
+      });
+    }
   }
   const int64_t workspace_bytes = WorkspaceBytes(state->batch.lane, ShapeOf(state->batch));
   state->uses.push_back(options_.vmm->BeginUse(
@@ -145,6 +164,7 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
     base::MutexLock lock(&state->mutex);
     result.status = std::exchange(state->fail, absl::OkStatus());
     fail_sequence = std::exchange(state->fail_sequence, absl::OkStatus());
+    if (!result.status.ok() || !fail_sequence.ok()) ++failed_count_;
     if (result.status.ok() && state->abandon) {
       result.status = absl::AbortedError("abandoned");
       result.abandoned = true;
@@ -156,13 +176,16 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
     if (result.device_lost) result.status = loss_;
     if (result.device_lost) result.abandoned = false;
   }
+  result.started = options_.clock->Now();
+  // A step is abandoned between layers: its copies, which come first, have been made.
+  if (result.status.ok() || result.abandoned) {
+    MoveBlocks(state->batch.moves);
+    kernels::CopyBlocks(options_.kv, state->batch.copies);
+  }
   if (result.abandoned) {
     ++abandoned_count_;
     for (const SequenceRows& rows : state->batch.sequences) SpoilCells(rows);
   }
-  result.started = options_.clock->Now();
-  // A step is abandoned between layers: its copies, which come first, have been made.
-  if (result.status.ok() || result.abandoned) MoveBlocks(state->batch.copies);
   if (result.status.ok()) {
     // A step leaves rubbish in its workspace, as a real one does.
     std::memset(options_.workspace_base[static_cast<int>(state->batch.lane)], 0x5A,
@@ -179,11 +202,11 @@ StepResult FakeStepRunner::RunStep(LaneState* state) {
 }
 
 // Leaves rubbish where the blocks were, so that whoever still reads there gets other tokens.
-void FakeStepRunner::MoveBlocks(const std::vector<kernels::BlockCopy>& copies) const {
-  kernels::CopyBlocks(options_.kv, copies);
-  for (const kernels::BlockCopy& copy : copies) {
+void FakeStepRunner::MoveBlocks(const std::vector<kernels::BlockCopy>& moves) const {
+  kernels::CopyBlocks(options_.kv, moves);
+  for (const kernels::BlockCopy& move : moves) {
     for (int32_t layer = 0; layer < options_.kv.layers; ++layer) {
-      std::memset(options_.kv.Keys(layer, copy.from), 0xA5, options_.kv.layer_block_bytes);
+      std::memset(options_.kv.Keys(layer, move.from), 0xA5, options_.kv.layer_block_bytes);
     }
   }
 }
@@ -235,8 +258,8 @@ SequenceResult FakeStepRunner::RunSequence(const SequenceRows& rows) const {
   }
   if (rows.sample) {
     result.token.index = rows.output_index;
-    result.token.id =
-        Choose(before, rows.sampling, rows.output_index, rows.banned_ids, options_.vocabulary_size);
+    result.token.id = Choose(before, rows.sampling, rows.output_index, rows.banned_ids,
+                             options_.vocabulary_size, rows.adjustments);
     result.token.logprob = FakeLogprob(before, result.token.id);
     for (int32_t n = 0; n < rows.sampling.logprobs; ++n) {
       result.token.top.push_back({n, FakeLogprob(before, n)});
@@ -247,10 +270,11 @@ SequenceResult FakeStepRunner::RunSequence(const SequenceRows& rows) const {
 
 int32_t FakeStepRunner::NextToken(const std::vector<int32_t>& tokens, int32_t output_index,
                                   const SamplingParams& sampling,
-                                  const std::vector<int32_t>& banned, int32_t vocabulary_size) {
+                                  const std::vector<int32_t>& banned, int32_t vocabulary_size,
+                                  const model::LogitAdjustments* adjustments) {
   uint64_t before = kFoldStart;
   for (const int32_t token : tokens) before = Fold(before, CellOf(before, token));
-  return Choose(before, sampling, output_index, banned, vocabulary_size);
+  return Choose(before, sampling, output_index, banned, vocabulary_size, adjustments);
 }
 
 float FakeStepRunner::LogprobOf(const std::vector<int32_t>& tokens, int32_t next) {

@@ -61,6 +61,8 @@ class FakeStepRunner final : public StepRunner {
   bool is_told_to_stop(Lane lane);
   // Steps that completed as abandoned.
   int64_t abandoned_count() const { return abandoned_count_; }
+  // Steps that failed, as a whole or for a sequence, as was asked for.
+  int64_t failed_count() const { return failed_count_; }
   // Steps submitted so far.
   int64_t submit_count() const { return submit_count_; }
 
@@ -68,7 +70,8 @@ class FakeStepRunner final : public StepRunner {
   // are compared with.
   static int32_t NextToken(const std::vector<int32_t>& tokens, int32_t output_index,
                            const SamplingParams& sampling, const std::vector<int32_t>& banned,
-                           int32_t vocabulary_size);
+                           int32_t vocabulary_size,
+                           const model::LogitAdjustments* adjustments = nullptr);
   // The log-probability of `next` after `tokens` in that world.
   static float LogprobOf(const std::vector<int32_t>& tokens, int32_t next);
 
@@ -86,7 +89,7 @@ class FakeStepRunner final : public StepRunner {
 
   void BeginUses(LaneState* state);
   StepResult RunStep(LaneState* state);
-  void MoveBlocks(const std::vector<kernels::BlockCopy>& copies) const;
+  void MoveBlocks(const std::vector<kernels::BlockCopy>& moves) const;
   SequenceResult RunSequence(const SequenceRows& rows) const;
   void SpoilCells(const SequenceRows& rows) const;
 
@@ -95,6 +98,7 @@ class FakeStepRunner final : public StepRunner {
   LaneState lanes_[2];
   std::atomic<int64_t> submit_count_ = 0;
   std::atomic<int64_t> abandoned_count_ = 0;
+  std::atomic<int64_t> failed_count_ = 0;
   mutable base::Mutex loss_mutex_;
   absl::Status loss_ ABSL_GUARDED_BY(loss_mutex_);
 };

@@ -8,6 +8,7 @@ namespace {
 
 // The plan for the shortest tail of the candidates that gives enough; else that for all of them.
 memory::ReleasePlan PlanShortestTail(const std::vector<memory::ReleaseCandidate>& all,
+                                     const std::vector<memory::SharedBlocks>& shared,
                                      const memory::ReleaseNeed& need,
                                      const memory::BlockPool& blocks) {
   memory::ReleasePlan plan;
@@ -17,7 +18,7 @@ memory::ReleasePlan PlanShortestTail(const std::vector<memory::ReleaseCandidate>
       for (size_t i = 0; i < candidates.size(); ++i) {
         if (i < tail || (spare_immune && candidates[i].immune)) candidates[i].preemptible = false;
       }
-      plan = memory::PlanRelease(candidates, need, blocks);
+      plan = memory::PlanRelease(candidates, shared, need, blocks);
       if (plan.possible) return plan;
     }
   }
@@ -26,16 +27,17 @@ memory::ReleasePlan PlanShortestTail(const std::vector<memory::ReleaseCandidate>
 
 }  // namespace
 
-memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence) {
+memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence,
+                                     const BlockCensus::Part& part) {
   const int32_t context = core->parts.limits.context_tokens_max;
   const memory::KvGeometry& geometry = core->memory().geometry();
   const int64_t growth_tokens =
       std::min<int64_t>(sequence.may_make_tokens(context), core->options.window.decode_steps);
   memory::ReleaseCandidate candidate;
-  candidate.blocks = sequence.table.BlocksByPage();
+  candidate.blocks = sequence.table.OwnBlocksByPage();
   candidate.growth_blocks = std::max<int64_t>(
       0, geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()) + growth_tokens) -
-             sequence.table.block_count());
+             part.shared_blocks - part.held_blocks);
   candidate.restoring_cost = sequence.computed_tokens;
   candidate.immune = core->IsImmune(sequence);
   candidate.leaving = sequence.leaving();
@@ -45,11 +47,12 @@ memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence)
 Victims PickVictims(EngineCore* core, memory::ReleaseNeed need, VictimScope scope) {
   std::vector<Sequence*> running;
   std::vector<memory::ReleaseCandidate> all;
+  BlockCensus census(core->memory().geometry());
   double cost = 1;
   for (Sequence* sequence : core->order()) {
     if (!sequence->running()) continue;
     running.push_back(sequence);
-    all.push_back(CandidateOf(core, *sequence));
+    all.push_back(CandidateOf(core, *sequence, census.Count(*sequence)));
     all.back().preemptible = scope != VictimScope::kIdle || !sequence->in_step;
     cost += all.back().restoring_cost;
   }
@@ -65,14 +68,19 @@ Victims PickVictims(EngineCore* core, memory::ReleaseNeed need, VictimScope scop
     all.insert(all.begin(), placeholder);
   }
   const memory::BlockPool& blocks = core->memory().blocks();
-  memory::ReleasePlan plan = PlanShortestTail(all, need, blocks);
+  std::vector<memory::SharedBlocks> shared =
+      SharedAmong(running, core->memory().geometry(), blocks);
+  for (memory::SharedBlocks& common : shared) {
+    for (size_t& owner : common.owners) owner += shown_before;
+  }
+  memory::ReleasePlan plan = PlanShortestTail(all, shared, need, blocks);
   Victims victims;
   victims.possible = plan.possible;
   if (!plan.possible) {
     // The most that can be had, and nobody beyond those that it takes.
     need.blocks = std::min(need.blocks, plan.freed_blocks);
     need.pages = std::min(need.pages, plan.emptied_pages);
-    plan = PlanShortestTail(all, need, blocks);
+    plan = PlanShortestTail(all, shared, need, blocks);
   }
   for (const size_t index : plan.victims)
     victims.sequences.push_back(running[index - shown_before]);

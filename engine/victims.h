@@ -10,6 +10,7 @@
 
 #include <vector>
 
+#include "engine/block_census.h"
 #include "engine/core.h"
 #include "memory/release_plan.h"
 
@@ -19,7 +20,7 @@ namespace ebb::engine {
 enum class VictimScope {
   kIdle,      // Those without a step in flight.
   kInStep,    // Also those that can yield only when their step is reaped.
-  kFirstToo,  // Also the first, where its blocks lie in too many pages: at the highest price.
+  kFirstToo,  // Also the first, at the highest price.
 };
 
 struct Victims {
@@ -32,7 +33,9 @@ struct Victims {
 // Those that give way already count as gone. Immune ones go only when the others do not do.
 Victims PickVictims(EngineCore* core, memory::ReleaseNeed need, VictimScope scope);
 
-// What the sequence would free, and what it would grow by in the coming window.
-memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence);
+// What the sequence would free, and what it would grow by in the coming window. `part` is its count
+// among those of the order.
+memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence,
+                                     const BlockCensus::Part& part);
 
 }  // namespace ebb::engine

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/block_census.h"
 #include "engine/compaction.h"
 #include "engine/step_timing.h"
 
@@ -183,12 +184,15 @@ void Windows::Admit(absl::Time now) {
   const memory::AccountId account = AccountOf(core_->lanes.Of(SequenceState::kPrefilling));
   input.capacity_blocks =
       std::min(core_->memory().WindowMemoryOf(account, now).CapacityBlocks(), limit_blocks);
+  BlockCensus census(core_->memory().geometry());
   for (const Sequence* sequence : order) {
+    const BlockCensus::Part part = census.Count(*sequence);
     DemandView view;
     view.running = sequence->running();
     view.immune = core_->IsImmune(*sequence);
-    view.held_blocks = sequence->table.block_count();
-    view.expected_blocks = ExpectedBlocks(*sequence, limit_blocks);
+    view.sequences = sequence->answers();
+    view.held_blocks = part.held_blocks;
+    view.expected_blocks = ExpectedBlocks(*sequence, limit_blocks) - part.shared_blocks;
     input.order.push_back(view);
   }
   for (const size_t index : core_->parts.policy->Admit(input)) {
@@ -208,13 +212,14 @@ int64_t Windows::WorkspaceBytesToAdmit() const {
     return core_->WorkspaceBytesAlone(static_cast<int64_t>(sequences[0]->tokens.size()),
                                       sequences[0]->wants_prompt_logprobs());
   }
+  int32_t answers = 0;
+  for (const Sequence* sequence : sequences) answers += sequence->answers();
   int64_t bytes = 0;
   for (const Lane lane : core_->lanes.all()) {
     StepShape shape = ShapeFor(lane, sequences);
     if (!TakesPrompts(lane)) {
       // In the end all of them come here.
-      shape.row_count = static_cast<int32_t>(
-          std::min<size_t>(sequences.size(), LargestStep(core_->options, lane).row_count));
+      shape.row_count = std::min(answers, LargestStep(core_->options, lane).row_count);
       shape.sequence_count = shape.logits_row_count = shape.row_count;
     }
     bytes += core_->WorkspaceBytes(lane, shape);
@@ -223,13 +228,11 @@ int64_t Windows::WorkspaceBytesToAdmit() const {
 }
 
 int64_t Windows::ExpectedBlocks(const Sequence& sequence, int64_t limit_blocks) const {
-  const int32_t context = core_->parts.limits.context_tokens_max;
-  const int64_t made = sequence.generated_tokens();
-  const int64_t total =
-      core_->parts.policy->ExpectedTokens(made + sequence.may_make_tokens(context), made);
+  const int64_t total = core_->ExpectedTokens(sequence);
   const memory::KvGeometry& geometry = core_->memory().geometry();
   const int64_t least = geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
-  const int64_t expected = geometry.BlocksFor(sequence.prompt_tokens() + total);
+  const int64_t expected = geometry.BlocksFor(sequence.prompt_tokens() + total) +
+                           UnforkedBlocks(sequence, total, geometry);
   // An expectation alone keeps nobody out who fits alone: what may be too much is found out then.
   return std::max(least, std::min(expected, limit_blocks));
 }
@@ -302,14 +305,16 @@ memory::WindowPlan Windows::Plan(Lane which, absl::Time now) {
   const memory::StepTimeModel& times = core_->lane(which).times;
   std::vector<memory::PrefillSequence> prompts;
   std::vector<memory::DecodeSequence> decoding;
+  BlockCensus census(core_->memory().geometry());
   for (const Sequence* sequence : core_->Executing(which)) {
     const int64_t may_make = sequence->may_make_tokens(context);
-    const int64_t held_blocks = sequence->table.block_count();
+    const BlockCensus::Part part = census.Count(*sequence);
     if (sequence->state() == SequenceState::kDecoding) {
-      decoding.push_back({sequence->computed_tokens, may_make, held_blocks});
+      decoding.push_back(
+          {sequence->computed_tokens, may_make, part.held_blocks, part.shared_blocks});
     } else {
-      prompts.push_back(
-          {sequence->computed_tokens, sequence->remaining_tokens(), may_make, held_blocks});
+      prompts.push_back({sequence->computed_tokens, sequence->remaining_tokens(), may_make,
+                         part.held_blocks, sequence->answers()});
     }
   }
   const memory::WindowManager& manager = ManagerOf(which);
@@ -401,7 +406,7 @@ int64_t Windows::FirstGrowthBlocks(const Sequence& sequence) const {
   return ManagerOf(core_->lanes.Of(SequenceState::kDecoding))
       .FirstGrowthBlocks(sequence.computed_tokens, sequence.table.block_count(),
                          sequence.may_make_tokens(core_->parts.limits.context_tokens_max),
-                         core_->memory().geometry().block_tokens());
+                         sequence.answers(), core_->memory().geometry().block_tokens());
 }
 
 bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
@@ -409,7 +414,7 @@ bool Windows::GiveUpHopeless(bool stuck, absl::Time now, Outbox* outbox) {
   const memory::KvGeometry& geometry = core_->memory().geometry();
   std::vector<std::pair<Sequence*, int64_t>> hopeless;
   for (Sequence* sequence : core_->order()) {
-    const bool looked_at = !sequence->running() || (stuck && core_->running_count() == 1);
+    const bool looked_at = !sequence->running() || (stuck && core_->running_requests() == 1);
     if (sequence->in_step || !looked_at) continue;
     // What its next step needs: prefill goes to the end of its tokens, decode stores one more.
     const int64_t need = geometry.BlocksFor(static_cast<int64_t>(sequence->tokens.size()));
@@ -466,28 +471,30 @@ bool Windows::LacksWorkspace(const Sequence& sequence) const {
   return core_->workspace(core_->lanes.Of(sequence.state())).missing_bytes() > 0;
 }
 
-// The last running sequence may hold few blocks in many pages, so that nothing is left under the
-// limit for its workspace, and no page can be unmapped. It then gives way to itself: recomputed,
-// its blocks lie close together.
+// The last running request may hold few blocks in many pages, so that nothing is left under the
+// limit for its workspace, and no page can be unmapped. It then gives way to itself, with all its
+// answers: recomputed, its blocks lie close together.
 bool Windows::YieldScattered() {
   const memory::GrowthBounds& bounds = core_->memory().budget().bounds();
-  if (core_->running_count() != 1 || bounds.TightestBound() == memory::Bound::kFree) return false;
+  if (core_->running_requests() != 1 || bounds.TightestBound() == memory::Bound::kFree)
+    return false;
   if (core_->AnythingDrains() || core_->memory().blocks().empty_pages() > 0) return false;
   for (const Lane lane : core_->lanes.all()) {
     if (core_->workspace(lane).surplus_bytes() > 0) return false;
   }
+  std::vector<Sequence*> running;
   for (Sequence* sequence : core_->order()) {
-    if (!sequence->running() || sequence->in_step) continue;
-    // Without blocks it would start again at once, in the same plight: the keeper must do its part.
-    if (sequence->table.block_count() == 0) return false;
-    const Lane which = core_->lanes.Of(sequence->state());
-    if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
-      return false;
-    }
-    core_->Preempt(sequence);
-    return true;
+    if (sequence->running() && !sequence->in_step) running.push_back(sequence);
   }
-  return false;
+  if (running.empty()) return false;
+  // Without blocks it would start again at once, in the same plight: the keeper must do its part.
+  if (running.front()->table.block_count() == 0) return false;
+  const Lane which = core_->lanes.Of(running.front()->state());
+  if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
+    return false;
+  }
+  for (Sequence* sequence : running) core_->Preempt(sequence);
+  return true;
 }
 
 }  // namespace ebb::engine

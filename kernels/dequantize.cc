@@ -32,54 +32,36 @@ float FromBits(uint32_t bits) {
   return value;
 }
 
-void DequantizeQ8_0(const uint8_t* block, float* out) {
-  const float d = HalfToFloat(Load16(block));
-  for (int j = 0; j < 32; ++j) out[j] = d * static_cast<float>(static_cast<int8_t>(block[2 + j]));
-}
-
-// The product and the sum are each rounded to float, as ggml's are.
-void DequantizeNibbles(const uint8_t* nibbles, float d, float m, int offset, float* out) {
-  for (int j = 0; j < 16; ++j) {
-    out[j] = d * static_cast<float>((nibbles[j] & 15) - offset) + m;
-    out[j + 16] = d * static_cast<float>((nibbles[j] >> 4) - offset) + m;
-  }
-}
-
-void DequantizeBlock(DType dtype, const uint8_t* block, float* out) {
+float DequantizePlain(DType dtype, const uint8_t* bytes) {
   switch (dtype) {
     case DType::kF32:
-      *out = LoadF32(block);
-      return;
+      return LoadF32(bytes);
     case DType::kF16:
-      *out = HalfToFloat(Load16(block));
-      return;
-    case DType::kBF16:
-      *out = Bf16ToFloat(Load16(block));
-      return;
-    case DType::kQ8_0:
-      return DequantizeQ8_0(block, out);
-    case DType::kQ4_0:
-      return DequantizeNibbles(block + 2, HalfToFloat(Load16(block)), 0.0f, 8, out);
-    case DType::kQ4_1:
-      return DequantizeNibbles(block + 4, HalfToFloat(Load16(block)),
-                               HalfToFloat(Load16(block + 2)), 0, out);
+      return HalfToFloat(Load16(bytes));
+    default:
+      return Bf16ToFloat(Load16(bytes));
   }
 }
 
 // What must be finite in a block: its scales, or in the plain formats its only element.
 bool BlockIsFinite(DType dtype, const uint8_t* block) {
+  const auto half_is_finite = [&](int place) { return (Load16(block + place) & 0x7C00) != 0x7C00; };
   switch (dtype) {
     case DType::kF32:
-      return std::isfinite(LoadF32(block));
-    case DType::kBF16:
-      return std::isfinite(Bf16ToFloat(Load16(block)));
     case DType::kF16:
+    case DType::kBF16:
+      return std::isfinite(DequantizePlain(dtype, block));
     case DType::kQ8_0:
     case DType::kQ4_0:
-      return std::isfinite(HalfToFloat(Load16(block)));
+    case DType::kQ5_0:
+      return half_is_finite(0);
     case DType::kQ4_1:
-      return std::isfinite(HalfToFloat(Load16(block))) &&
-             std::isfinite(HalfToFloat(Load16(block + 2)));
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return half_is_finite(0) && half_is_finite(2);
+    case DType::kQ6_K:
+      return half_is_finite(208);
   }
   return false;
 }
@@ -154,14 +136,37 @@ absl::Status CheckMatrix(const MatrixSource& source) {
   return absl::OkStatus();
 }
 
+// d times a scale is exact in a float, m times a minimum too. The product with the code and the sum
+// are each rounded to float, as ggml's are.
+void DequantizeBlock(DType dtype, const QuantBlock& block, absl::Span<float> out) {
+  const QuantTraits traits = QuantTraitsOf(dtype);
+  const size_t sub_elements = static_cast<size_t>(traits.sub_elements);
+  for (size_t begin = 0; begin < out.size(); begin += sub_elements) {
+    const size_t sub = begin / sub_elements;
+    const float d = HalfToFloat(block.d) * static_cast<float>(block.scales[sub]);
+    const float m = HalfToFloat(block.m) * static_cast<float>(block.minimums[sub]);
+    for (size_t k = begin; k < begin + sub_elements; ++k) {
+      const float product = d * static_cast<float>(block.codes[k] - traits.offset);
+      out[k] = traits.has_minimum ? product + m : product;
+    }
+  }
+}
+
 void Dequantize(DType dtype, absl::Span<const uint8_t> bytes, absl::Span<float> out) {
   const DTypeTraits traits = TraitsOf(dtype);
   const size_t blocks = out.size() / traits.block_elements;
   CHECK_EQ(blocks * traits.block_elements, out.size());
   CHECK_EQ(blocks * traits.block_bytes, bytes.size());
+  if (traits.block_elements == 1) {
+    for (size_t i = 0; i < blocks; ++i) {
+      out[i] = DequantizePlain(dtype, bytes.data() + i * traits.block_bytes);
+    }
+    return;
+  }
+  QuantBlock block;
   for (size_t b = 0; b < blocks; ++b) {
-    DequantizeBlock(dtype, bytes.data() + b * traits.block_bytes,
-                    out.data() + b * traits.block_elements);
+    ReadQuantBlock(dtype, bytes.data() + b * traits.block_bytes, &block);
+    DequantizeBlock(dtype, block, out.subspan(b * traits.block_elements, traits.block_elements));
   }
 }
 

@@ -8,6 +8,7 @@
 #include "absl/types/span.h"
 #include "kernels/backend.h"
 #include "kernels/dtype.h"
+#include "kernels/quant_block.h"
 
 namespace ebb::kernels {
 
@@ -26,6 +27,9 @@ absl::Status CheckShape(const MatrixSource& source);
 // CheckShape, and INVALID_ARGUMENT when a block scale (in the plain formats: a weight) is NaN or
 // infinite; names the row and the column.
 absl::Status CheckMatrix(const MatrixSource& source);
+
+// Writes the weights of one block: out.size() is the format's block.
+void DequantizeBlock(DType dtype, const QuantBlock& block, absl::Span<float> out);
 
 // Writes out.size() weights. REQUIRES: out.size() is a multiple of the format's block and `bytes`
 // is exactly as long as that many weights need.

@@ -64,6 +64,7 @@ class Accounts {
   [[nodiscard]] bool TryTake(AccountId id, int64_t count, std::vector<BlockId>* blocks);
   // One owner more for each block; nothing is charged.
   void Share(absl::Span<const BlockId> blocks);
+  int32_t owners(BlockId block) const { return pool_->references(block); }
   // One owner less for each block; the last one's return ends the charge. The grant stays, for the
   // account may use it again within its window.
   // REQUIRES: no submitted work writes to these blocks.

@@ -59,6 +59,25 @@ void BlockTable::HandOver(AccountId to, int64_t growth_blocks) {
   account_ = to;
 }
 
+void BlockTable::ShareFrom(const BlockTable& other, int64_t tokens) {
+  CHECK(blocks_.empty());
+  CHECK_LE(tokens, other.capacity_tokens());
+  const int64_t count = geometry_.BlocksFor(tokens);
+  account_ = other.account_;
+  blocks_.assign(other.blocks_.begin(), other.blocks_.begin() + count);
+  indices_.assign(other.indices_.begin(), other.indices_.begin() + count);
+  accounts_->Share(blocks_);
+}
+
+std::optional<BlockMove> BlockTable::TryReplace(int64_t index) {
+  std::vector<BlockId> taken;
+  if (!accounts_->TryTake(account_, 1, &taken)) return std::nullopt;
+  const BlockMove move{blocks_.at(index), taken.front()};
+  blocks_[index] = move.to;
+  indices_[index] = geometry_.TableIndex(move.to);
+  return move;
+}
+
 void BlockTable::Patch(absl::Span<const BlockMove> moves) {
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const auto move =
@@ -70,10 +89,12 @@ void BlockTable::Patch(absl::Span<const BlockMove> moves) {
   }
 }
 
-std::vector<PageBlocks> BlockTable::BlocksByPage() const {
+std::vector<PageBlocks> BlockTable::OwnBlocksByPage() const {
   std::vector<PageId> pages;
   pages.reserve(blocks_.size());
-  for (const BlockId block : blocks_) pages.push_back(geometry_.PageOf(block));
+  for (const BlockId block : blocks_) {
+    if (accounts_->owners(block) == 1) pages.push_back(geometry_.PageOf(block));
+  }
   std::sort(pages.begin(), pages.end());
   std::vector<PageBlocks> by_page;
   for (const PageId page : pages) {

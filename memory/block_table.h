@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -47,14 +48,23 @@ class BlockTable {
   // Every later charge goes to `to`; see Accounts::HandOver.
   void HandOver(AccountId to, int64_t growth_blocks);
 
+  // Owns the blocks of the other table's first `tokens` tokens as well from now on; what they are
+  // charged to stays. Nobody may write to a block that has several owners: see TryReplace.
+  // REQUIRES: this table is empty; the other one has room for so many.
+  void ShareFrom(const BlockTable& other, int64_t tokens);
+  // Puts a new block in the place of block `index`, whose contents the caller has copied before
+  // anybody reads it. The old block's reference goes to the caller, who gives it back to the
+  // accounts once the copy is made. Nothing, and nothing changes, when the grant has no block left.
+  [[nodiscard]] std::optional<BlockMove> TryReplace(int64_t index);
+
   // Names the new place of each block that has moved. `moves` in the order of `from`.
   void Patch(absl::Span<const BlockMove> moves);
 
   // One PagedKv index for each block. Valid until the table changes: a submitted step holds a copy.
   absl::Span<const int32_t> indices() const { return indices_; }
   absl::Span<const BlockId> blocks() const { return blocks_; }
-  // How many of the blocks lie in each page, by page.
-  std::vector<PageBlocks> BlocksByPage() const;
+  // How many of the blocks that no other table has lie in each page, by page.
+  std::vector<PageBlocks> OwnBlocksByPage() const;
 
  private:
   KvGeometry geometry_;

@@ -69,6 +69,8 @@ LedgerEntry ReadSlot(const LedgerSlots& slots, int slot, uint64_t lease) {
   entry.party.ceiling_bytes = LoadBytes(slots, slot, LedgerWord::kCeilingBytes);
   entry.party.wanted_bytes = LoadBytes(slots, slot, LedgerWord::kWantedBytes);
   entry.party.unit_bytes = std::max<int64_t>(1, LoadBytes(slots, slot, LedgerWord::kUnitBytes));
+  entry.party.first_bytes = LoadBytes(slots, slot, LedgerWord::kFirstBytes);
+  entry.party.first_rank = LoadBytes(slots, slot, LedgerWord::kFirstRank);
   return entry;
 }
 
@@ -133,6 +135,8 @@ void LedgerSeat::Open() {
   Put(LedgerWord::kKeepBytes, 0);
   Put(LedgerWord::kShareBytes, 0);
   Put(LedgerWord::kCeilingBytes, 0);
+  Put(LedgerWord::kFirstBytes, 0);
+  Put(LedgerWord::kFirstRank, 0);
   Put(LedgerWord::kFloorBytes, terms_.floor_bytes);
   Put(LedgerWord::kWeight, terms_.weight);
   Put(LedgerWord::kCapacityBytes, terms_.capacity_bytes);
@@ -156,13 +160,12 @@ LedgerSeat::Answer LedgerSeat::Renew(const Needs& needs, absl::Time now) {
   Put(LedgerWord::kWantedBytes, needs.wanted_bytes);
   Put(LedgerWord::kNeededBytes, needs.needed_bytes);
   Put(LedgerWord::kCeilingBytes, needs.ceiling_bytes);
+  Put(LedgerWord::kFirstBytes, needs.first_bytes);
+  Put(LedgerWord::kFirstRank, RankOf(needs.first_unix_ms));
   Put(LedgerWord::kRevision, static_cast<int64_t>(++revision_));
   LookAround(now);
 
-  std::vector<LedgerParty> parties;
-  for (const LedgerEntry& other : others_) parties.push_back(other.party);
-  parties.push_back({terms_.floor_bytes, terms_.weight, needs.ceiling_bytes, needs.wanted_bytes,
-                     lease_bytes_, terms_.unit_bytes, false});
+  const std::vector<LedgerParty> parties = Parties(needs);
   const int64_t capacity = Capacity(needs);
   const LedgerDivision division = DivideCapacity(capacity, parties);
   const int64_t share = division.share_bytes.back();
@@ -186,6 +189,9 @@ LedgerSeat::Answer LedgerSeat::Renew(const Needs& needs, absl::Time now) {
   answer.keep_bytes =
       must_give ? std::max(keep, std::min(committed, lease_bytes_)) : kLedgerUnbounded;
   answer.pressed = must_give;
+  answer.first_yields = must_give && division.lacking_first >= 0 &&
+                        division.lacking_first != static_cast<int>(others_.size());
+  answer.capacity_bytes = StatedCapacity();
   answer.share_bytes = share;
   answer.servers = static_cast<int64_t>(others_.size()) + 1;
   Put(LedgerWord::kShareBytes, share);
@@ -221,16 +227,45 @@ void LedgerSeat::LookAround(absl::Time now) {
   }
 }
 
+// Our own comes last.
+std::vector<LedgerParty> LedgerSeat::Parties(const Needs& needs) const {
+  std::vector<LedgerParty> parties;
+  for (const LedgerEntry& other : others_) parties.push_back(other.party);
+  LedgerParty own;
+  own.floor_bytes = terms_.floor_bytes;
+  own.weight = terms_.weight;
+  own.ceiling_bytes = needs.ceiling_bytes;
+  own.wanted_bytes = needs.wanted_bytes;
+  own.lease_bytes = lease_bytes_;
+  own.unit_bytes = terms_.unit_bytes;
+  own.first_bytes = needs.first_bytes;
+  own.first_rank = RankOf(needs.first_unix_ms);
+  parties.push_back(own);
+  return parties;
+}
+
+// By arrival, then by slot: all servers see the same order.
+int64_t LedgerSeat::RankOf(int64_t unix_ms) const {
+  const int64_t slots = slots_->slot_count();
+  return std::clamp<int64_t>(unix_ms, 0, kBytesMax / slots - 1) * slots + slot_;
+}
+
+int64_t LedgerSeat::StatedCapacity() const {
+  int64_t capacity = terms_.capacity_bytes > 0 ? terms_.capacity_bytes : kLedgerUnbounded;
+  for (const LedgerEntry& other : others_) {
+    if (other.capacity_bytes > 0) capacity = std::min(capacity, other.capacity_bytes);
+  }
+  return capacity;
+}
+
 // The smallest that any server accepts, and no more than there is: servers that were told no
 // number, and neighbours that know nothing of the ledger, are seen by what the device has free.
 int64_t LedgerSeat::Capacity(const Needs& needs) const {
-  int64_t capacity = terms_.capacity_bytes > 0 ? terms_.capacity_bytes : kBytesMax;
   int64_t there = needs.held_bytes + std::max<int64_t>(0, needs.free_bytes);
   for (const LedgerEntry& other : others_) {
-    if (other.capacity_bytes > 0) capacity = std::min(capacity, other.capacity_bytes);
     there += std::min(other.held_bytes, other.party.lease_bytes);
   }
-  return std::min(capacity, there);
+  return std::min({StatedCapacity(), kBytesMax, there});
 }
 
 // By what is held: a lease may be a claim that is not yet cut.

@@ -74,6 +74,9 @@ class LedgerSeat {
     int64_t wanted_bytes = 0;
     int64_t needed_bytes = 0;
     int64_t ceiling_bytes = 0;
+    // What the first of the requests is expected to need, and when it came. 0 bytes: there is none.
+    int64_t first_bytes = 0;
+    int64_t first_unix_ms = 0;
     // What requests that run are expected to need to their ends: kept, as far as it is leased, even
     // above the share, unless somebody's floor is lacking.
     int64_t committed_bytes = 0;
@@ -86,6 +89,11 @@ class LedgerSeat {
     int64_t share_bytes = 0;
     // Others lack something, and more is leased here than the share.
     bool pressed = false;
+    // An elder first, another server's, lacks memory that is to be given back here: to it even the
+    // first of our requests gives way.
+    bool first_yields = false;
+    // The smallest that any server accepts for all together; kLedgerUnbounded where none says one.
+    int64_t capacity_bytes = 0;
     int64_t servers = 1;
   };
 
@@ -120,7 +128,10 @@ class LedgerSeat {
   void Put(LedgerWord word, int64_t value);
   void StoreLease(int64_t bytes);
   void LookAround(absl::Time now);
+  int64_t StatedCapacity() const;
   int64_t Capacity(const Needs& needs) const;
+  std::vector<LedgerParty> Parties(const Needs& needs) const;
+  int64_t RankOf(int64_t unix_ms) const;
   bool SomeFloorLacks() const;
   void Raise(int64_t goal_bytes, int64_t capacity_bytes);
 

@@ -20,7 +20,7 @@
 
 namespace ebb::memory {
 
-inline constexpr uint32_t kLedgerVersion = 1;
+inline constexpr uint32_t kLedgerVersion = 2;
 inline constexpr char kLedgerDirectory[] = "/dev/shm";
 
 // Where the ledger of a device lies. Characters that no file name should hold become '_'.

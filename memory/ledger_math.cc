@@ -34,6 +34,27 @@ int64_t GiveFloors(int64_t bytes, absl::Span<const LedgerParty> parties,
   return 0;
 }
 
+// The eldest first that there is room for. Its position, or -1; `bytes` becomes what is left.
+int GiveEldest(absl::Span<const LedgerParty> parties, int64_t* bytes,
+               std::vector<int64_t>* shares) {
+  int eldest = -1;
+  int64_t given = 0;
+  for (size_t i = 0; i < parties.size(); ++i) {
+    const LedgerParty& party = parties[i];
+    if (party.silent || party.first_bytes <= 0) continue;
+    if (eldest >= 0 && parties[eldest].first_rank <= party.first_rank) continue;
+    const int64_t missing =
+        std::max<int64_t>(0, std::min(party.first_bytes, Demand(party)) - (*shares)[i]);
+    if (missing > *bytes) continue;
+    eldest = static_cast<int>(i);
+    given = missing;
+  }
+  if (eldest < 0) return -1;
+  (*shares)[eldest] += given;
+  *bytes -= given;
+  return eldest;
+}
+
 // The rest by weight. Each round satisfies a party for good, or is the last.
 void GiveByWeight(int64_t bytes, absl::Span<const LedgerParty> parties,
                   std::vector<int64_t>* shares) {
@@ -78,7 +99,15 @@ LedgerDivision DivideCapacity(int64_t capacity_bytes, absl::Span<const LedgerPar
     division.share_bytes[i] = lease;
     bytes = std::max<int64_t>(0, bytes - lease);
   }
-  GiveByWeight(GiveFloors(bytes, parties, &division.share_bytes), parties, &division.share_bytes);
+  bytes = GiveFloors(bytes, parties, &division.share_bytes);
+  const int eldest = GiveEldest(parties, &bytes, &division.share_bytes);
+  if (eldest >= 0) {
+    const LedgerParty& party = parties[eldest];
+    const int64_t due = std::min(party.first_bytes, division.share_bytes[eldest]);
+    const int64_t unit = std::max<int64_t>(1, party.unit_bytes);
+    if (due - party.lease_bytes >= unit) division.lacking_first = eldest;
+  }
+  GiveByWeight(bytes, parties, &division.share_bytes);
 
   int64_t missing = 0, excess = 0;
   for (size_t i = 0; i < parties.size(); ++i) {

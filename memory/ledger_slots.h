@@ -29,7 +29,9 @@ enum class LedgerWord {
   kPid,
   kStartedUnixMs,
   kRevision,  // Counts renewals: what stands still belongs to a server that is stopped.
-  kName,      // The first of kLedgerNameWords.
+  kFirstBytes,
+  kFirstRank,
+  kName,  // The first of kLedgerNameWords.
 };
 inline constexpr int kLedgerNameWords = 8;
 inline constexpr int kLedgerSlotWords = 32;

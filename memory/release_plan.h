@@ -20,13 +20,19 @@
 namespace ebb::memory {
 
 struct ReleaseCandidate {
-  // Blocks that preempting it would free, by page: shared ones are not among them.
+  // Blocks that preempting it would free, by page: those that others have too are not among them.
   std::vector<PageBlocks> blocks;
   int64_t growth_blocks = 0;  // What it would grow by in the window; not needed once it waits.
   double restoring_cost = 0;  // To bring it back, in any one unit. Not negative.
   bool immune = false;        // Was preempted lately and has made too few tokens since.
   bool preemptible = true;    // False: it must stay (e.g. a step of it is submitted).
   bool leaving = false;       // It gives way already: what it frees counts, and it is no victim.
+};
+
+// Blocks that several sequences have in common: they are free when all of these are gone.
+struct SharedBlocks {
+  std::vector<size_t> owners;      // Positions in the order. Nobody else has them.
+  std::vector<PageBlocks> blocks;  // By page.
 };
 
 struct ReleaseNeed {
@@ -47,7 +53,12 @@ struct ReleasePlan {
 // `order`: all unfinished sequences that hold or would take blocks, first to last. The first is
 // never picked. Prefers the most useful blocks for the least restoring cost; where that is equal,
 // the later in the order. `blocks` says how many blocks of a page are in use, of whomever.
-ReleasePlan PlanRelease(absl::Span<const ReleaseCandidate> order, const ReleaseNeed& need,
+ReleasePlan PlanRelease(absl::Span<const ReleaseCandidate> order,
+                        absl::Span<const SharedBlocks> shared, const ReleaseNeed& need,
                         const BlockPool& blocks);
+inline ReleasePlan PlanRelease(absl::Span<const ReleaseCandidate> order, const ReleaseNeed& need,
+                               const BlockPool& blocks) {
+  return PlanRelease(order, {}, need, blocks);
+}
 
 }  // namespace ebb::memory

@@ -23,7 +23,12 @@ LedgerSeat::Answer Sharing::Renew(const LedgerSeat::Needs& needs, int64_t unit_b
     join_at_ = now + kJoinAgain;
     if (const absl::Status status = Join(unit_bytes); !status.ok()) Leave(status);
   }
-  if (seat_ == nullptr) return {kLedgerUnbounded, kLedgerUnbounded, kLedgerUnbounded, 1};
+  if (seat_ == nullptr) {
+    LedgerSeat::Answer unbounded;
+    unbounded.lease_bytes = unbounded.keep_bytes = unbounded.share_bytes = kLedgerUnbounded;
+    unbounded.capacity_bytes = kLedgerUnbounded;
+    return unbounded;
+  }
   const LedgerSeat::Answer answer = seat_->Renew(needs, now);
   LogPressure(needs, answer);
   LogHandOver(answer, unit_bytes, now);

@@ -29,13 +29,14 @@ WindowReason ReasonOf(Bound bound) {
 }
 
 // Adds one sequence to the plan's static and dynamic parts.
-void AddSequence(const WindowSettings& settings, int32_t block_tokens, int64_t cached_tokens,
-                 int64_t held_blocks, int64_t growth_tokens, WindowPlan* plan) {
-  const int64_t by_tokens = BlocksFor(cached_tokens, block_tokens);
+void AddSequence(const WindowSettings& settings, int32_t block_tokens,
+                 const DecodeSequence& sequence, int64_t growth_tokens, WindowPlan* plan) {
+  const int64_t shared = sequence.shared_blocks;
+  const int64_t by_tokens = BlocksFor(sequence.cached_tokens, block_tokens) - shared;
   const bool usage = settings.estimator == StaticEstimator::kByUsage;
   plan->static_blocks_by_tokens += by_tokens;
-  const int64_t after = BlocksFor(cached_tokens + growth_tokens, block_tokens);
-  plan->dynamic_blocks += std::max<int64_t>(0, after - (usage ? held_blocks : by_tokens));
+  const int64_t after = BlocksFor(sequence.cached_tokens + growth_tokens, block_tokens) - shared;
+  plan->dynamic_blocks += std::max<int64_t>(0, after - (usage ? sequence.held_blocks : by_tokens));
   ++plan->sequences;
 }
 
@@ -108,6 +109,11 @@ void Decide(const WindowSettings& settings, const WindowMemory& memory, WindowPl
 }
 
 }  // namespace
+
+int64_t AnswerBlocks(int64_t prompt_tokens, int64_t made_tokens, int32_t block_tokens) {
+  return BlocksFor(prompt_tokens - 1 + made_tokens, block_tokens) -
+         (prompt_tokens - 1) / block_tokens;
+}
 
 absl::string_view WindowQueueName(WindowQueue queue) {
   switch (queue) {
@@ -190,9 +196,13 @@ void WindowManager::AddPrompts(absl::Span<const PrefillSequence> prompts,
     CHECK(prompt.cached_tokens >= 0 && prompt.remaining_tokens >= 0);
     int64_t growth = processed[i];
     if (processed[i] == prompt.remaining_tokens) {
-      growth += std::min<int64_t>(steps_after, prompt.may_make_tokens);
+      const int64_t made = std::min<int64_t>(steps_after, prompt.may_make_tokens);
+      growth += made;
+      const int64_t tokens = prompt.cached_tokens + prompt.remaining_tokens;
+      plan->dynamic_blocks += (prompt.answers - 1) * AnswerBlocks(tokens, made, block_tokens);
     }
-    AddSequence(settings_, block_tokens, prompt.cached_tokens, prompt.held_blocks, growth, plan);
+    AddSequence(settings_, block_tokens, {prompt.cached_tokens, 0, prompt.held_blocks}, growth,
+                plan);
   }
 }
 
@@ -206,8 +216,7 @@ WindowPlan WindowManager::PlanDecode(absl::Span<const DecodeSequence> sequences,
   for (const DecodeSequence& sequence : sequences) {
     CHECK(sequence.cached_tokens >= 0 && sequence.may_make_tokens >= 0);
     const int64_t growth = std::min<int64_t>(settings_.decode_steps, sequence.may_make_tokens);
-    AddSequence(settings_, memory.block_tokens, sequence.cached_tokens, sequence.held_blocks,
-                growth, &plan);
+    AddSequence(settings_, memory.block_tokens, sequence, growth, &plan);
     steps = std::max(steps, growth);
   }
   plan.steps = static_cast<int32_t>(steps);
@@ -243,15 +252,16 @@ WindowPlan WindowManager::PlanOne(absl::Span<const PrefillSequence> prompts,
     ++plan.steps;
     for (size_t i = done_before; i < progress.next; ++i) {
       // This step makes its first token.
-      done.push_back({prompts[i].cached_tokens + prompts[i].remaining_tokens - plan.steps,
-                      prompts[i].may_make_tokens - 1 + plan.steps, 0});
+      done.insert(done.end(), static_cast<size_t>(prompts[i].answers),
+                  {prompts[i].cached_tokens + prompts[i].remaining_tokens - plan.steps,
+                   prompts[i].may_make_tokens - 1 + plan.steps});
     }
   }
   // Wherever in the window a prompt is done, no more steps than the window has come after.
   AddPrompts(prompts, progress.processed, plan.steps, memory.block_tokens, &plan);
   for (const DecodeSequence& sequence : decoding) {
     CHECK(sequence.cached_tokens >= 0 && sequence.may_make_tokens >= 0);
-    AddSequence(settings_, memory.block_tokens, sequence.cached_tokens, sequence.held_blocks,
+    AddSequence(settings_, memory.block_tokens, sequence,
                 std::min<int64_t>(plan.steps, sequence.may_make_tokens), &plan);
   }
   Decide(settings_, memory, &plan);
@@ -259,9 +269,11 @@ WindowPlan WindowManager::PlanOne(absl::Span<const PrefillSequence> prompts,
 }
 
 int64_t WindowManager::FirstGrowthBlocks(int64_t cached_tokens, int64_t held_blocks,
-                                         int64_t may_make_tokens, int32_t block_tokens) const {
+                                         int64_t may_make_tokens, int64_t answers,
+                                         int32_t block_tokens) const {
   const int64_t growth = std::min<int64_t>(settings_.decode_steps, may_make_tokens);
-  return std::max<int64_t>(0, BlocksFor(cached_tokens + growth, block_tokens) - held_blocks);
+  return std::max<int64_t>(0, BlocksFor(cached_tokens + growth, block_tokens) - held_blocks) +
+         (answers - 1) * AnswerBlocks(cached_tokens, growth, block_tokens);
 }
 
 bool WindowManager::IsOver(const WindowPlan& plan, const WindowProgress& progress) const {

@@ -39,6 +39,10 @@ enum class StaticEstimator {
   kByUsage,   // What the account is charged for.
 };
 
+// Blocks that one more answer takes of its own when it makes so many tokens after a prompt: it
+// shares the full ones before the prompt's last token, whose row it computes itself.
+int64_t AnswerBlocks(int64_t prompt_tokens, int64_t made_tokens, int32_t block_tokens);
+
 struct WindowSettings {
   absl::Duration min_length = absl::Milliseconds(20);
   absl::Duration max_length = absl::Milliseconds(500);
@@ -76,11 +80,13 @@ struct PrefillSequence {
   int64_t remaining_tokens = 0;  // Prompt tokens still to process (recomputed ones too).
   int64_t may_make_tokens = 0;   // What it may generate at most.
   int64_t held_blocks = 0;
+  int64_t answers = 1;  // So many go on from its end, each in blocks of its own from there.
 };
 struct DecodeSequence {
   int64_t cached_tokens = 0;
   int64_t may_make_tokens = 0;
-  int64_t held_blocks = 0;
+  int64_t held_blocks = 0;    // Those that another of the set is counted for are not among them,
+  int64_t shared_blocks = 0;  // and so many of these, the first, it goes on sharing.
 };
 
 enum class WindowReason {
@@ -150,9 +156,10 @@ class WindowManager {
                      absl::Span<const DecodeSequence> decoding, int64_t chunk_tokens,
                      const WindowMemory& memory, const StepTimeModel& model) const;
 
-  // Blocks that a sequence will grow by in decode's first window, after its prefill.
+  // Blocks that a sequence, with the `answers` that go on from it, will grow by in decode's first
+  // window, after its prefill.
   int64_t FirstGrowthBlocks(int64_t cached_tokens, int64_t held_blocks, int64_t may_make_tokens,
-                            int32_t block_tokens) const;
+                            int64_t answers, int32_t block_tokens) const;
 
   // Whether the window is over: its steps are done (prefill: its length is over), its set is empty,
   // or it closes early because something waits for the boundary; early never before

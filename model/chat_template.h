@@ -5,23 +5,13 @@
 //   {% endfor %}
 //
 // The result keeps apart what the template wrote (T) and what came from a client (C), so that the
-// tokenizer recognises control tokens in the former only.
+// tokenizer recognises control tokens in the former only. Tools, tool calls and a client's
+// variables are the client's, whatever the template makes of them.
 //
-// The language is the part of Jinja that ChatML-like templates use, with trim_blocks and
-// lstrip_blocks on, as transformers renders them:
-//   tags         for (one name, over a list), if, elif, else, set (one name); comments; - and +
-//   expressions  'text', 1, true, none, [lists], names, a.b, a['b'], a[0], a[1:], ==, !=, <, <=, >,
-//                >=, in, and, or, not, if-else, + - * %, ~, raise_exception('...')
-//   filters      trim, length;  tests: defined, undefined, none, string, mapping, iterable,
-//   sequence,
-//                number, boolean, true, false
-//   variables    messages (role, content), add_generation_prompt, bos_token, eos_token, loop; tools
-//                and documents are none
-// Anything else is refused when the template is parsed. What templates may cost is bounded.
+// The language is Jinja as transformers sets it up (trim_blocks, lstrip_blocks, its own tojson, the
+// tags break, continue and generation): jinja/README.md. What a template may cost is bounded.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,37 +19,32 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/span.h"
+#include "absl/time/time.h"
+#include "model/chat_conversation.h"
+#include "model/jinja/context.h"
 #include "model/text_segment.h"
 
 namespace ebb::model {
 
-struct ChatMessage {
-  std::string role;
-  std::string content;
-};
+namespace jinja {
+struct Block;
+}  // namespace jinja
 
-struct ChatTemplateLimits {
-  size_t source_bytes_max = size_t{256} << 10;
-  int32_t nesting_max = 128;       // Of blocks, and of expressions, chains of operators included.
-  int64_t steps_max = 20'000'000;  // Nodes evaluated, and 64 bytes of text copied are one more.
-  size_t text_bytes_max = size_t{64} << 20;  // Of any value and of the result.
-};
+using ChatTemplateLimits = jinja::Limits;
 
 struct ChatRenderOptions {
   bool add_generation_prompt = true;  // End with the opening of the assistant's turn.
-  std::optional<std::string> bos_token;
-  std::optional<std::string> eos_token;
+  std::optional<std::string> bos_token = std::nullopt;
+  std::optional<std::string> eos_token = std::nullopt;
+  // What strftime_now writes.
+  absl::Time now = absl::UnixEpoch();
+  absl::TimeZone zone = absl::UTCTimeZone();
 };
-
-namespace chat {
-struct Block;
-}  // namespace chat
 
 // Thread-safe: const after parsing.
 class ChatTemplate {
  public:
-  // UNIMPLEMENTED: a construct that is not in the list above, named with its line.
+  // UNIMPLEMENTED: a construct that we lack, named with its line.
   // INVALID_ARGUMENT: not a Jinja template, or beyond `limits`.
   static absl::StatusOr<ChatTemplate> Parse(absl::string_view source,
                                             const ChatTemplateLimits& limits = {});
@@ -68,18 +53,31 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
-  // The prompt. INVALID_ARGUMENT: the template refuses these messages (raise_exception), or an
-  // operation does not fit its values. UNIMPLEMENTED: an operation on values that we lack it for,
-  // such as a slice of a string, which parsing cannot foresee. RESOURCE_EXHAUSTED: beyond the
-  // limits.
-  absl::StatusOr<std::vector<TextSegment>> Render(absl::Span<const ChatMessage> messages,
+  const std::string& source() const { return source_; }
+  // The template speaks of tools, or of developers: it may know messages of that role.
+  bool mentions_tools() const { return mentions_tools_; }
+  bool mentions_developer() const { return mentions_developer_; }
+
+  // The prompt. The variables are messages, tools and documents (none if not given), the tokens,
+  // add_generation_prompt, and the client's own. Arguments of tool calls that are JSON in a string,
+  // as OpenAI's, are given to the template as the object that they say; a template that cannot take
+  // that gets the string.
+  //
+  // INVALID_ARGUMENT: the template refuses the conversation (raise_exception), an operation does
+  // not fit its values, or the conversation's JSON is none. UNIMPLEMENTED: a function that we lack,
+  // which parsing cannot foresee. RESOURCE_EXHAUSTED: beyond the limits.
+  absl::StatusOr<std::vector<TextSegment>> Render(const ChatConversation& conversation,
                                                   const ChatRenderOptions& options) const;
 
  private:
-  ChatTemplate(std::unique_ptr<const chat::Block> body, const ChatTemplateLimits& limits);
+  ChatTemplate(std::string source, std::unique_ptr<const jinja::Block> body,
+               const ChatTemplateLimits& limits);
 
-  std::unique_ptr<const chat::Block> body_;
+  std::string source_;
+  std::unique_ptr<const jinja::Block> body_;
   ChatTemplateLimits limits_;
+  bool mentions_tools_;
+  bool mentions_developer_;
 };
 
 }  // namespace ebb::model

@@ -11,7 +11,8 @@
 namespace ebb::model {
 namespace {
 
-// Numbers converted at once: their floats stay in the processor's first cache.
+// Numbers converted at once, whole blocks of every format: their floats stay in the processor's
+// first cache.
 constexpr int64_t kStretch = 4096;
 
 bool IsFiniteBf16(uint16_t bits) { return (bits & 0x7F80) != 0x7F80; }
@@ -60,7 +61,10 @@ absl::Status CudaUpload::CopyAsBf16(kernels::DType dtype, absl::Span<const uint8
   };
   const int64_t count = static_cast<int64_t>(bytes.size()) / traits.block_bytes *
                         static_cast<int64_t>(traits.block_elements);
-  const int64_t piece = buffer_bytes_ / static_cast<int64_t>(sizeof(uint16_t));
+  const int64_t blocks_at_once =
+      buffer_bytes_ / static_cast<int64_t>(sizeof(uint16_t)) / traits.block_elements;
+  CHECK_GT(blocks_at_once, 0);
+  const int64_t piece = blocks_at_once * traits.block_elements;
   for (int64_t begin = 0; begin < count; begin += piece) {
     const int64_t piece_count = std::min(piece, count - begin);
     const auto convert = [&](uint8_t* buffer) -> absl::Status {

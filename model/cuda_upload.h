@@ -26,7 +26,8 @@ namespace ebb::model {
 // it.
 class CudaUpload {
  public:
-  // `buffer_bytes` is the size of each of the two buffers, a multiple of 64.
+  // `buffer_bytes` is the size of each of the two buffers, a multiple of 64 and no less than a
+  // block of any format that is copied takes in bf16.
   static absl::StatusOr<std::unique_ptr<CudaUpload>> Create(device::CudaDevice* device,
                                                             int64_t buffer_bytes = int64_t{16}
                                                                                    << 20);

@@ -99,20 +99,6 @@ std::string GenerationText(const OpenedModel& model) {
   return json.dump(2) + "\n";
 }
 
-std::string TokenizerConfigText(const OpenedModel& model) {
-  Json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-               {"model_max_length", model.weights->config().context_tokens},
-               {"clean_up_tokenization_spaces", false}};
-  const auto add = [&](const char* key, std::optional<int32_t> id) {
-    if (id.has_value()) json[key] = std::string(model.tokenizer->TokenBytes(*id));
-  };
-  add("bos_token", model.tokenizer->bos_id());
-  add("eos_token", model.tokenizer->eos_id());
-  add("pad_token", model.tokenizer->pad_id());
-  if (model.chat_template.has_value()) json["chat_template"] = *model.chat_template;
-  return json.dump(2) + "\n";
-}
-
 // The weights as `dtype`, in the order of Hugging Face's rows.
 absl::StatusOr<WeightTensor> ReadConverted(const WeightSource& source, WeightId id, DType dtype) {
   ASSIGN_OR_RETURN(WeightTensor tensor, source.Read(id.kind, id.layer));
@@ -235,7 +221,10 @@ absl::Status ExportHf(const OpenedModel& model, const std::string& directory,
   RETURN_IF_ERROR(WriteNewFile(PathOf(directory, kHfConfig), config));
   RETURN_IF_ERROR(WriteNewFile(PathOf(directory, kHfGenerationConfig), GenerationText(model)));
   RETURN_IF_ERROR(WriteNewFile(PathOf(directory, kHfTokenizer), tokenizer));
-  RETURN_IF_ERROR(WriteNewFile(PathOf(directory, kHfTokenizerConfig), TokenizerConfigText(model)));
+  RETURN_IF_ERROR(
+      WriteNewFile(PathOf(directory, kHfTokenizerConfig),
+                   TokenizerConfigText(*model.tokenizer, model.weights->config().context_tokens,
+                                       model.chat_template)));
   return WeightsWriter(*model.weights, directory, options, progress).Write();
 }
 

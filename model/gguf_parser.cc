@@ -50,8 +50,18 @@ std::optional<kernels::DType> DTypeOfId(uint32_t id) {
       return kernels::DType::kQ4_0;
     case 3:
       return kernels::DType::kQ4_1;
+    case 6:
+      return kernels::DType::kQ5_0;
+    case 7:
+      return kernels::DType::kQ5_1;
     case 8:
       return kernels::DType::kQ8_0;
+    case 12:
+      return kernels::DType::kQ4_K;
+    case 13:
+      return kernels::DType::kQ5_K;
+    case 14:
+      return kernels::DType::kQ6_K;
     case 30:
       return kernels::DType::kBF16;
     default:
@@ -390,8 +400,8 @@ absl::Status GgufParser::ParseDType(GgufTensor* tensor) {
   return LoadError(absl::StatusCode::kUnimplemented, file_->name(), "unsupported",
                    static_cast<int64_t>(cursor_.offset()),
                    absl::StrCat("tensor ", tensor->name, " has type ", kTensorTypeNames[id],
-                                "; F32, F16, BF16, Q8_0, Q4_0 and Q4_1 are supported. Quantise the "
-                                "model to one of these."));
+                                "; F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K, Q4_1 and "
+                                "Q4_0 are supported. Quantise the model to one of these."));
 }
 
 absl::Status GgufParser::SizeTensor(GgufTensor* tensor) {

@@ -165,6 +165,10 @@ absl::StatusOr<float*> CudaLlama::Forward(const CudaPass& pass) const {
   return w.logits;
 }
 
+float* CudaLlama::LogitsIn(const CudaPassShape& shape, uint8_t* workspace) const {
+  return LayOut(shape, workspace).logits;
+}
+
 absl::Status CudaLlama::Embed(const CudaPass& pass, const Workspace& w) const {
   EbbCudaEmbed op = {};
   op.ids = pass.ids;

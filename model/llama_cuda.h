@@ -78,6 +78,8 @@ class CudaLlama {
   // Queues a pass: stores the rows' keys and values, and computes logits [logits_row_count, vocab],
   // which lie in the workspace until its next use. Returns where (null when none are wanted).
   absl::StatusOr<float*> Forward(const CudaPass& pass) const;
+  // Where such a pass over this workspace leaves its logits.
+  float* LogitsIn(const CudaPassShape& shape, uint8_t* workspace) const;
 
  private:
   struct Workspace;

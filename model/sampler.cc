@@ -224,20 +224,37 @@ absl::Status CheckSamplingParams(const SamplingParams& params) {
   if (params.top_k < 0) {
     return absl::InvalidArgumentError(absl::StrCat("top_k must be at least 0, is ", params.top_k));
   }
+  if (!(params.repetition_penalty > 0) || std::isinf(params.repetition_penalty)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "repetition_penalty must be finite and above 0, is ", params.repetition_penalty));
+  }
+  if (!std::isfinite(params.presence_penalty) || !std::isfinite(params.frequency_penalty)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("presence_penalty and frequency_penalty must be finite, are ",
+                     params.presence_penalty, " and ", params.frequency_penalty));
+  }
   return absl::OkStatus();
 }
 
 absl::StatusOr<SampledToken> Sample(absl::Span<const float> logits, const SamplingParams& params,
                                     int32_t index, absl::Span<const int32_t> banned,
-                                    SamplerScratch* scratch) {
+                                    SamplerScratch* scratch,
+                                    absl::Span<const LogitAdjustment> adjustments) {
   RETURN_IF_ERROR(CheckSamplingParams(params));
   ASSIGN_OR_RETURN(const int32_t raw_best, ArgMax(logits));
   absl::Span<const float> allowed = logits;
   int32_t best = raw_best;
-  if (!banned.empty()) {
-    scratch->logits.assign(logits.begin(), logits.end());
+  if (!banned.empty() || !adjustments.empty()) {
+    std::vector<float>& changed = scratch->logits;
+    changed.assign(logits.begin(), logits.end());
+    const auto is_known = [&](int32_t id) {
+      return id >= 0 && static_cast<size_t>(id) < logits.size();
+    };
+    for (const LogitAdjustment& by : adjustments) {
+      if (is_known(by.token_id)) changed[by.token_id] = Adjusted(changed[by.token_id], by);
+    }
     for (int32_t id : banned) {
-      if (id >= 0 && static_cast<size_t>(id) < logits.size()) scratch->logits[id] = kMinusInfinity;
+      if (is_known(id)) changed[id] = kMinusInfinity;
     }
     allowed = scratch->logits;
     ASSIGN_OR_RETURN(best, ArgMax(allowed));

@@ -1,12 +1,13 @@
 // Sampler: chooses one token from a row of logits.
 //
-//   logits -> banned ids out -> / temperature -> top_k -> top_p -> min_p -> draw by (seed, index)
+//   logits -> biases, penalties -> banned ids out -> / temperature -> top_k -> top_p -> min_p
+//          -> draw by (seed, index)
 //
 // The order of the filters is that of Hugging Face transformers: each filter sees the distribution
 // that the one before it left, renormalised. Ties are broken by the lowest id everywhere, and a
-// draw depends only on the logits, the parameters, the banned ids and (seed, index): the kept
-// tokens are walked in the order of their ids until their cumulated probability passes
-// base::ToUnit(base::RandomBits(seed, index)).
+// draw depends only on the logits, the parameters, the adjustments, the banned ids and (seed,
+// index): the kept tokens are walked in the order of their ids until their cumulated probability
+// passes base::ToUnit(base::RandomBits(seed, index)).
 //
 // Stateless functions over the caller's scratch; thread-compatible by scratch.
 #pragma once
@@ -17,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/logit_adjustments.h"
 #include "model/sampling_params.h"
 
 namespace ebb::model {
@@ -48,14 +50,16 @@ struct SamplerScratch {
 absl::Status CheckSamplingParams(const SamplingParams& params);
 
 // Draws token `index` (from 0) of the sequence that `params.seed` names from `logits`
-// [vocabulary], float32 before any softmax. `banned` ids are never chosen; those outside the
-// vocabulary have no effect. Log-probabilities are those of the model: before temperature, filters
-// and bans.
-// INVALID_ARGUMENT: a parameter is out of its range. INTERNAL: a logit is NaN or +infinity, or no
-// token is left to choose.
+// [vocabulary], float32 before any softmax. `banned` ids are never chosen; `adjustments` come first
+// and name each id at most once (the parameters' penalties are in them: see LogitAdjustments). Ids
+// outside the vocabulary have no effect. Log-probabilities are those of the model: before
+// adjustments, bans, temperature and filters.
+// INVALID_ARGUMENT: a parameter is out of its range. INTERNAL: a logit is NaN or +infinity, also
+// when it has been adjusted, or no token is left to choose.
 absl::StatusOr<SampledToken> Sample(absl::Span<const float> logits, const SamplingParams& params,
                                     int32_t index, absl::Span<const int32_t> banned,
-                                    SamplerScratch* scratch);
+                                    SamplerScratch* scratch,
+                                    absl::Span<const LogitAdjustment> adjustments = {});
 
 // The log-probability of `token_id` under softmax(`logits`) and those of the `top_count` most
 // likely tokens (all of them when there are fewer), summed in float64.

@@ -129,4 +129,19 @@ absl::StatusOr<std::string> TokenizerJsonText(const TokenizerData& data) {
   return json.dump();
 }
 
+std::string TokenizerConfigText(const Tokenizer& tokenizer, int64_t context_tokens,
+                                const std::optional<std::string>& chat_template) {
+  Json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+               {"model_max_length", context_tokens},
+               {"clean_up_tokenization_spaces", false}};
+  const auto add = [&](const char* key, std::optional<int32_t> id) {
+    if (id.has_value()) json[key] = std::string(tokenizer.TokenBytes(*id));
+  };
+  add("bos_token", tokenizer.bos_id());
+  add("eos_token", tokenizer.eos_id());
+  add("pad_token", tokenizer.pad_id());
+  if (chat_template.has_value()) json["chat_template"] = *chat_template;
+  return json.dump(2) + "\n";
+}
+
 }  // namespace ebb::model

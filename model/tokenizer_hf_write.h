@@ -1,6 +1,8 @@
-// Writes a tokenizer as the tokenizer.json that tokenizer_hf.h reads.
+// Writes a tokenizer as the files of a Hugging Face directory that tokenizer_hf.h reads.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,6 +14,10 @@ namespace ebb::model {
 // text. UNIMPLEMENTED for a pre-tokenizer that has no published form. REQUIRES: Tokenizer::Create
 // took `data`.
 absl::StatusOr<std::string> TokenizerJsonText(const TokenizerData& data);
+
+// The text of the tokenizer_config.json beside it.
+std::string TokenizerConfigText(const Tokenizer& tokenizer, int64_t context_tokens,
+                                const std::optional<std::string>& chat_template);
 
 // Texts begin with the beginning-of-sequence token.
 bool AddsBos(const TokenizerData& data);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "base/retry_after.h"
 
 namespace ebb::scheduler {
 namespace {
@@ -30,9 +31,21 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
         arrival.limit_blocks * arrival.block_tokens, ": lower max_tokens or raise the limit"));
   }
   if (arrival.waiting_requests >= limits.queue_requests_max) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full: ", arrival.waiting_requests,
-                     " requests wait, and at most ", limits.queue_requests_max, " may"));
+    return base::WithRetryAfter(
+        absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", arrival.waiting_requests,
+                                                  " requests wait, and at most ",
+                                                  limits.queue_requests_max, " may")),
+        arrival.retry_after());
+  }
+  // A prompt longer than the bound waits alone.
+  if (limits.queue_prompt_tokens_max > 0 && arrival.waiting_requests > 0 &&
+      arrival.waiting_prompt_tokens + arrival.prompt_tokens > limits.queue_prompt_tokens_max) {
+    return base::WithRetryAfter(
+        absl::ResourceExhaustedError(
+            absl::StrCat("the queue is full: ", arrival.waiting_prompt_tokens,
+                         " prompt tokens wait; with this prompt's ", arrival.prompt_tokens,
+                         " it would be above ", limits.queue_prompt_tokens_max)),
+        arrival.retry_after());
   }
   return absl::OkStatus();
 }
@@ -42,7 +55,7 @@ std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::Admission
   int64_t running = 0;
   for (const engine::DemandView& view : input.order) {
     if (!view.running) continue;
-    ++running;
+    running += view.sequences;
     if (view.immune) immune_below += Need(view);
   }
   std::vector<size_t> admitted;
@@ -54,10 +67,10 @@ std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::Admission
       if (view.immune) immune_below -= Need(view);
       continue;
     }
-    if (running >= limits.running_sequences_max) break;
+    if (running + view.sequences > limits.running_sequences_max) break;
     if (counted + immune_below + Need(view) > input.capacity_blocks) break;
     counted += Need(view);
-    ++running;
+    running += view.sequences;
     admitted.push_back(i);
   }
   return admitted;

@@ -11,11 +11,13 @@ namespace ebb::scheduler {
 
 struct AdmissionLimits {
   int64_t queue_requests_max = 0;
+  int64_t queue_prompt_tokens_max = 0;  // 0: no bound.
   int64_t running_sequences_max = 0;
 };
 
-// RESOURCE_EXHAUSTED when the queue is full or prompt and max_tokens together need more blocks than
-// the memory limit has; INVALID_ARGUMENT when the prompt leaves no room in the model's context.
+// RESOURCE_EXHAUSTED when the queue is full (with base::RetryAfterSeconds) or prompt and max_tokens
+// together need more blocks than the memory limit has; INVALID_ARGUMENT when the prompt leaves no
+// room in the model's context.
 absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& arrival);
 
 // Indices into input.order of those that start or resume now, in order.

@@ -7,6 +7,7 @@ namespace ebb::scheduler {
 LocalPolicyOptions LocalPolicy::OptionsFrom(const engine::LocalEngineOptions& options) {
   LocalPolicyOptions mine;
   mine.admission.queue_requests_max = options.queue.queue_requests_max;
+  mine.admission.queue_prompt_tokens_max = options.queue.queue_prompt_tokens_max;
   mine.admission.running_sequences_max = options.queue.running_sequences_max;
   mine.chunk_tokens_max = options.step.chunk_tokens_max;
   mine.logits_rows_max = options.step.logits_rows_max;

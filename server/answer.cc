@@ -1,5 +1,6 @@
 #include "server/answer.h"
 
+#include <limits>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -33,7 +34,9 @@ void Answer::AddPromptLogprobs(const std::vector<engine::PromptLogprob>& logprob
 
 engine::SinkAnswer Answer::AddToken(const engine::Token& token) {
   CHECK(!ended_ && matcher_.matched() == nullptr);
+  AddEcho();
   ++token_count_;
+  logprob_sum_ += token.logprob;
   if (options_.return_token_ids) {
     pending_.add_token_ids(token.id);
     has_pending_ = true;
@@ -51,6 +54,7 @@ void Answer::End(const engine::Finish& finish) {
   ended_ = true;
   finish_ = finish;
   if (!finish_.status.ok()) return;
+  AddEcho();
   AddText(matcher_.Feed(decoder_->Finish(), token_count_ >= options_.min_tokens));
   AddText(matcher_.Flush());
   if (matcher_.matched() != nullptr) finish_.reason = engine::FinishReason::kStop;
@@ -60,6 +64,10 @@ void Answer::AddText(const std::string& text) {
   if (text.empty() || !options_.return_text) return;
   pending_.mutable_text()->append(text);
   has_pending_ = true;
+}
+
+void Answer::AddEcho() {
+  if (!std::exchange(echoed_, true)) AddText(options_.echo);
 }
 
 bool Answer::TakePromptLogprobs(v1::PromptLogprobs* logprobs) {
@@ -76,6 +84,11 @@ bool Answer::TakeDelta(v1::Delta* delta) {
   return true;
 }
 
+double Answer::mean_logprob() const {
+  if (token_count_ == 0) return -std::numeric_limits<double>::infinity();
+  return logprob_sum_ / token_count_;
+}
+
 v1::Finished Answer::Finished() const {
   CHECK(ended_ && finish_.status.ok());
   v1::Finished finished;
@@ -89,17 +102,22 @@ v1::Finished Answer::Finished() const {
   } else if (finish_.stop_token_id >= 0) {
     finished.set_stop_token_id(finish_.stop_token_id);
   }
-  v1::Usage* const usage = finished.mutable_usage();
-  usage->set_prompt_tokens(finish_.prompt_tokens);
-  usage->set_completion_tokens(finish_.completion_tokens);
-  usage->set_preemptions(finish_.preemptions);
-  v1::Timings* const timings = finished.mutable_timings();
-  timings->set_queue_seconds(absl::ToDoubleSeconds(finish_.queue_time));
-  if (finish_.first_token_time != absl::InfiniteDuration()) {
-    timings->set_first_token_seconds(absl::ToDoubleSeconds(finish_.first_token_time));
-  }
-  timings->set_total_seconds(absl::ToDoubleSeconds(finish_.total_time));
+  FillCost(finish_, &finished);
   return finished;
+}
+
+void FillCost(const engine::Finish& finish, v1::Finished* out) {
+  v1::Usage* const usage = out->mutable_usage();
+  usage->set_prompt_tokens(finish.prompt_tokens);
+  usage->set_completion_tokens(finish.completion_tokens);
+  usage->set_preemptions(finish.preemptions);
+  v1::Timings* const timings = out->mutable_timings();
+  timings->set_queue_seconds(absl::ToDoubleSeconds(finish.queue_time));
+  timings->clear_first_token_seconds();
+  if (finish.first_token_time != absl::InfiniteDuration()) {
+    timings->set_first_token_seconds(absl::ToDoubleSeconds(finish.first_token_time));
+  }
+  timings->set_total_seconds(absl::ToDoubleSeconds(finish.total_time));
 }
 
 }  // namespace ebb::server

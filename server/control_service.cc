@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "base/status_macros.h"
 #include "server/field_checks.h"
+#include "server/grpc_access.h"
 #include "server/grpc_status.h"
 
 namespace ebb::server {
@@ -136,6 +137,7 @@ ControlService::~ControlService() {
 grpc::ServerUnaryReactor* ControlService::GetModelInfo(grpc::CallbackServerContext* context,
                                                        const v1::GetModelInfoRequest*,
                                                        v1::GetModelInfoResponse* response) {
+  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
   *response = options_.model_info;
   return FinishNow(context, absl::OkStatus());
 }
@@ -143,6 +145,7 @@ grpc::ServerUnaryReactor* ControlService::GetModelInfo(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* ControlService::GetServerInfo(grpc::CallbackServerContext* context,
                                                         const v1::GetServerInfoRequest*,
                                                         v1::GetServerInfoResponse* response) {
+  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
   const engine::LoadView load = engine_->Load();
   response->set_version(options_.version);
   response->set_config_hash(options_.config_hash);
@@ -160,6 +163,7 @@ grpc::ServerUnaryReactor* ControlService::GetServerInfo(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext* context,
                                                     const v1::GetMemoryRequest*,
                                                     v1::GetMemoryResponse* response) {
+  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
   const engine::MemoryView memory = engine_->Memory();
   response->set_held_bytes(memory.held_bytes);
   response->set_needed_bytes(memory.needed_bytes);
@@ -176,6 +180,7 @@ grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* ControlService::GetWindows(grpc::CallbackServerContext* context,
                                                      const v1::GetWindowsRequest*,
                                                      v1::GetWindowsResponse* response) {
+  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
   for (const engine::WindowView& window : engine_->RecentWindows()) {
     FillWindow(window, response->add_windows());
   }
@@ -185,6 +190,7 @@ grpc::ServerUnaryReactor* ControlService::GetWindows(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* ControlService::SetMemoryLimit(grpc::CallbackServerContext* context,
                                                          const v1::SetMemoryLimitRequest* request,
                                                          v1::SetMemoryLimitResponse* response) {
+  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
   const absl::StatusOr<engine::LimitChange> change =
       ReadLimitChange(*request, options_.memory_ceiling_bytes);
   if (!change.ok()) return FinishNow(context, change.status());
@@ -208,6 +214,7 @@ grpc::ServerUnaryReactor* ControlService::SetMemoryLimit(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* ControlService::Drain(grpc::CallbackServerContext* context,
                                                 const v1::DrainRequest* request,
                                                 v1::DrainResponse* response) {
+  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
   if (absl::Status status = CheckNoUnknownFields(*request); !status.ok()) {
     return FinishNow(context, status);
   }

@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/ebb.grpc.pb.h"
+#include "server/access.h"
 
 namespace ebb::server {
 
@@ -28,6 +29,7 @@ struct ControlOptions {
   // Starts the drain; returns at once.
   std::function<void(absl::Duration grace)> drain;
   std::function<bool()> is_draining;
+  AccessGate* access = nullptr;  // Null: everybody may use the server.
 };
 
 // Thread-safe. `engine` and `clock` outlive it; the gRPC server is shut down before it goes.

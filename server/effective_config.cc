@@ -6,6 +6,26 @@
 
 namespace ebb::server {
 
+namespace {
+
+// A server that others reach and anybody may use is one that somebody asked for.
+absl::Status CheckNotOpen(const config::ServerConfig& config) {
+  if (config.security.allow_open || !config.security.tokens_file.empty()) return absl::OkStatus();
+  for (const std::string& listen : {config.server.listen, config.server.http_listen}) {
+    if (listen == "auto" || listen == "off") continue;
+    ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(listen));
+    if (address.is_loopback) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        listen,
+        ": whoever reaches this address could use and stop the server; name tokens with "
+        "security.tokens_file (see docs/security.md), listen on 127.0.0.1, or set "
+        "security.allow_open=true where the network keeps strangers out"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<config::ServerConfig> EffectiveConfig(const Flags& flags) {
   config::ServerConfig config;
   if (!flags.config.empty()) {
@@ -14,8 +34,10 @@ absl::StatusOr<config::ServerConfig> EffectiveConfig(const Flags& flags) {
   for (const std::string& set : flags.sets) RETURN_IF_ERROR(config::ApplySet(&config, set));
   if (!flags.model.empty()) config.model.path = flags.model;
   if (!flags.listen.empty()) config.server.listen = flags.listen;
+  if (!flags.http_listen.empty()) config.server.http_listen = flags.http_listen;
   RETURN_IF_ERROR(config::Validate(config));
   RETURN_IF_ERROR(ParseListenAddress(config.server.listen).status());
+  RETURN_IF_ERROR(CheckNotOpen(config));
   return config;
 }
 

@@ -1,4 +1,5 @@
-// The settings that a command line gives: the file, then --set in order, then --model and --listen.
+// The settings that a command line gives: the file, then --set in order, then --model, --listen and
+// --http-listen.
 #pragma once
 
 #include <string>

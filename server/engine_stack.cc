@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "server/request_reader.h"
 
 namespace ebb::server {
 
@@ -14,6 +15,7 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
                              ? engine::Queues::kOne
                              : engine::Queues::kSeparate;
   options.queue.queue_requests_max = config.scheduler.queue_requests_max;
+  options.queue.queue_prompt_tokens_max = config.scheduler.queue_prompt_tokens_max;
   options.queue.running_sequences_max = config.scheduler.running_sequences_max;
   options.queue.ageing = config.scheduler.ageing;
   options.queue.resume_immunity_tokens = config.scheduler.resume_immunity_tokens;
@@ -78,7 +80,7 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
   RETURN_IF_ERROR(engine::Validate(options));
   std::unique_ptr<EngineStack> stack(new EngineStack(options));
   const std::vector<int32_t>& end_ids = model.codec->tokenizer().eos_ids();
-  stack->runners_ = model.compute->MakeRunners(config.requests.stop_token_ids_max +
+  stack->runners_ = model.compute->MakeRunners(config.requests.stop_token_ids_max + kBadWordIdsMax +
                                                static_cast<int32_t>(end_ids.size()));
   engine::ModelEngineParts parts;
   parts.runners = stack->runners_.get();

@@ -8,6 +8,11 @@
 #include "google/protobuf/unknown_field_set.h"
 
 namespace ebb::server {
+namespace {
+
+constexpr size_t kRequestIdBytesMax = 128;
+
+}  // namespace
 
 absl::Status FieldError(absl::string_view field, absl::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", problem));
@@ -29,6 +34,19 @@ absl::StatusOr<double> NumberIn(absl::string_view field, double value, double lo
 absl::Status CountAtMost(absl::string_view field, int64_t count, int64_t count_max) {
   if (count <= count_max) return absl::OkStatus();
   return FieldError(field, absl::StrCat("must have at most ", count_max, " items, got ", count));
+}
+
+absl::Status CheckRequestId(absl::string_view id) {
+  if (id.empty() || id.size() > kRequestIdBytesMax) {
+    return FieldError("request_id", absl::StrCat("must have 1 to ", kRequestIdBytesMax,
+                                                 " characters, got ", id.size()));
+  }
+  for (const char c : id) {
+    if (c <= ' ' || c > '~') {
+      return FieldError("request_id", "must be printable ASCII without spaces");
+    }
+  }
+  return absl::OkStatus();
 }
 
 // The wire allows 100 levels of messages, ours has five: the recursion is shallow.

@@ -21,6 +21,9 @@ absl::StatusOr<double> NumberIn(absl::string_view field, double value, double lo
 
 absl::Status CountAtMost(absl::string_view field, int64_t count, int64_t count_max);
 
+// A name that a client gives its request: see GenerateRequest.request_id.
+absl::Status CheckRequestId(absl::string_view id);
+
 // A field of a newer protocol must not be ignored: what it asks for would silently not happen.
 absl::Status CheckNoUnknownFields(const google::protobuf::Message& message);
 

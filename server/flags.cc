@@ -14,8 +14,10 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
                                                  {"--help", &flags.help},
                                                  {"-h", &flags.help},
                                                  {"--version", &flags.version}};
-  const std::map<std::string, std::string*> values = {
-      {"--config", &flags.config}, {"--model", &flags.model}, {"--listen", &flags.listen}};
+  const std::map<std::string, std::string*> values = {{"--config", &flags.config},
+                                                      {"--model", &flags.model},
+                                                      {"--listen", &flags.listen},
+                                                      {"--http-listen", &flags.http_listen}};
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (const auto it = switches.find(argument); it != switches.end()) {
@@ -47,12 +49,14 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& arguments) {
 }
 
 absl::string_view HelpText() {
-  return R"(usage: ebb_server --config FILE [--model FILE] [--listen ADDR:PORT] [--set a.b=value]...
+  return R"(usage: ebb_server --config FILE [--model FILE] [--listen ADDR:PORT] [--http-listen WHERE]
+                  [--set a.b=value]...
 
   --config FILE        settings, JSON with comments; without it, the defaults
   --model PATH         the model: a GGUF file, a Hugging Face directory or random:SHAPE;
                        instead of model.path
   --listen ADDR:PORT   where to serve gRPC; instead of server.listen; port 0 takes a free one
+  --http-listen WHERE  where to serve HTTP: ADDR:PORT, auto or off; instead of server.http_listen
   --set a.b=value      changes one setting; may be repeated; the last one counts
   --check-config       check the settings and stop
   --print-config       print the effective settings as JSON and stop

@@ -13,6 +13,7 @@ struct Flags {
   std::string config;             // Empty: the defaults.
   std::string model;              // Empty: the config's model.path.
   std::string listen;             // Empty: the config's server.listen.
+  std::string http_listen;        // Empty: the config's server.http_listen.
   std::vector<std::string> sets;  // "a.b=value", in order.
   bool check_config = false;
   bool print_config = false;

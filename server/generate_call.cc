@@ -18,19 +18,25 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 
 }  // namespace
 
-void GenerateCall::Start(const v1::GenerateRequest& in) {
+void GenerateCall::Start(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant) {
   self_ = shared_from_this();
-  const absl::Status status = Submit(in);
-  if (!status.ok()) {
-    resources_->refusals->Write(status);
-    ticket_.FreeId();
-    Fail(status);
-    return;
-  }
-  Advance();
+  const absl::Status status = Submit(in, tenant);
+  if (status.ok()) return Advance();
+  resources_->refusals->Write(status);
+  ticket_.FreeId();
+  Fail(status);
 }
 
-absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
+void GenerateCall::Refuse(const absl::Status& status) {
+  CHECK(!status.ok());
+  self_ = shared_from_this();
+  resources_->refusals->Write(status);
+  Fail(status);
+}
+
+absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
+                                  const absl::StatusOr<std::string>& tenant) {
+  RETURN_IF_ERROR(tenant.status());
   if (deadline_ <= resources_->clock->Now()) {
     return absl::DeadlineExceededError("the deadline had passed when the request came");
   }
@@ -40,16 +46,24 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
   const uint64_t serial = resources_->next_serial.fetch_add(1);
   const uint64_t random = base::RandomBits(resources_->process_seed, serial);
   ASSIGN_OR_RETURN(ReadRequest read, resources_->reader->Read(in, random));
+  if (streams() && read.request.n > read.returned_answers) {
+    return absl::InvalidArgumentError(
+        "output.best_of: must be output.n in a stream, for the best are known at the end");
+  }
   if (read.request.label.empty()) {
     read.request.label = absl::StrCat(
         "ebb-", absl::Hex(resources_->process_seed >> 32, absl::kZeroPad8), "-", serial);
   }
+  read.request.tenant = *tenant;
   read.request.deadline = deadline_;
   request_id_ = read.request.label;
-  ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_));
+  ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_, [call = weak_from_this()] {
+    if (const std::shared_ptr<GenerateCall> alive = call.lock()) alive->CancelRequest();
+  }));
   {
     base::MutexLock lock(&mutex_);
-    answer_ = std::make_unique<Answer>(read.answer, resources_->codec->NewDecoder());
+    answers_ = std::make_unique<Answers>(read.answer, read.request.n, read.returned_answers,
+                                         read.show_special, *resources_->codec);
     prompt_info_.set_request_id(request_id_);
     prompt_info_.set_prompt_tokens(static_cast<int64_t>(read.request.prompt.size()));
     if (read.return_prompt_token_ids) {
@@ -73,7 +87,7 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in) {
 void GenerateCall::OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) {
   {
     base::MutexLock lock(&mutex_);
-    answer_->AddPromptLogprobs(logprobs);
+    answers_->AddPromptLogprobs(logprobs);
   }
   Wake();
 }
@@ -82,16 +96,24 @@ engine::SinkAnswer GenerateCall::OnToken(const engine::Token& token) {
   engine::SinkAnswer stop = engine::SinkAnswer::kContinue;
   {
     base::MutexLock lock(&mutex_);
-    stop = answer_->AddToken(token);
+    stop = answers_->AddToken(token);
   }
   Wake();
   return stop;
 }
 
+void GenerateCall::OnAnswerFinish(int32_t answer, const engine::Finish& finish) {
+  {
+    base::MutexLock lock(&mutex_);
+    answers_->EndAnswer(answer, finish);
+  }
+  Wake();
+}
+
 void GenerateCall::OnFinish(const engine::Finish& finish) {
   {
     base::MutexLock lock(&mutex_);
-    answer_->End(finish);
+    answers_->End(finish);
   }
   Wake();
 }
@@ -125,9 +147,9 @@ void GenerateCall::Release() {
 }
 
 const engine::Finish& GenerateCall::TakeFinish() {
-  CHECK(answer_->ended());
+  CHECK(answers_->ended());
   ticket_.FreeId();
-  return answer_->finish();
+  return answers_->finish();
 }
 
 }  // namespace ebb::server

@@ -19,12 +19,14 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "engine/engine.h"
 #include "proto/ebb.pb.h"
-#include "server/answer.h"
+#include "server/access.h"
+#include "server/answers.h"
 #include "server/call_pump.h"
 #include "server/live_calls.h"
 #include "server/refusal_log.h"
@@ -41,6 +43,7 @@ struct CallResources {
   CallPump* pump = nullptr;
   const base::Clock* clock = nullptr;
   RefusalLog* refusals = nullptr;
+  AccessGate* access = nullptr;  // Null: everybody may use the server.
   uint64_t process_seed = 0;  // Random; seeds requests that set none, and names those without id.
   std::atomic<uint64_t> next_serial = 0;
 };
@@ -51,11 +54,15 @@ class GenerateCall : public engine::RequestSink,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
   // Reads and submits the request, or ends the call with what is wrong. Called once.
-  void Start(const v1::GenerateRequest& in);
+  // An error instead of a `tenant` is what is wrong.
+  void Start(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant);
+  // Instead of Start, for what could not be made a request of ours: `status` is not OK.
+  void Refuse(const absl::Status& status);
 
   // The engine's side.
   void OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs) override;
   engine::SinkAnswer OnToken(const engine::Token& token) override;
+  void OnAnswerFinish(int32_t answer, const engine::Finish& finish) override;
   void OnFinish(const engine::Finish& finish) override;
 
   void RunFromPump() override;
@@ -65,6 +72,8 @@ class GenerateCall : public engine::RequestSink,
   GenerateCall(CallResources* resources, absl::Time deadline)
       : resources_(resources), deadline_(deadline) {}
 
+  // Whether tokens are told as they come, and not all at the end.
+  virtual bool streams() const { return true; }
   // Does the next thing that can be done on the wire, if any. Called with nothing held, from any
   // thread, and by several at once.
   virtual void Advance() = 0;
@@ -72,23 +81,23 @@ class GenerateCall : public engine::RequestSink,
   // Advance nor anything else.
   virtual void Fail(const absl::Status& status) = 0;
 
-  // The client left or its deadline passed.
+  // The client left, its deadline passed, or somebody ended the request by its id.
   void CancelRequest();
   // The transport is done with the call. Called once.
   void Release();
   // How the answer ended, about to be told: from here on the request's id is free.
-  // REQUIRES: answer_->ended().
+  // REQUIRES: answers_->ended().
   const engine::Finish& TakeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   base::Mutex mutex_;
   // Null until the request has been read.
-  std::unique_ptr<Answer> answer_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Answers> answers_ ABSL_GUARDED_BY(mutex_);
   v1::PromptInfo prompt_info_ ABSL_GUARDED_BY(mutex_);
   // The engine has taken the request: from here on Advance may run.
   bool accepted_ ABSL_GUARDED_BY(mutex_) = false;
 
  private:
-  absl::Status Submit(const v1::GenerateRequest& in);
+  absl::Status Submit(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant);
   void Wake();
 
   CallResources* const resources_;

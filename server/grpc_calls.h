@@ -1,16 +1,21 @@
-// The calls of ebb.v1.Inference on gRPC: GenerateCalls that are reactors of gRPC at once.
+// GenerateCalls on gRPC: they are reactors of gRPC at once. streaming_call.h has those that stream.
 //
 // gRPC's share in a call ends with OnDone. OnCancel comes when the client left or the deadline
 // passed, for unary calls too.
 #pragma once
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
 #include "grpcpp/grpcpp.h"
-#include "proto/ebb.grpc.pb.h"
+#include "proto/ebb.pb.h"
 #include "server/generate_call.h"
 #include "server/grpc_status.h"
 
 namespace ebb::server {
+
+// When the call's client gives up, by our clock.
+absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const base::Clock& clock);
 
 // What every kind of call has on gRPC. Thread-safe.
 class GrpcCall : public GenerateCall {
@@ -21,50 +26,30 @@ class GrpcCall : public GenerateCall {
   // The status on the wire, about to be sent. A request that failed on its way tells in trailers
   // what it had cost.
   grpc::Status EndStatus() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Likewise where the request was refused: when to try again is in a trailer.
+  grpc::Status Refusal(const absl::Status& status);
 
  private:
   grpc::CallbackServerContext* const context_;
 };
 
-class UnaryCall final : public GrpcCall, public grpc::ServerUnaryReactor {
+// A call with one answer, sent when it is complete.
+class WholeCall : public GrpcCall, public grpc::ServerUnaryReactor {
  public:
-  UnaryCall(CallResources* resources, grpc::CallbackServerContext* context,
-            v1::GenerateResponse* response)
-      : GrpcCall(resources, context), response_(response) {}
-
   void OnCancel() override { CancelRequest(); }
   void OnDone() override { Release(); }
 
- private:
-  void Advance() override;
-  void Fail(const absl::Status& status) override { Finish(ToGrpc(status)); }
+ protected:
+  using GrpcCall::GrpcCall;
 
-  v1::GenerateResponse* const response_;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-};
-
-class StreamCall final : public GrpcCall,
-                         public grpc::ServerWriteReactor<v1::GenerateStreamResponse> {
- public:
-  StreamCall(CallResources* resources, grpc::CallbackServerContext* context)
-      : GrpcCall(resources, context) {}
-
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override { CancelRequest(); }
-  void OnDone() override { Release(); }
+  // Fills the response. REQUIRES: the answer has ended, and well.
+  virtual void FillResponse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) = 0;
 
  private:
-  enum class Next { kNothing, kWrite, kWriteAndFinish, kFinish };
-
+  bool streams() const override { return false; }
   void Advance() override;
-  void Fail(const absl::Status& status) override { Finish(ToGrpc(status)); }
-  Next PickNext(grpc::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Fail(const absl::Status& status) override { Finish(Refusal(status)); }
 
-  // Belongs to gRPC while writing_, else to whoever holds the mutex.
-  v1::GenerateStreamResponse message_;
-  bool prompt_info_sent_ ABSL_GUARDED_BY(mutex_) = false;
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // A write failed: nothing can be written any more.
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -1,10 +1,13 @@
 #include "server/grpc_server.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/impl/server_builder_option.h"
+#include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/resource_quota.h"
 
 namespace ebb::server {
@@ -40,19 +43,32 @@ void SetChannelArguments(const GrpcServerOptions& options, grpc::ServerBuilder* 
   builder->SetResourceQuota(quota);
 }
 
+// Linking reflection is enough for every server of the process to have it.
+class WithoutReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    const auto is_reflection = [](const std::unique_ptr<grpc::ServerBuilderPlugin>& plugin) {
+      return dynamic_cast<grpc::reflection::ProtoServerReflectionPlugin*>(plugin.get()) != nullptr;
+    };
+    plugins->erase(std::remove_if(plugins->begin(), plugins->end(), is_reflection), plugins->end());
+  }
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    const GrpcServerOptions& options, const std::vector<grpc::Service*>& services) {
+    const GrpcServerOptions& options, const std::vector<NamedService>& services) {
   // gRPC's own switches, for every server of the process; both may be repeated.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
   grpc::ServerBuilder builder;
   SetChannelArguments(options, &builder);
+  if (!options.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   int port = 0;
   builder.AddListeningPort(options.listen.ToString(), grpc::InsecureServerCredentials(), &port);
-  for (grpc::Service* const service : services) builder.RegisterService(service);
+  for (const NamedService& named : services) builder.RegisterService(named.service);
 
   std::unique_ptr<GrpcServer> server(new GrpcServer());
   server->server_ = builder.BuildAndStart();
@@ -65,8 +81,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   server->address_ = options.listen;
   server->address_.port = port;
   grpc::HealthCheckServiceInterface* const health = server->server_->GetHealthCheckService();
-  health->SetServingStatus("ebb.v1.Inference", true);
-  health->SetServingStatus("ebb.v1.Control", true);
+  for (const NamedService& named : services) health->SetServingStatus(named.name, true);
   health->SetServingStatus(true);
   return server;
 }

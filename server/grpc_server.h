@@ -13,18 +13,26 @@
 
 namespace ebb::server {
 
+struct NamedService {
+  grpc::Service* service = nullptr;
+  std::string name;  // As health knows it: "ebb.v1.Inference".
+};
+
 struct GrpcServerOptions {
   ListenAddress listen;
   int64_t message_bytes_max = 4 << 20;  // Of a request; larger ones end with RESOURCE_EXHAUSTED.
+  // Reflection asks for no token: a server that wants them goes without.
+  bool reflection = true;
 };
 
 // Thread-safe.
 class GrpcServer {
  public:
-  // Listens and serves at once, health SERVING. `services` outlive the server. UNAVAILABLE when the
+  // Listens and serves at once, health SERVING, for each service and as a whole. The services
+  // outlive the server. UNAVAILABLE when the
   // address cannot be listened on, for example because another process does.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
-      const GrpcServerOptions& options, const std::vector<grpc::Service*>& services);
+      const GrpcServerOptions& options, const std::vector<NamedService>& services);
   // Shuts down, if that has not been done.
   ~GrpcServer();
 

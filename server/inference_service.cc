@@ -1,15 +1,14 @@
 #include "server/inference_service.h"
 
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/grpc_calls.h"
+#include "server/grpc_access.h"
 #include "server/grpc_status.h"
+#include "server/inference_calls.h"
 
 namespace ebb::server {
 namespace {
@@ -20,39 +19,33 @@ constexpr size_t kLongTextsMax = 16;
 }  // namespace
 
 InferenceService::InferenceService(CallResources* resources)
-    : resources_(resources), long_texts_(kLongTextsMax), long_text_thread_([this] {
-        while (std::optional<std::function<void()>> call = long_texts_.Pop()) (*call)();
-      }) {}
-
-InferenceService::~InferenceService() {
-  long_texts_.Close();
-  long_text_thread_.join();
-}
+    : resources_(resources), long_texts_(/*threads=*/1, kLongTextsMax) {}
 
 grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext* context,
                                                      const v1::GenerateRequest* request,
                                                      v1::GenerateResponse* response) {
   const auto call = std::make_shared<UnaryCall>(resources_, context, response);
-  call->Start(*request);
+  call->Start(*request, TenantOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 
 grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::GenerateStream(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   const auto call = std::make_shared<StreamCall>(resources_, context);
-  call->Start(*request);
+  call->Start(*request, TenantOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   if (request->text().size() < kLongTextBytes) {
     TokenizeNow(*request, response, reactor);
     return reactor;
   }
-  const bool queued = long_texts_.TryPush([this, context, request, response, reactor] {
+  const bool queued = long_texts_.TryPost([this, context, request, response, reactor] {
     if (context->IsCancelled()) {
       reactor->Finish(grpc::Status::CANCELLED);
     } else {
@@ -77,6 +70,7 @@ void InferenceService::TokenizeNow(const v1::TokenizeRequest& request,
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
+  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const absl::StatusOr<std::string> text = resources_->reader->ReadDetokenize(*request);
   if (text.ok()) response->set_text(*text);

@@ -2,13 +2,10 @@
 // GenerateCall's.
 #pragma once
 
-#include <functional>
-#include <thread>
-
-#include "base/bounded_queue.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/ebb.grpc.pb.h"
 #include "server/generate_call.h"
+#include "server/task_threads.h"
 
 namespace ebb::server {
 
@@ -16,7 +13,6 @@ namespace ebb::server {
 class InferenceService final : public v1::Inference::CallbackService {
  public:
   explicit InferenceService(CallResources* resources);
-  ~InferenceService() override;
 
   grpc::ServerUnaryReactor* Generate(grpc::CallbackServerContext* context,
                                      const v1::GenerateRequest* request,
@@ -37,8 +33,7 @@ class InferenceService final : public v1::Inference::CallbackService {
   CallResources* const resources_;
   // A text of megabytes takes a second. On gRPC's few threads it would hold up health and everybody
   // else: long texts take turns on a thread of their own.
-  base::BoundedQueue<std::function<void()>> long_texts_;
-  std::thread long_text_thread_;
+  TaskThreads long_texts_;
 };
 
 }  // namespace ebb::server

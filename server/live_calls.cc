@@ -23,18 +23,31 @@ void LiveCalls::Ticket::FreeId() {
   id_.clear();
 }
 
-absl::StatusOr<LiveCalls::Ticket> LiveCalls::Enter(const std::string& id) {
+absl::StatusOr<LiveCalls::Ticket> LiveCalls::Enter(const std::string& id,
+                                                   std::function<void()> cancel) {
   base::MutexLock lock(&mutex_);
   if (closed_) return absl::UnavailableError("the server is draining; ask another one");
   if (call_count_ >= calls_max_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("too many calls: ", calls_max_, " are open; try again later"));
   }
-  if (!ids_.insert(id).second) {
+  if (!ids_.emplace(id, std::move(cancel)).second) {
     return absl::AlreadyExistsError("request_id: a request with this id is still running");
   }
   ++call_count_;
   return Ticket(this, id);
+}
+
+bool LiveCalls::Cancel(const std::string& id) {
+  std::function<void()> cancel;
+  {
+    base::MutexLock lock(&mutex_);
+    const auto it = ids_.find(id);
+    if (it == ids_.end()) return false;
+    cancel = it->second;
+  }
+  cancel();
+  return true;
 }
 
 void LiveCalls::Close() {

@@ -1,11 +1,12 @@
 // LiveCalls: the Generate calls that are not over, by request id. It bounds their number, keeps ids
-// unique among them, turns newcomers away while the server drains, and lets the drain wait for the
-// last answer to be sent.
+// unique among them, finds the one that is to be cancelled, turns newcomers away while the server
+// drains, and lets the drain wait for the last answer to be sent.
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -45,8 +46,11 @@ class LiveCalls {
   ~LiveCalls();
 
   // UNAVAILABLE once closed, RESOURCE_EXHAUSTED when there are too many, ALREADY_EXISTS when the id
-  // is in use.
-  absl::StatusOr<Ticket> Enter(const std::string& id);
+  // is in use. `cancel` may be called by any thread, also after the ticket is gone.
+  absl::StatusOr<Ticket> Enter(const std::string& id, std::function<void()> cancel);
+
+  // Cancels the call with this id. False when there is none.
+  bool Cancel(const std::string& id);
 
   // No call enters any more.
   void Close();
@@ -62,7 +66,8 @@ class LiveCalls {
   const size_t calls_max_;
   mutable base::Mutex mutex_;
   base::CondVar left_;
-  std::unordered_set<std::string> ids_ ABSL_GUARDED_BY(mutex_);
+  // What cancels a call, by its id.
+  std::unordered_map<std::string, std::function<void()>> ids_ ABSL_GUARDED_BY(mutex_);
   size_t call_count_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -9,6 +9,8 @@
 #include "kernels/dtype.h"
 #include "model/load_error.h"
 #include "model/open_model.h"
+#include "model/tokenizer_hf_write.h"
+#include "server/vllm/zip_archive.h"
 
 namespace ebb::server {
 namespace {
@@ -33,11 +35,13 @@ absl::StatusOr<model::ChatTemplate> ReadChatTemplate(const model::OpenedModel& o
 }
 
 absl::StatusOr<std::unique_ptr<ModelTextCodec>> MakeCodec(model::OpenedModel* opened,
+                                                          const base::Clock& clock,
                                                           base::Log* log) {
   absl::Status refusal;
   absl::StatusOr<model::ChatTemplate> chat_template = ReadChatTemplate(*opened, log, &refusal);
   RETURN_IF_ERROR(refusal);
-  return std::make_unique<ModelTextCodec>(std::move(opened->tokenizer), std::move(chat_template));
+  return std::make_unique<ModelTextCodec>(std::move(opened->tokenizer), std::move(chat_template),
+                                          &clock);
 }
 
 model::LoadProgress LogProgress(const base::Clock& clock, base::Log* log) {
@@ -47,6 +51,14 @@ model::LoadProgress LogProgress(const base::Clock& clock, base::Log* log) {
     last = now;
     log->Write("loading", {{"bytes_done", bytes_done}, {"bytes_total", bytes_total}});
   };
+}
+
+absl::StatusOr<std::string> ArchiveTokenizer(const model::OpenedModel& opened) {
+  ASSIGN_OR_RETURN(std::string tokenizer, model::TokenizerJsonText(opened.tokenizer_data));
+  std::string config = model::TokenizerConfigText(
+      *opened.tokenizer, opened.weights->config().context_tokens, opened.chat_template);
+  return ZipOf(
+      {{"tokenizer.json", std::move(tokenizer)}, {"tokenizer_config.json", std::move(config)}});
 }
 
 v1::GetModelInfoResponse InfoOf(const LoadedModel& loaded) {
@@ -81,10 +93,13 @@ absl::StatusOr<LoadedModel> LoadModel(const config::ServerConfig& config,
   }
   loaded.name = config.model.name.empty() ? model::Printable(opened.name) : config.model.name;
   loaded.config = opened.weights->config();
-  ASSIGN_OR_RETURN(loaded.codec, MakeCodec(&opened, log));
+  loaded.tokenizer_archive = ArchiveTokenizer(opened);
+  loaded.chat_template = opened.chat_template;
+  ASSIGN_OR_RETURN(loaded.codec, MakeCodec(&opened, clock, log));
   RETURN_IF_ERROR(loaded.compute->Load(*opened.weights, LogProgress(clock, log)));
   // Opening the model has compared the two.
   CHECK_EQ(loaded.codec->tokenizer().vocabulary_size(), loaded.config.vocab);
+  loaded.kv_dtype = std::string(kernels::TraitsOf(loaded.compute->kv_dtype()).name);
   loaded.info = InfoOf(loaded);
   return loaded;
 }

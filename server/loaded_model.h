@@ -3,8 +3,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -21,7 +23,12 @@ struct LoadedModel {
   model::ModelConfig config;
   std::unique_ptr<Compute> compute;
   std::unique_ptr<ModelTextCodec> codec;
+  std::string kv_dtype;                      // Of keys and values: "f16".
+  std::optional<std::string> chat_template;  // As the model has it, whether we can run it or not.
   v1::GetModelInfoResponse info;
+  // tokenizer.json and tokenizer_config.json in a zip archive, for gateways that tokenize; or why
+  // they cannot be written.
+  absl::StatusOr<std::string> tokenizer_archive = absl::UnimplementedError("no model is loaded");
 };
 
 // Reads config.model.path onto `compute`. Progress goes to the log, a line a second at most. Errors

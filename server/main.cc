@@ -20,6 +20,7 @@
 #include "config/server_config.h"
 #include "google/protobuf/stubs/logging.h"
 #include "model/load_error.h"
+#include "server/access.h"
 #include "server/compute.h"
 #include "server/drain.h"
 #include "server/effective_config.h"
@@ -66,6 +67,13 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
   SignalThread signals(&drain, config.server.drain_grace);
   log->Write("config", {{"hash", ConfigHash(config)},
                         {"settings", nlohmann::ordered_json::parse(config::Print(config))}});
+  std::unique_ptr<AccessGate> access;
+  if (!config.security.tokens_file.empty()) {
+    absl::StatusOr<std::unique_ptr<AccessGate>> opened =
+        AccessGate::Open(config.security.tokens_file, &clock, log);
+    if (!opened.ok()) return Fail(kExitConfig, opened.status());
+    access = *std::move(opened);
+  }
   log->Write("loading", {{"file", model::Printable(config.model.path)}, {"version", kVersion}});
 
   absl::StatusOr<std::unique_ptr<Compute>> compute = OpenCompute(config, &clock, log);
@@ -77,10 +85,11 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
       EngineStack::Create(config, *model, &clock, log);
   if (!stack.ok()) return Fail(CodeOf(stack.status()), stack.status());
   const absl::StatusOr<std::unique_ptr<Serving>> serving =
-      Serving::Start(config, *model, &(*stack)->engine(), &drain, &clock, log);
+      Serving::Start(config, *model, &(*stack)->engine(), &drain, &clock, log, access.get());
   if (!serving.ok()) return Fail(kExitListen, serving.status());
 
   log->Write("ready", {{"address", (*serving)->address().ToString()},
+                       {"http_address", (*serving)->http_address()},
                        {"model", model->name},
                        {"kernels", std::string(model->compute->name())},
                        {"weights_bytes", model->compute->weight_bytes()},

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "model/detokenizer.h"
 
@@ -10,8 +11,8 @@ namespace {
 
 class ModelTextDecoder final : public TextDecoder {
  public:
-  explicit ModelTextDecoder(const model::Tokenizer* tokenizer)
-      : stream_(tokenizer, /*skip_control=*/true) {}
+  ModelTextDecoder(const model::Tokenizer* tokenizer, bool show_special)
+      : stream_(tokenizer, /*skip_control=*/!show_special) {}
   std::string Add(int32_t token_id) override { return stream_.Add(token_id); }
   std::string Finish() override { return stream_.Finish(); }
 
@@ -24,11 +25,36 @@ std::optional<std::string> TextOf(const model::Tokenizer& tokenizer, std::option
   return std::string(tokenizer.TokenBytes(*id));
 }
 
+// A template that does not look at tools would leave them out without a word, and one that writes
+// any role down would write one that its model was never shown.
+absl::Status CheckTemplateKnows(const model::ChatTemplate& chat_template,
+                                const model::ChatConversation& conversation) {
+  if (conversation.tools_json.has_value() && !chat_template.mentions_tools()) {
+    return absl::InvalidArgumentError(
+        "chat.tools_json: the model's chat template has no place for tools; leave them out");
+  }
+  for (size_t i = 0; i < conversation.messages.size(); ++i) {
+    const model::ChatMessage& message = conversation.messages[i];
+    const std::string field = absl::StrCat("chat.messages[", i, "]");
+    const bool needs_tools = message.role == "tool" || message.tool_calls_json.has_value();
+    if (needs_tools && !chat_template.mentions_tools()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ": the model's chat template knows no tools"));
+    }
+    if (message.role == "developer" && !chat_template.mentions_developer()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          field, ".role: the model's chat template knows no \"developer\"; use \"system\""));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 ModelTextCodec::ModelTextCodec(std::unique_ptr<const model::Tokenizer> tokenizer,
-                               absl::StatusOr<model::ChatTemplate> chat_template)
-    : tokenizer_(std::move(tokenizer)), chat_template_(std::move(chat_template)) {
+                               absl::StatusOr<model::ChatTemplate> chat_template,
+                               const base::Clock* clock)
+    : tokenizer_(std::move(tokenizer)), chat_template_(std::move(chat_template)), clock_(clock) {
   render_options_.add_generation_prompt = true;
   render_options_.bos_token = TextOf(*tokenizer_, tokenizer_->bos_id());
   render_options_.eos_token = TextOf(*tokenizer_, tokenizer_->eos_id());
@@ -40,13 +66,13 @@ absl::StatusOr<std::vector<int32_t>> ModelTextCodec::Encode(absl::string_view te
 }
 
 absl::StatusOr<std::vector<int32_t>> ModelTextCodec::EncodeChat(
-    absl::Span<const ChatTurn> turns) const {
+    const model::ChatConversation& conversation) const {
   if (!chat_template_.ok()) return chat_template_.status();
-  std::vector<model::ChatMessage> messages;
-  messages.reserve(turns.size());
-  for (const ChatTurn& turn : turns) messages.push_back({turn.role, turn.content});
+  RETURN_IF_ERROR(CheckTemplateKnows(*chat_template_, conversation));
+  model::ChatRenderOptions options = render_options_;
+  options.now = clock_->Now();
   ASSIGN_OR_RETURN(const std::vector<model::TextSegment> segments,
-                   chat_template_->Render(messages, render_options_));
+                   chat_template_->Render(conversation, options));
   return tokenizer_->EncodeSegments(segments);
 }
 
@@ -57,8 +83,8 @@ std::string ModelTextCodec::Decode(absl::Span<const int32_t> token_ids, bool sho
   return text + stream.Finish();
 }
 
-std::unique_ptr<TextDecoder> ModelTextCodec::NewDecoder() const {
-  return std::make_unique<ModelTextDecoder>(tokenizer_.get());
+std::unique_ptr<TextDecoder> ModelTextCodec::NewDecoder(bool show_special) const {
+  return std::make_unique<ModelTextDecoder>(tokenizer_.get(), show_special);
 }
 
 int32_t ModelTextCodec::prefix_token_id() const {

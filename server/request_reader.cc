@@ -9,17 +9,22 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "server/chat_reader.h"
 #include "server/field_checks.h"
 
 namespace ebb::server {
 namespace {
 
 constexpr int32_t kInt32Max = std::numeric_limits<int32_t>::max();
-constexpr size_t kRequestIdBytesMax = 128;
 constexpr size_t kModelBytesMax = 256;
-constexpr int kMessagesMax = 1024;
 constexpr double kTemperatureMin = 0.001;
 constexpr double kTemperatureMax = 100;
+constexpr double kRepetitionMin = 0.01;
+constexpr double kRepetitionMax = 100;
+constexpr double kPenaltyMax = 2;
+constexpr int kLogitBiasesMax = 1024;
+constexpr double kLogitBiasMax = 100;
+constexpr size_t kBadWordBytesMax = 256;
 constexpr int64_t kPriorityMax = 100;
 
 // 64-bit ids of the wire as the engine's. `limit` is one past the highest.
@@ -35,19 +40,6 @@ absl::StatusOr<std::vector<int32_t>> ReadTokenIds(
     out.push_back(static_cast<int32_t>(ids[i]));
   }
   return out;
-}
-
-absl::Status CheckRequestId(absl::string_view id) {
-  if (id.empty() || id.size() > kRequestIdBytesMax) {
-    return FieldError("request_id", absl::StrCat("must have 1 to ", kRequestIdBytesMax,
-                                                 " characters, got ", id.size()));
-  }
-  for (const char c : id) {
-    if (c <= ' ' || c > '~') {
-      return FieldError("request_id", "must be printable ASCII without spaces");
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -79,7 +71,11 @@ absl::StatusOr<ReadRequest> RequestReader::Read(const v1::GenerateRequest& in,
   RETURN_IF_ERROR(ReadStopping(in.stopping(), &out));
   RETURN_IF_ERROR(ReadOutput(in.output(), &out));
 
+  RETURN_IF_ERROR(ReadBadWords(in.sampling(), &out.request.rules));
   ASSIGN_OR_RETURN(out.request.prompt, ReadPrompt(in));
+  if (in.output().echo()) {
+    ASSIGN_OR_RETURN(out.answer.echo, ReadEcho(in, out.request.prompt));
+  }
   const int32_t room = limits_.context_tokens - static_cast<int32_t>(out.request.prompt.size());
   engine::StoppingParams& stopping = out.request.stopping;
   if (!in.stopping().has_max_tokens()) stopping.max_tokens = limits_.max_tokens_default;
@@ -116,7 +112,82 @@ absl::Status RequestReader::ReadSampling(const v1::GenerateRequest& in, uint64_t
     ASSIGN_OR_RETURN(params.min_p, NumberIn("sampling.min_p", sampling.min_p(), 0, 1));
   }
   params.seed = sampling.has_seed() ? sampling.seed() : default_seed;
+  RETURN_IF_ERROR(ReadPenalties(sampling, &params));
+  return ReadLogitBias(sampling, &out->request.rules);
+}
+
+absl::Status RequestReader::ReadPenalties(const v1::Sampling& in,
+                                          engine::SamplingParams* params) const {
+  if (in.has_repetition_penalty()) {
+    ASSIGN_OR_RETURN(params->repetition_penalty,
+                     NumberIn("sampling.repetition_penalty", in.repetition_penalty(),
+                              kRepetitionMin, kRepetitionMax));
+  }
+  if (in.has_presence_penalty()) {
+    ASSIGN_OR_RETURN(
+        params->presence_penalty,
+        NumberIn("sampling.presence_penalty", in.presence_penalty(), -kPenaltyMax, kPenaltyMax));
+  }
+  if (in.has_frequency_penalty()) {
+    ASSIGN_OR_RETURN(
+        params->frequency_penalty,
+        NumberIn("sampling.frequency_penalty", in.frequency_penalty(), -kPenaltyMax, kPenaltyMax));
+  }
   return absl::OkStatus();
+}
+
+absl::Status RequestReader::ReadLogitBias(const v1::Sampling& in, engine::TokenRules* rules) const {
+  RETURN_IF_ERROR(CountAtMost("sampling.logit_bias", in.logit_bias_size(), kLogitBiasesMax));
+  for (const auto& [id, bias] : in.logit_bias()) {
+    const std::string field = absl::StrCat("sampling.logit_bias[", id, "]");
+    if (id < 0 || id >= limits_.vocabulary_tokens) {
+      return FieldError(
+          field, absl::StrCat("must be for a token id from 0 to ", limits_.vocabulary_tokens - 1));
+    }
+    ASSIGN_OR_RETURN(const double checked, NumberIn(field, bias, -kLogitBiasMax, kLogitBiasMax));
+    rules->logit_bias.push_back({static_cast<int32_t>(id), static_cast<float>(checked)});
+  }
+  // The wire gives a map in no order.
+  std::sort(rules->logit_bias.begin(), rules->logit_bias.end(),
+            [](const auto& a, const auto& b) { return a.token_id < b.token_id; });
+  return absl::OkStatus();
+}
+
+// A word as the tokenizer has it at the begin of a text and inside of one, where the two differ.
+absl::Status RequestReader::ReadBadWords(const v1::Sampling& in, engine::TokenRules* rules) const {
+  RETURN_IF_ERROR(CountAtMost("sampling.bad_words", in.bad_words_size(), kBadWordsMax));
+  for (int i = 0; i < in.bad_words_size(); ++i) {
+    const std::string field = absl::StrCat("sampling.bad_words[", i, "]");
+    const size_t bytes = in.bad_words(i).size();
+    if (bytes < 1 || bytes > kBadWordBytesMax) {
+      return FieldError(field,
+                        absl::StrCat("must have 1 to ", kBadWordBytesMax, " bytes, got ", bytes));
+    }
+    const size_t begin = in.bad_words(i).find_first_not_of(' ');
+    if (begin == std::string::npos) return FieldError(field, "must be more than spaces");
+    const std::string word = in.bad_words(i).substr(begin);
+    ASSIGN_OR_RETURN(std::vector<int32_t> plain, codec_->Encode(word, /*parse_special=*/false));
+    ASSIGN_OR_RETURN(std::vector<int32_t> spaced,
+                     codec_->Encode(" " + word, /*parse_special=*/false));
+    if (plain.empty()) return FieldError(field, "has no tokens");
+    const bool ends_alike =
+        spaced.size() >= plain.size() && std::equal(plain.rbegin(), plain.rend(), spaced.rbegin());
+    rules->bad_words.push_back(std::move(plain));
+    if (!ends_alike && !spaced.empty()) rules->bad_words.push_back(std::move(spaced));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> RequestReader::ReadEcho(const v1::GenerateRequest& in,
+                                                    const std::vector<int32_t>& prompt) const {
+  switch (in.prompt_case()) {
+    case v1::GenerateRequest::kText:
+      return in.text();
+    case v1::GenerateRequest::kTokenIds:
+      return codec_->Decode(prompt, /*show_special=*/false);
+    default:
+      return FieldError("output.echo", "is for a prompt of text or token_ids, not for a chat");
+  }
 }
 
 absl::Status RequestReader::ReadStopping(const v1::Stopping& in, ReadRequest* out) const {
@@ -161,6 +232,7 @@ absl::Status RequestReader::ReadStopping(const v1::Stopping& in, ReadRequest* ou
 absl::Status RequestReader::ReadOutput(const v1::Output& in, ReadRequest* out) const {
   if (in.has_return_text()) out->answer.return_text = in.return_text();
   out->answer.return_token_ids = in.return_token_ids();
+  out->show_special = in.show_special();
   out->return_prompt_token_ids = in.return_prompt_token_ids();
   if (in.has_logprobs()) {
     ASSIGN_OR_RETURN(const int64_t count,
@@ -173,6 +245,29 @@ absl::Status RequestReader::ReadOutput(const v1::Output& in, ReadRequest* out) c
                                                     0, limits_.logprobs_max));
     out->request.sampling.prompt_logprobs = static_cast<int32_t>(count);
   }
+  if (in.echo()) {
+    if (!out->answer.return_text) return FieldError("output.echo", "needs output.return_text");
+    if (in.has_logprobs() && !in.has_prompt_logprobs()) {
+      out->request.sampling.prompt_logprobs = out->request.sampling.logprobs;
+    }
+  }
+  return ReadAnswers(in, out);
+}
+
+absl::Status RequestReader::ReadAnswers(const v1::Output& in, ReadRequest* out) const {
+  ASSIGN_OR_RETURN(const int64_t n,
+                   IntegerIn("output.n", in.has_n() ? in.n() : 1, 1, limits_.answers_max));
+  ASSIGN_OR_RETURN(
+      const int64_t best_of,
+      IntegerIn("output.best_of", in.has_best_of() ? in.best_of() : n, 1, limits_.answers_max));
+  if (best_of < n) {
+    return FieldError("output.best_of",
+                      absl::StrCat("must be at least output.n, got ", best_of, " and ", n));
+  }
+  out->returned_answers = static_cast<int32_t>(n);
+  out->request.n = static_cast<int32_t>(best_of);
+  // What they are ranked by.
+  if (best_of > n && !in.has_logprobs()) out->request.sampling.logprobs = 0;
   return absl::OkStatus();
 }
 
@@ -191,7 +286,7 @@ absl::StatusOr<std::vector<int32_t>> RequestReader::ReadPrompt(
       return ReadTokenIds("token_ids.ids", ids, limits_.vocabulary_tokens);
     }
     case v1::GenerateRequest::kChat:
-      return ReadChat(in.chat());
+      return EncodeChat(in.chat());
     case v1::GenerateRequest::PROMPT_NOT_SET:
       break;
   }
@@ -208,24 +303,10 @@ absl::StatusOr<std::vector<int32_t>> RequestReader::ReadText(const v1::GenerateR
   return ids;
 }
 
-absl::StatusOr<std::vector<int32_t>> RequestReader::ReadChat(const v1::Chat& chat) const {
-  if (chat.messages().empty()) return FieldError("chat.messages", "must not be empty");
-  RETURN_IF_ERROR(CountAtMost("chat.messages", chat.messages_size(), kMessagesMax));
-  std::vector<ChatTurn> turns;
-  size_t text_bytes = 0;
-  for (int i = 0; i < chat.messages_size(); ++i) {
-    const v1::ChatMessage& message = chat.messages(i);
-    const std::string field = absl::StrCat("chat.messages[", i, "]");
-    if (message.role() != "system" && message.role() != "user" && message.role() != "assistant") {
-      return FieldError(absl::StrCat(field, ".role"),
-                        "must be \"system\", \"user\" or \"assistant\"");
-    }
-    if (!message.has_content()) return FieldError(absl::StrCat(field, ".content"), "is required");
-    text_bytes += message.content().size();
-    RETURN_IF_ERROR(CheckTextFits("chat.messages", text_bytes));
-    turns.push_back({message.role(), message.content()});
-  }
-  ASSIGN_OR_RETURN(std::vector<int32_t> ids, codec_->EncodeChat(turns));
+absl::StatusOr<std::vector<int32_t>> RequestReader::EncodeChat(const v1::Chat& chat) const {
+  RETURN_IF_ERROR(CheckTextFits("chat", ChatBytes(chat)));
+  ASSIGN_OR_RETURN(const model::ChatConversation conversation, ReadChat(chat));
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, codec_->EncodeChat(conversation));
   if (ids.empty()) return FieldError("chat.messages", "the chat template gave no tokens");
   RETURN_IF_ERROR(CheckPromptFits("chat.messages", ids.size()));
   return ids;

@@ -19,11 +19,16 @@
 
 namespace ebb::server {
 
+// Token ids that bad words may forbid at once: a word is read with and without a space before it.
+inline constexpr int32_t kBadWordsMax = 128;
+inline constexpr int32_t kBadWordIdsMax = 2 * kBadWordsMax;
+
 struct RequestLimits {
   std::string model_name;         // What `model` must be, if it is set.
   int32_t context_tokens = 0;     // Prompt and answer together. At least 2.
   int32_t vocabulary_tokens = 0;  // Token ids are below this: the embedding's rows.
   int32_t max_tokens_default = 0;
+  int32_t answers_max = engine::kAnswersMax;
   int32_t logprobs_max = 20;
   int32_t stop_strings_max = 16;
   int32_t stop_string_bytes_max = 256;
@@ -34,7 +39,9 @@ struct RequestLimits {
 struct ReadRequest {
   engine::Request request;  // Without deadline; `label` is the client's request_id or empty.
   AnswerOptions answer;
+  int32_t returned_answers = 1;  // Of the request's `n`, those with the highest log-probability.
   bool return_prompt_token_ids = false;
+  bool show_special = false;  // Control tokens in the answer give their text.
 };
 
 // Thread-safe and immutable.
@@ -56,9 +63,15 @@ class RequestReader {
                             ReadRequest* out) const;
   absl::Status ReadStopping(const v1::Stopping& in, ReadRequest* out) const;
   absl::Status ReadOutput(const v1::Output& in, ReadRequest* out) const;
+  absl::Status ReadAnswers(const v1::Output& in, ReadRequest* out) const;
+  absl::Status ReadPenalties(const v1::Sampling& in, engine::SamplingParams* params) const;
+  absl::Status ReadLogitBias(const v1::Sampling& in, engine::TokenRules* rules) const;
+  absl::Status ReadBadWords(const v1::Sampling& in, engine::TokenRules* rules) const;
+  absl::StatusOr<std::string> ReadEcho(const v1::GenerateRequest& in,
+                                       const std::vector<int32_t>& prompt) const;
   absl::StatusOr<std::vector<int32_t>> ReadPrompt(const v1::GenerateRequest& in) const;
   absl::StatusOr<std::vector<int32_t>> ReadText(const v1::GenerateRequest& in) const;
-  absl::StatusOr<std::vector<int32_t>> ReadChat(const v1::Chat& chat) const;
+  absl::StatusOr<std::vector<int32_t>> EncodeChat(const v1::Chat& chat) const;
   absl::Status CheckTextFits(absl::string_view field, size_t text_bytes) const;
   absl::Status CheckPromptFits(absl::string_view field, size_t token_count) const;
 

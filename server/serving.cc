@@ -1,13 +1,17 @@
 #include "server/serving.h"
 
 #include <algorithm>
+#include <optional>
 #include <random>
+#include <string>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "model/tokenizer.h"
 #include "server/effective_config.h"
 #include "server/version.h"
 
@@ -21,6 +25,8 @@ constexpr absl::Duration kReadersTime = absl::Seconds(5);
 constexpr absl::Duration kLingerTime = absl::Milliseconds(200);
 // What is left then (health watchers, stuck readers) is cancelled after this.
 constexpr absl::Duration kFlushTime = absl::Milliseconds(200);
+// Where clients of OpenAI's API expect a server of one's own.
+constexpr int kHttpPort = 8000;
 // Calls may stay open after the engine is done with them, while their readers read.
 constexpr size_t kCallsPerRequestMax = 4;
 
@@ -29,12 +35,32 @@ RequestLimits Limits(const config::ServerConfig& config, const LoadedModel& mode
   limits.model_name = model.name;
   limits.context_tokens = model.config.context_tokens;
   limits.vocabulary_tokens = model.config.vocab;
+  limits.answers_max = std::min(engine::kAnswersMax, config.scheduler.running_sequences_max);
   limits.max_tokens_default = config.requests.max_tokens_default;
   limits.logprobs_max = config.requests.logprobs_max;
   limits.stop_strings_max = config.requests.stop_strings_max;
   limits.stop_string_bytes_max = config.requests.stop_string_bytes_max;
   limits.stop_token_ids_max = config.requests.stop_token_ids_max;
   return limits;
+}
+
+std::optional<std::string> TokenText(const model::Tokenizer& tokenizer,
+                                     std::optional<int32_t> token_id) {
+  if (!token_id.has_value()) return std::nullopt;
+  return std::string(tokenizer.TokenBytes(*token_id));
+}
+
+HttpModelInfo InfoForHttp(const LoadedModel& model, const base::Clock& clock) {
+  const model::Tokenizer& tokenizer = model.codec->tokenizer();
+  HttpModelInfo info;
+  info.name = model.name;
+  info.context_tokens = model.config.context_tokens;
+  info.created_seconds = absl::ToUnixSeconds(clock.Now());
+  info.bos_token = TokenText(tokenizer, tokenizer.bos_id());
+  info.eos_token = TokenText(tokenizer, tokenizer.eos_id());
+  info.pad_token = TokenText(tokenizer, tokenizer.pad_id());
+  info.chat_template = model.chat_template;
+  return info;
 }
 
 uint64_t RandomSeed() {
@@ -46,7 +72,7 @@ uint64_t RandomSeed() {
 
 Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
                  engine::Engine* engine, DrainSwitch* drain, const base::Clock* clock,
-                 base::Log* log)
+                 base::Log* log, AccessGate* access)
     : engine_(engine),
       drain_(drain),
       log_(log),
@@ -56,7 +82,10 @@ Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
                                       config.scheduler.running_sequences_max)),
       refusals_(clock, log),
       inference_(&resources_),
-      control_(MakeControlOptions(config, model), engine, clock) {
+      control_(MakeControlOptions(config, model, access), engine, clock),
+      vllm_(MakeVllmOptions(config, model), &resources_, clock),
+      kserve_({model.name, kVersion}, &resources_),
+      http_api_(&resources_, InfoForHttp(model, *clock), kVersion) {
   resources_.engine = engine;
   resources_.reader = &reader_;
   resources_.codec = model.codec.get();
@@ -64,12 +93,14 @@ Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
   resources_.pump = &pump_;
   resources_.clock = clock;
   resources_.refusals = &refusals_;
+  resources_.access = access;
   resources_.process_seed = RandomSeed();
 }
 
 ControlOptions Serving::MakeControlOptions(const config::ServerConfig& config,
-                                           const LoadedModel& model) {
+                                           const LoadedModel& model, AccessGate* access) {
   ControlOptions options;
+  options.access = access;
   options.model_info = model.info;
   options.version = kVersion;
   options.config_hash = ConfigHash(config);
@@ -83,31 +114,93 @@ ControlOptions Serving::MakeControlOptions(const config::ServerConfig& config,
   return options;
 }
 
+VllmOptions Serving::MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model) {
+  VllmOptions options;
+  options.model_info = model.info;
+  options.pad_token_id = model.codec->tokenizer().pad_id().value_or(0);
+  options.version = kVersion;
+  options.kv_dtype = model.kv_dtype;
+  options.running_requests_max = config.scheduler.running_sequences_max;
+  options.tokenizer_archive = &model.tokenizer_archive;
+  return options;
+}
+
 absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConfig& config,
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
-                                                        const base::Clock* clock, base::Log* log) {
+                                                        const base::Clock* clock, base::Log* log,
+                                                        AccessGate* access) {
   GrpcServerOptions options;
+  options.reflection = access == nullptr;
   ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
   options.message_bytes_max = config.server.message_bytes_max;
-  std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log));
+  std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log, access));
   // Whatever is left to do is to say so.
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
-  ASSIGN_OR_RETURN(serving->server_,
-                   GrpcServer::Start(options, {&serving->inference_, &serving->control_}));
-  if (!serving->address().is_loopback) {
-    log->Write("warning", {{"message",
-                            "listening beyond this machine without encryption or authentication: "
-                            "whoever reaches the port can use and stop this server"},
-                           {"address", serving->address().ToString()}});
-  }
+  ASSIGN_OR_RETURN(
+      serving->server_,
+      GrpcServer::Start(
+          options, {{&serving->inference_, v1::Inference::service_full_name()},
+                    {&serving->control_, v1::Control::service_full_name()},
+                    {&serving->vllm_, ::vllm::grpc::engine::VllmEngine::service_full_name()},
+                    {&serving->kserve_, ::inference::GRPCInferenceService::service_full_name()}}));
+  serving->WarnBeyondLoopback(serving->address());
+  RETURN_IF_ERROR(serving->StartHttp(config));
   return serving;
+}
+
+absl::Status Serving::StartHttp(const config::ServerConfig& config) {
+  const std::string& where = config.server.http_listen;
+  if (where == "off") return absl::OkStatus();
+  const bool is_auto = where == "auto";
+  HttpServerOptions options;
+  options.body_bytes_max = config.server.message_bytes_max;
+  if (is_auto) {
+    ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
+    if (options.listen.port != 0) options.listen.port = kHttpPort;
+  } else {
+    ASSIGN_OR_RETURN(options.listen, ParseListenAddress(where));
+  }
+  absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(options, &http_api_);
+  const bool is_taken = is_auto && options.listen.port != 0 && !server.ok();
+  if (is_taken) {
+    // Several servers on one machine, each started for its gRPC port, all start.
+    options.listen.port = 0;
+    server = HttpServer::Start(options, &http_api_);
+  }
+  RETURN_IF_ERROR(server.status());
+  http_server_ = *std::move(server);
+  if (is_taken) {
+    log_->Write("warning",
+                {{"message", absl::StrCat("HTTP is on a free port, for port ", kHttpPort,
+                                          " is taken; choose one with server.http_listen")},
+                 {"address", http_address()}});
+  }
+  WarnBeyondLoopback(http_server_->address());
+  return absl::OkStatus();
+}
+
+void Serving::WarnBeyondLoopback(const ListenAddress& address) {
+  if (address.is_loopback) return;
+  log_->Write("warning",
+              {{"message", resources_.access == nullptr
+                               ? "listening beyond this machine without encryption or "
+                                 "authentication: whoever reaches the port can use and stop this "
+                                 "server"
+                               : "listening beyond this machine without encryption: whoever sees "
+                                 "the traffic learns the tokens"},
+               {"address", address.ToString()}});
+}
+
+std::string Serving::http_address() const {
+  return http_server_ == nullptr ? "" : http_server_->address().ToString();
 }
 
 void Serving::RunUntilDrained() {
   const absl::Duration grace = drain_->WaitForRequest();
   server_->SetNotServing();
   live_calls_.Close();
+  if (http_server_ != nullptr) http_server_->SetClosing();
   const engine::LoadView load = engine_->Load();
   log_->Write("draining", {{"grace_seconds", absl::ToDoubleSeconds(grace)},
                            {"waiting_requests", load.waiting_requests},
@@ -127,6 +220,7 @@ void Serving::RunUntilDrained() {
   drain_->Stop();
   hurries.join();
   server_->Shutdown(kFlushTime);
+  if (http_server_ != nullptr) http_server_->Shutdown(kFlushTime);
 }
 
 }  // namespace ebb::server

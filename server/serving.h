@@ -1,4 +1,4 @@
-// Serving: the services of one engine behind one port, and how they end.
+// Serving: the services of one engine behind two ports, gRPC's and HTTP's, and how they end.
 //
 //   Start ──> ready ──(DrainSwitch)──> draining: NOT_SERVING, no new requests, running ones finish
 //                         ^              └──> every answer is sent, or its reader too slow ──> end
@@ -7,33 +7,43 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/server_config.h"
 #include "engine/engine.h"
+#include "server/access.h"
 #include "server/call_pump.h"
 #include "server/control_service.h"
 #include "server/drain.h"
 #include "server/grpc_server.h"
+#include "server/http/http_api.h"
+#include "server/http/http_server.h"
 #include "server/inference_service.h"
+#include "server/kserve/kserve_service.h"
 #include "server/live_calls.h"
 #include "server/loaded_model.h"
 #include "server/refusal_log.h"
 #include "server/request_reader.h"
+#include "server/vllm/vllm_service.h"
 
 namespace ebb::server {
 
 class Serving {
  public:
   // Listens and serves. UNAVAILABLE when it cannot listen. Everything passed in outlives it.
+  // Without `access` everybody may use the server.
   static absl::StatusOr<std::unique_ptr<Serving>> Start(const config::ServerConfig& config,
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
-                                                        const base::Clock* clock, base::Log* log);
+                                                        const base::Clock* clock, base::Log* log,
+                                                        AccessGate* access = nullptr);
 
   const ListenAddress& address() const { return server_->address(); }
+  // "127.0.0.1:8000". Empty where HTTP is off.
+  std::string http_address() const;
 
   // Waits for the switch, then drains and shuts down. A lost device throws the switch, with no
   // grace: Engine::Health says so afterwards. Called once.
@@ -41,8 +51,12 @@ class Serving {
 
  private:
   Serving(const config::ServerConfig& config, const LoadedModel& model, engine::Engine* engine,
-          DrainSwitch* drain, const base::Clock* clock, base::Log* log);
-  ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model);
+          DrainSwitch* drain, const base::Clock* clock, base::Log* log, AccessGate* access);
+  ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model,
+                                    AccessGate* access);
+  static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
+  absl::Status StartHttp(const config::ServerConfig& config);
+  void WarnBeyondLoopback(const ListenAddress& address);
 
   engine::Engine* const engine_;
   DrainSwitch* const drain_;
@@ -54,7 +68,12 @@ class Serving {
   CallResources resources_;
   InferenceService inference_;
   ControlService control_;
-  std::unique_ptr<GrpcServer> server_;  // Last: it is the first to go.
+  VllmService vllm_;
+  KserveService kserve_;
+  HttpApi http_api_;
+  // Last: they are the first to go.
+  std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<HttpServer> http_server_;  // None where HTTP is off.
 };
 
 }  // namespace ebb::server

@@ -11,20 +11,16 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "model/chat_conversation.h"
 
 namespace ebb::server {
-
-struct ChatTurn {
-  std::string role;
-  std::string content;
-};
 
 // Turns tokens into text one by one. Thread-compatible.
 class TextDecoder {
  public:
   virtual ~TextDecoder() = default;
   // The text that `token_id` completes: whole characters only, so often less or more than the
-  // token's own bytes. Control tokens give nothing. REQUIRES: a token id of the model.
+  // token's own bytes. REQUIRES: a token id of the model.
   virtual std::string Add(int32_t token_id) = 0;
   // What is left: U+FFFD for a character that was begun and never completed.
   virtual std::string Finish() = 0;
@@ -40,14 +36,18 @@ class TextCodec {
   virtual absl::StatusOr<std::vector<int32_t>> Encode(absl::string_view text,
                                                       bool parse_special) const = 0;
   // The conversation by the model's chat template, opened for the assistant's turn. Control tokens
-  // inside contents stay text. FAILED_PRECONDITION when the model has no template; INVALID_ARGUMENT
-  // when the template refuses the conversation.
+  // inside of what the client wrote stay text. FAILED_PRECONDITION when the model has no template;
+  // INVALID_ARGUMENT when the template refuses the conversation or knows no tools or developers.
   virtual absl::StatusOr<std::vector<int32_t>> EncodeChat(
-      absl::Span<const ChatTurn> turns) const = 0;
+      const model::ChatConversation& conversation) const = 0;
   // Valid UTF-8. With `show_special`, control tokens appear as their text.
   // REQUIRES: token ids of the model.
   virtual std::string Decode(absl::Span<const int32_t> token_ids, bool show_special) const = 0;
-  virtual std::unique_ptr<TextDecoder> NewDecoder() const = 0;
+  // With `show_special`, control tokens give their text.
+  virtual std::unique_ptr<TextDecoder> NewDecoder(bool show_special) const = 0;
+  // What the token stands for, which may be half a character; control tokens give their spelling.
+  // REQUIRES: a token id of the model.
+  virtual std::string TokenBytes(int32_t token_id) const = 0;
 
   virtual bool has_chat_template() const = 0;
   // The token that a raw text must begin with, or -1.

@@ -20,6 +20,8 @@ class FakeTextCodec final : public TextCodec {
   static constexpr int32_t kBegin = 257;
   static constexpr size_t kLongBytes = size_t{64} << 10;
 
+  static std::string TextOfControl(int32_t id) { return id == kEnd ? "<|end|>" : "<|begin|>"; }
+
   // From here on, encoding a text of kLongBytes or more waits until LetGo.
   void HoldLongTexts() {
     base::MutexLock lock(&mutex_);
@@ -51,13 +53,14 @@ class FakeTextCodec final : public TextCodec {
     return ids;
   }
 
-  // kBegin role ':' content kEnd for each turn, then kBegin.
-  absl::StatusOr<std::vector<int32_t>> EncodeChat(absl::Span<const ChatTurn> turns) const override {
+  // kBegin role ':' content kEnd for each message, then kBegin.
+  absl::StatusOr<std::vector<int32_t>> EncodeChat(
+      const model::ChatConversation& conversation) const override {
     if (!has_template) return absl::FailedPreconditionError("the model has no chat template");
     std::vector<int32_t> ids;
-    for (const ChatTurn& turn : turns) {
+    for (const model::ChatMessage& turn : conversation.messages) {
       ids.push_back(kBegin);
-      for (const char c : absl::StrCat(turn.role, ":", turn.content)) {
+      for (const char c : absl::StrCat(turn.role, ":", turn.content.value_or(""))) {
         ids.push_back(static_cast<uint8_t>(c));
       }
       ids.push_back(kEnd);
@@ -72,7 +75,7 @@ class FakeTextCodec final : public TextCodec {
       if (id < kEnd) {
         text.push_back(static_cast<char>(id));
       } else if (show_special) {
-        text += id == kEnd ? "<|end|>" : "<|begin|>";
+        text += TextOfControl(id);
       }
     }
     return text;
@@ -81,8 +84,10 @@ class FakeTextCodec final : public TextCodec {
   // Holds back the bytes of an unfinished character; the input is taken to be UTF-8.
   class Decoder final : public TextDecoder {
    public:
+    explicit Decoder(bool show_special = false) : show_special_(show_special) {}
+
     std::string Add(int32_t token_id) override {
-      if (token_id >= kEnd) return "";
+      if (token_id >= kEnd) return show_special_ ? TextOfControl(token_id) : "";
       const auto byte = static_cast<uint8_t>(token_id);
       if ((byte & 0xC0) != 0x80) {
         missing_ = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : byte >= 0xC0 ? 1 : 0;
@@ -99,10 +104,17 @@ class FakeTextCodec final : public TextCodec {
     }
 
    private:
+    const bool show_special_;
     std::string bytes_;
     int missing_ = 0;
   };
-  std::unique_ptr<TextDecoder> NewDecoder() const override { return std::make_unique<Decoder>(); }
+  std::unique_ptr<TextDecoder> NewDecoder(bool show_special) const override {
+    return std::make_unique<Decoder>(show_special);
+  }
+
+  std::string TokenBytes(int32_t token_id) const override {
+    return Decode({&token_id, 1}, /*show_special=*/true);
+  }
 
   bool has_chat_template() const override { return has_template; }
   int32_t prefix_token_id() const override { return prefix_id; }

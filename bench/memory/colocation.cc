@@ -3,11 +3,11 @@
 //
 //   bazel run //bench/memory:colocation
 //
-//   antiphase  requests of 768 to 1,024 tokens; for 30 s at one server, for 30 s at the other, 240
-//   s:
-//              arrivals at random, or 8 clients, each with its next request once one is answered
-//   traces     240 s of bench/data's excerpts, a server each, scaled as bench/data/scaling.json
-//   says
+//   antiphase  requests of 768 to 1,024 tokens; for 30 s at one server, for 30 s at the other,
+//              240 s: arrivals at random, or 8 clients, each with its next request once one is
+//              answered
+//   traces     240 s of bench/data's excerpts, a server each, scaled as
+//              bench/data/scaling.json says
 //
 //   elastic    one ledger, no floors, equal weights
 //   static     k eighths for one server, 8 - k for the other; the best of the 9 is named
@@ -19,8 +19,6 @@
 // what one server with all memory was found to do with a backlog of the same requests. Engine,
 // memory and ledger are the real ones; steps take what step_times.cc says, a page's mapping 1.5 ms.
 // Everything comes from seeds: the same figures each time.
-#include <stdlib.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -36,7 +34,6 @@
 #include "bench/memory/step_times.h"
 #include "cli/bench/arrivals.h"
 #include "cli/bench/trace.h"
-#include "memory/ledger_file.h"
 #include "nlohmann/json.hpp"
 
 namespace ebb::bench {
@@ -76,22 +73,11 @@ struct Result {
 
 class Bench {
  public:
-  Bench() {
-    std::string name = "/tmp/ebb-colocation.XXXXXX";
-    CHECK(mkdtemp(name.data()) != nullptr);
-    directory_ = name;
-  }
-  ~Bench() {
-    unlink(memory::LedgerPath(directory_, "simulated").c_str());
-    rmdir(directory_.c_str());
-  }
-
   const StepTimes& times() const { return times_; }
 
   Result Run(const Load& load, SimulatedMachine::Options options) const {
     options.kv_bytes = kSequences * kSequenceBytes;
     options.map_time = options.division == Division::kOracle ? absl::ZeroDuration() : kMapTime;
-    options.ledger_directory = directory_;
     SimulatedMachine machine(options, &times_);
     machine.Run(load, kDuration + kAfter);
     Result result;
@@ -176,7 +162,6 @@ class Bench {
 
  private:
   const StepTimes times_;
-  std::string directory_;
 };
 
 // The wave of the first server is low where that of the second is high.

@@ -29,6 +29,7 @@
 #include "base/rng.h"
 #include "device/stream_fake.h"
 #include "device/vmm_fake.h"
+#include "engine/kv_memory_options.h"
 #include "engine/local_engine.h"
 #include "engine/step_runner_fake.h"
 #include "memory/kv_memory.h"
@@ -217,16 +218,7 @@ class World {
                           kernels::PagedKv::LayerBlockBytes(kernels::DType::kF16, 3, 64, 16)};
     const auto geometry = memory::KvGeometry::Create(shape, vmm_.granularity_bytes());
     CHECK_OK(geometry.status());
-    memory::KvMemory::Options memory;
-    memory.ceiling_bytes = options_.memory.ceiling_bytes;
-    memory.limit_bytes = options_.memory.limit_bytes;
-    memory.keep_bytes = options_.memory.keep_bytes;
-    memory.idle_after = options_.memory.idle;
-    memory.shrink.windows_kept = options_.memory.shrink_windows;
-    memory.shrink.after = options_.memory.shrink_after;
-    memory.shrink.pages_at_once = options_.memory.shrink_pages_max;
-    memory.compact_above_percent = options_.memory.compact_above_percent;
-    memory.prepare_ahead_pages = options_.memory.prepared_pages;
+    memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_.memory);
     memory.workspaces = {{"workspace.prefill", 4 * kMib}, {"workspace.decode", 4 * kMib}};
     auto made = memory::KvMemory::Create(*geometry, memory, &vmm_);
     CHECK_OK(made.status());

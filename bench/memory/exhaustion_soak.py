@@ -2,7 +2,7 @@
 """E7: two real servers that want more memory than there is, for long; one is killed, one is stopped.
 
     bazel build //server:ebb_server //cli:ebb
-    python3 bench/memory/exhaustion_soak.py [--minutes 30] [--keep DIRECTORY]
+    python3 bench/memory/exhaustion_soak.py [--minutes 30] [--keep DIRECTORY] [--set NAME=VALUE]...
 
 Capacity: the keys and values of 4 sequences of 1k tokens, and workspaces. For 10 s of every 20 s each
 server gets more requests of 160 to 512 tokens than it can answer (`ebb bench`, 16 in flight, which is

@@ -26,7 +26,6 @@ SQUARES = {
 }
 
 
-
 def ratio(figures, page):
     """(held - two pages) / needed, integrated; and both means in MiB."""
     samples = figures["memory"]["samples"]

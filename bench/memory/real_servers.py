@@ -26,6 +26,8 @@ def add_arguments(parser):
     parser.add_argument("--model", default=os.path.expanduser(MODEL))
     parser.add_argument("--server", default=str(ROOT / "bazel-bin/server/ebb_server"))
     parser.add_argument("--cli", default=str(ROOT / "bazel-bin/cli/ebb"))
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="a further setting of every server; may be given again")
 
 
 class Server:
@@ -39,6 +41,7 @@ class Server:
             "scheduler.running_sequences_max": 16,
             "scheduler.logits_rows_max": 1,
             **sets,
+            **dict(setting.split("=", 1) for setting in arguments.set),
         }
         command = [arguments.server, "--config", str(ROOT / "configs/cpu.json")]
         command += ["--model", arguments.model, "--listen", "127.0.0.1:0"]

@@ -29,7 +29,7 @@ SimulatedMachine::SimulatedMachine(const Options& options, const StepTimes* time
     server.ceiling_bytes = options.kv_bytes + SimulatedServer::kWorkspaceBytes;
     server.limit_bytes = server.ceiling_bytes;
     if (options.division == Division::kElastic) {
-      server.ledger_directory = options.ledger_directory;
+      server.ledger_directory = ledger_.directory();
       server.capacity_bytes = options.kv_bytes + 2 * SimulatedServer::kWorkspaceBytes;
       server.floor_bytes = i == 0 ? options.floor_bytes : 0;
     } else if (options.division == Division::kStatic) {

@@ -2,9 +2,8 @@
 //
 //   elastic    one ledger over all memory
 //   static     each has its part for good
-//   oracle     each second, who holds how much is decided anew by one who knows the answers'
-//   lengths
-//              and the next second's arrivals, and whom a change costs nothing
+//   oracle     each second, who holds how much is decided anew by one who knows the lengths of
+//              answers and the next second's arrivals, and whom a change costs nothing
 //
 // Cores: each server with a step in flight gets an equal part; within it decode's step goes first.
 // So steps of both servers take twice as long as alone, and nothing is lost by switching.
@@ -20,6 +19,7 @@
 #include "bench/memory/simulated_server.h"
 #include "bench/memory/step_times.h"
 #include "cli/bench/arrivals.h"
+#include "memory/ledger_directory.h"
 
 namespace ebb::bench {
 
@@ -33,7 +33,6 @@ class SimulatedMachine {
     std::array<int64_t, 2> part_bytes = {};  // kStatic: each one's KV; 0: it serves nothing.
     absl::Duration map_time;                 // Of a page.
     bool oracle_preempts = false;            // Else running requests keep what they hold.
-    std::string ledger_directory;            // kElastic.
     int64_t floor_bytes = 0;                 // kElastic: the first server's.
   };
   SimulatedMachine(const Options& options, const StepTimes* times);
@@ -69,6 +68,7 @@ class SimulatedMachine {
   void Resplit(const Load& load);
 
   const Options options_;
+  const memory::LedgerDirectory ledger_{SimulatedServer::kDeviceId};
   base::FakeClock clock_;
   const absl::Time start_ = clock_.Now();
   device::FakeVmm vmm_;

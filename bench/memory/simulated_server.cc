@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mutex.h"
+#include "engine/kv_memory_options.h"
 
 namespace ebb::bench {
 namespace {
@@ -137,7 +138,7 @@ SimulatedServer::SimulatedServer(const Options& options, const StepTimes* times,
   if (!options.ledger_directory.empty()) {
     memory::Sharing::Options sharing;
     sharing.directory = options.ledger_directory;
-    sharing.device_id = "simulated";
+    sharing.device_id = kDeviceId;
     sharing.terms.capacity_bytes = options.capacity_bytes;
     sharing.terms.floor_bytes = options.floor_bytes;
     sharing_ = std::make_unique<memory::Sharing>(sharing, clock, &log_);
@@ -164,15 +165,7 @@ void SimulatedServer::MakeMemory() {
                               kernels::PagedKv::LayerBlockBytes(kernels::DType::kF16, 3, 64, 16)};
   const auto geometry = memory::KvGeometry::Create(shape, vmm_->granularity_bytes());
   CHECK_OK(geometry.status());
-  memory::KvMemory::Options memory;
-  memory.ceiling_bytes = options_.memory.ceiling_bytes;
-  memory.limit_bytes = options_.memory.limit_bytes;
-  memory.idle_after = options_.memory.idle;
-  memory.shrink.windows_kept = options_.memory.shrink_windows;
-  memory.shrink.after = options_.memory.shrink_after;
-  memory.shrink.pages_at_once = options_.memory.shrink_pages_max;
-  memory.compact_above_percent = options_.memory.compact_above_percent;
-  memory.prepare_ahead_pages = options_.memory.prepared_pages;
+  memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_.memory);
   const auto workspace = [this](Lane lane) {
     return runner_->WorkspaceBytes(lane, engine::LargestStep(options_, lane));
   };

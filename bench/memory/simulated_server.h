@@ -76,6 +76,7 @@ class TimedRunner final : public engine::StepRunner {
 
 class SimulatedServer {
  public:
+  static constexpr char kDeviceId[] = "simulated";  // Of the ledger.
   // Of both lanes, at most.
   static constexpr int64_t kWorkspaceBytes = int64_t{14} << 20;
 

@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 // Raised with every change of this file.
-#define EBB_CUDA_ABI 2u
+#define EBB_CUDA_ABI 3u
 
 typedef enum EbbCudaCode {
   EBB_CUDA_OK = 0,
@@ -231,9 +231,12 @@ typedef enum EbbCudaRowStatus {
 } EbbCudaRowStatus;
 
 typedef struct EbbCudaSampled {
+  // With any log-probability: a token's is its logit less this.
+  double log_total;
   int32_t status;  // EbbCudaRowStatus
   int32_t token_id;
-  float logprob;         // Of token_id, when top_count >= 0.
+  float logit;           // Of token_id, when top_count >= 0.
+  float logprob;         // Likewise.
   float target_logprob;  // When target_id >= 0.
   // The most likely tokens, most likely first, the lowest id first among equals; as many as the
   // larger of top_count and target_top_count (or the vocabulary, if smaller).
@@ -252,6 +255,33 @@ typedef struct EbbCudaSample {
   int32_t rows;
   int32_t vocabulary;
 } EbbCudaSample;
+
+// What happens to one token's logit: the semantics are those of model/logit_adjustments.h, bit for
+// bit.
+typedef struct EbbCudaLogitAdjustment {
+  int32_t token_id;  // Outside the vocabulary: no effect.
+  float bias;
+  float repetition;
+  float penalty;
+} EbbCudaLogitAdjustment;
+
+// A row's adjustments, of different tokens.
+typedef struct EbbCudaAdjustedRow {
+  int64_t begin;  // Into EbbCudaAdjustLogits::adjustments, and into before.
+  int32_t count;
+  int32_t row;
+} EbbCudaAdjustedRow;
+
+// Adjusts logits in place. All but the logits may lie in pinned host memory.
+typedef struct EbbCudaAdjustLogits {
+  float* logits;                              // [.., vocabulary]
+  const EbbCudaAdjustedRow* rows;             // [row_count], each row at most once
+  const EbbCudaLogitAdjustment* adjustments;  // Aligned to 16.
+  float* before;  // What the logits were, one for each adjustment of a token of the vocabulary.
+  int32_t row_count;
+  int32_t count_max;  // Of a row; fixes the grid.
+  int32_t vocabulary;
+} EbbCudaAdjustLogits;
 
 // out[i] = bf16 of scale * (a number in [-1, 1) that only (seed, first_index + i) fixes), the one
 // that model/random_weights.h gives on the host.
@@ -285,7 +315,8 @@ typedef struct EbbCudaApi {
   int32_t (*memory_info)(EbbCudaContext* context, int64_t* free_bytes, int64_t* total_bytes);
   int32_t (*alloc)(EbbCudaContext* context, int64_t bytes, void** memory);
   int32_t (*free)(EbbCudaContext* context, void* memory);
-  int32_t (*host_alloc)(EbbCudaContext* context, int64_t bytes, void** memory);  // Pinned.
+  // Pinned: kernels read and write it at the same address, over the bus.
+  int32_t (*host_alloc)(EbbCudaContext* context, int64_t bytes, void** memory);
   int32_t (*host_free)(EbbCudaContext* context, void* memory);
 
   // ---- virtual memory: the rules of device/vmm.h
@@ -334,6 +365,7 @@ typedef struct EbbCudaApi {
   int32_t (*sample)(EbbCudaStream* stream, const EbbCudaSample* op);
   // Bytes of EbbCudaSample::scratch that are needed; they grow with both, up to 64 rows.
   int64_t (*sample_scratch_bytes)(int32_t rows, int32_t vocabulary);
+  int32_t (*adjust_logits)(EbbCudaStream* stream, const EbbCudaAdjustLogits* op);
   int32_t (*fill_random)(EbbCudaStream* stream, const EbbCudaFillRandom* op);
 } EbbCudaApi;
 

@@ -8,8 +8,9 @@
 //   weights     panels of 16 outputs; see packed_matrix.h
 //   activations groups of W rows ("width"), W up to 8 or 16:
 //     int16  per 32 columns, in two planes of bytes: 8 quads x W x int8[4] high,
-//            8 quads x W x int8[4] low, W x f32 d, W x f32 s, W x i32 -sum
-//            q = 256 * high + low, x = d * q, s = d * sum(q); 76 bytes a row and block
+//            8 quads x W x int8[4] low, W x f32 d, W x f32 s, W x i32 -sum, W x i32 -sum of the
+//            first 16 columns
+//            q = 256 * high + low, x = d * q, s = d * sum(q); 80 bytes a row and block
 //     float  per column: W x f32
 #pragma once
 
@@ -24,7 +25,7 @@ namespace ebb::kernels::cpu {
 constexpr int32_t kPanelRows = 16;  // Outputs of a weight panel.
 constexpr int32_t kGroupRows = 16;  // Rows of a full activation group.
 constexpr int32_t kBlockColumns = 32;
-constexpr int64_t kQuantizedBlockBytes = 76;  // Of one row.
+constexpr int64_t kQuantizedBlockBytes = 80;  // Of one row.
 constexpr int32_t kQuantizedMax = 127 * 256;  // Of an activation.
 constexpr int32_t kSplitPositions = 256;      // Of an attention split.
 constexpr int32_t kMaxQueries = 24;           // Rows x heads of one attention tile.
@@ -97,7 +98,7 @@ struct AttentionTile {
 struct KernelTable {
   const char* name;
   void (*pack_row)(const PackRow& row);
-  void (*matmul[6])(const MatmulTile& tile);  // By DType.
+  void (*matmul[kDTypeCount])(const MatmulTile& tile);  // By DType.
   // gate = silu(gate) * up
   void (*silu_times)(float* gate, const float* up, int64_t count);
   void (*rope_row)(const RopeRow& row);

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/panel_layout.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")
@@ -21,6 +22,8 @@ namespace {
 #include "kernels/cpu/row_ops.inc"
 // After the row operations.
 #include "kernels/cpu/attention.inc"
+#include "kernels/cpu/block_codes.inc"
+#include "kernels/cpu/block_scales.inc"
 
 // Writes 16 outputs of one row, or as many as the last panel has.
 EBB_INLINE void StoreOutputs(const MatmulTile& tile, int32_t panel, int, int32_t row, F32 sums) {
@@ -58,58 +61,54 @@ void QuantizeRow(const PackRow& row, float scale) {
         largest < __builtin_inff() && _mm512_cmp_ps_mask(unordered, unordered, _CMP_UNORD_Q) == 0;
     alignas(64) int8_t q[2 * kBlockColumns] = {};
     if (!finite) {
-      StoreBlock(row, b, q, 0, __builtin_nanf(""));
+      StoreBlock(row, b, q, 0, 0, __builtin_nanf(""));
       continue;
     }
     if (largest < kSmallestMaximum) {
-      StoreBlock(row, b, q, 0, 0.0f);
+      StoreBlock(row, b, q, 0, 0, 0.0f);
       continue;
     }
     const F32 inverse = Set1(kQuantizedMax / largest);
-    const int32_t sum =
-        SplitPlanes(_mm512_cvtps_epi32(Mul(low, inverse)), q, q + kBlockColumns) +
+    const int32_t first_sum =
+        SplitPlanes(_mm512_cvtps_epi32(Mul(low, inverse)), q, q + kBlockColumns);
+    const int32_t last_sum =
         SplitPlanes(_mm512_cvtps_epi32(Mul(high, inverse)), q + kLanes, q + kBlockColumns + kLanes);
-    StoreBlock(row, b, q, sum, largest / kQuantizedMax);
+    StoreBlock(row, b, q, first_sum, last_sum, largest / kQuantizedMax);
   }
 }
 
-// The 32 x 16 weights of one block as unsigned bytes: vector j holds quad j of 16 outputs.
+// The 32 x 16 codes of one block as unsigned bytes: vector j holds quad j of 16 outputs.
 template <DType kDType>
-EBB_INLINE void LoadWeights(const uint8_t* quants, __m512i (&weights)[8]) {
-  if constexpr (kDType == DType::kQ8_0) {
+EBB_INLINE void LoadWeights(const uint8_t* quants, Bytes (&weights)[8]) {
+  constexpr int kBits = QuantTraitsOf(kDType).bits;
+  if constexpr (kBits == 8) {
 #pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) weights[j] = _mm512_load_si512(quants + 64 * j);
-  } else {
-    const __m512i low = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      const __m512i pair = _mm512_load_si512(quants + 64 * j);
-      weights[2 * j] = _mm512_and_si512(pair, low);
-      weights[2 * j + 1] = _mm512_and_si512(_mm512_srli_epi16(pair, 4), low);
-    }
+    for (int j = 0; j < 8; ++j) weights[j] = LoadBytes(quants + 64 * j);
+    return;
   }
+  UnpackCodes<kBits>(quants, weights);
 }
 
-// One block's dot products for rows t .. t + kCount - 1 of a group, 16 outputs each. A row's planes
-// have a chain of their own: one chain of 16 products would wait for itself.
-template <DType kDType, int kRows, int kCount>
-EBB_INLINE void BlockDots(const __m512i (&weights)[8], const uint8_t* x, int t,
+// The dot products of part `kPart` of kParts of a block, for rows t .. t + kCount - 1 of a group,
+// 16 outputs each. A row's planes have a chain of their own: one chain of all products would wait
+// for itself.
+template <DType kDType, int kRows, int kCount, int kParts, int kPart>
+EBB_INLINE void BlockDots(const Bytes (&weights)[8], const uint8_t* x, int t,
                           __m512i (&dots)[kCount]) {
-  // What an unsigned weight is above the signed one, as a shift of the activations' sum.
-  constexpr int kOffsetShift = kDType == DType::kQ8_0 ? 7 : 3;
   const auto* quads = reinterpret_cast<const int32_t*>(x) + t;
-  const auto* negative_sums = reinterpret_cast<const int32_t*>(x + 72 * kRows) + t;
   __m512i high[kCount];
   __m512i low[kCount];
 #pragma GCC unroll 2
   for (int i = 0; i < kCount; ++i) {
-    high[i] = _mm512_setzero_si512();
-    low[i] = kDType == DType::kQ4_1
-                 ? _mm512_setzero_si512()
-                 : _mm512_slli_epi32(_mm512_set1_epi32(negative_sums[i]), kOffsetShift);
+    high[i] = low[i] = _mm512_setzero_si512();
+    if constexpr (QuantTraitsOf(kDType).offset != 0) {
+      // What the codes are too high, as a shift of the activations' sum.
+      low[i] = _mm512_slli_epi32(_mm512_set1_epi32(NegativeSum<kParts>(x, kRows, t + i, kPart)),
+                                 OffsetShift<kDType>());
+    }
   }
 #pragma GCC unroll 8
-  for (int j = 0; j < 8; ++j) {
+  for (int j = 8 / kParts * kPart; j < 8 / kParts * (kPart + 1); ++j) {
 #pragma GCC unroll 2
     for (int i = 0; i < kCount; ++i) {
       high[i] = _mm512_dpbusd_epi32(high[i], weights[j], _mm512_set1_epi32(quads[j * kRows + i]));
@@ -124,21 +123,27 @@ EBB_INLINE void BlockDots(const __m512i (&weights)[8], const uint8_t* x, int t,
   }
 }
 
-// Adds rows t .. t + kCount - 1 of one block, scaled, to their sums.
-template <DType kDType, int kRows, int kCount>
-EBB_INLINE void AddBlock(const __m512i (&weights)[8], const uint8_t* scales, const uint8_t* x,
-                         int t, F32 (&sums)[kRows]) {
+// The scales of one block: d of each part, and m.
+template <int kParts>
+struct BlockScales {
+  F32 d[kParts];
+  F32 m;
+};
+
+// Adds rows t .. t + kCount - 1 of one part of a block, scaled, to their sums.
+template <DType kDType, int kRows, int kCount, int kParts, int kPart>
+EBB_INLINE void AddPart(const Bytes (&weights)[8], const BlockScales<kParts>& scales,
+                        const uint8_t* x, int t, F32 (&sums)[kRows]) {
   const auto* row_d = reinterpret_cast<const float*>(x + 64 * kRows);
   const auto* row_s = reinterpret_cast<const float*>(x + 68 * kRows);
   __m512i dots[kCount];
-  BlockDots<kDType, kRows, kCount>(weights, x, t, dots);
-  const F32 d = FromHalf(Load16Bit(scales));
+  BlockDots<kDType, kRows, kCount, kParts, kPart>(weights, x, t, dots);
 #pragma GCC unroll 2
   for (int i = 0; i < kCount; ++i) {
     const F32 dot = _mm512_cvtepi32_ps(dots[i]);
-    const F32 scale = Mul(d, Set1(row_d[t + i]));
-    if constexpr (kDType == DType::kQ4_1) {
-      const F32 offset = Mul(FromHalf(Load16Bit(scales + 32)), Set1(row_s[t + i]));
+    const F32 scale = Mul(scales.d[kPart], Set1(row_d[t + i]));
+    if constexpr (QuantTraitsOf(kDType).has_minimum) {
+      const F32 offset = Mul(scales.m, Set1(row_s[t + i]));
       sums[t + i] = Add(sums[t + i], Fma(dot, scale, offset));
     } else {
       sums[t + i] = Fma(dot, scale, sums[t + i]);
@@ -146,25 +151,40 @@ EBB_INLINE void AddBlock(const __m512i (&weights)[8], const uint8_t* scales, con
   }
 }
 
+template <DType kDType, int kRows, int kCount, int kParts>
+EBB_INLINE void AddBlock(const Bytes (&weights)[8], const BlockScales<kParts>& scales,
+                         const uint8_t* x, int t, F32 (&sums)[kRows]) {
+  AddPart<kDType, kRows, kCount, kParts, 0>(weights, scales, x, t, sums);
+  if constexpr (kParts == 2) {
+    AddPart<kDType, kRows, kCount, kParts, 1>(weights, scales, x, t, sums);
+  }
+}
+
 // One panel times a group of kRows rows. A function of its own for each kRows: put together they
 // would take the compiler minutes.
 template <DType kDType, int kRows>
 __attribute__((noinline)) void BlockPanel(const MatmulTile& tile, int32_t panel) {
-  constexpr int64_t kQuantBytes = kDType == DType::kQ8_0 ? 512 : 256;
-  constexpr int64_t kScaleBytes = kDType == DType::kQ4_1 ? 64 : 32;
+  constexpr PanelLayout kLayout = PanelLayoutOf(kDType);
+  constexpr int64_t kGroupBlocks = kLayout.blocks_per_group();
+  constexpr int kParts = kLayout.subs_per_block();
   const int64_t blocks = tile.columns / kBlockColumns;
   const uint8_t* quants = tile.panels + panel * tile.panel_bytes;
-  const uint8_t* scales = quants + blocks * kQuantBytes;
+  const uint8_t* group = quants + blocks * kLayout.quant_bytes;
   const uint8_t* x = tile.x;
   F32 sums[kRows];
 #pragma GCC unroll 16
   for (int t = 0; t < kRows; ++t) sums[t] = Zero();
   for (int64_t b = 0; b < blocks; ++b) {
 #pragma GCC unroll 8
-    for (int64_t i = 0; i < kQuantBytes; i += 64) Prefetch(quants + kPrefetchBytes + i);
-    Prefetch(scales + kPrefetchBytes);
+    for (int64_t i = 0; i < kLayout.quant_bytes; i += 64) Prefetch(quants + kPrefetchBytes + i);
+    const int64_t place = b % kGroupBlocks;
+    Prefetch(group + kPrefetchBytes + kLayout.group_bytes / kGroupBlocks * place);
     __m512i weights[8];
     LoadWeights<kDType>(quants, weights);
+    BlockScales<kParts> scales;
+#pragma GCC unroll 2
+    for (int i = 0; i < kParts; ++i) scales.d[i] = ScaleAt<kDType>(group, kParts * place + i, 0);
+    if constexpr (kLayout.quant.has_minimum) scales.m = MinimumAt<kDType>(group, place, 0);
 #pragma GCC unroll 8
     for (int t = 0; t + 1 < kRows; t += 2) {
       AddBlock<kDType, kRows, 2>(weights, scales, x, t, sums);
@@ -172,8 +192,8 @@ __attribute__((noinline)) void BlockPanel(const MatmulTile& tile, int32_t panel)
     if constexpr (kRows % 2 == 1) {
       AddBlock<kDType, kRows, 1>(weights, scales, x, kRows - 1, sums);
     }
-    quants += kQuantBytes;
-    scales += kScaleBytes;
+    quants += kLayout.quant_bytes;
+    if (place == kGroupBlocks - 1) group += kLayout.group_bytes;
     x += kQuantizedBlockBytes * kRows;
   }
 #pragma GCC unroll 16
@@ -216,7 +236,9 @@ const KernelTable& Avx512Kernels() {
       "avx512",
       &Pack,
       {&PlainMatmul<DType::kF32>, &PlainMatmul<DType::kF16>, &PlainMatmul<DType::kBF16>,
-       &BlockMatmul<DType::kQ8_0>, &BlockMatmul<DType::kQ4_0>, &BlockMatmul<DType::kQ4_1>},
+       &BlockMatmul<DType::kQ8_0>, &BlockMatmul<DType::kQ4_0>, &BlockMatmul<DType::kQ4_1>,
+       &BlockMatmul<DType::kQ5_0>, &BlockMatmul<DType::kQ5_1>, &BlockMatmul<DType::kQ4_K>,
+       &BlockMatmul<DType::kQ5_K>, &BlockMatmul<DType::kQ6_K>},
       &SiluTimesRow,
       &RopeAndStoreRow,
       &Attend,

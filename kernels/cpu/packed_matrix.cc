@@ -8,63 +8,97 @@
 #include "base/checked.h"
 #include "base/status_macros.h"
 #include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/panel_layout.h"
 #include "kernels/dequantize.h"
+#include "kernels/quant_block.h"
 
 namespace ebb::kernels::cpu {
 namespace {
 
-// How a format's blocks lie in a panel. Plain formats count a column as a block without scales.
-struct PanelLayout {
-  int64_t quant_bytes = 0;  // Of 16 outputs and one block.
-  int64_t scale_bytes = 0;
-};
+// Writes the codes of output `lane` into a zeroed block of 32 columns.
+template <int kBits>
+void StoreCodes(const uint8_t* codes, int lane, uint8_t* quants) {
+  for (int k = 0; k < kBlockColumns; ++k) {
+    const int quad = k / 4;
+    const int place = lane * 4 + k % 4;
+    if (kBits == 8) {
+      quants[quad * 64 + place] = codes[k];
+      continue;
+    }
+    quants[quad / 2 * 64 + place] |= static_cast<uint8_t>((codes[k] & 15) << quad % 2 * 4);
+    if (kBits == 5) quants[256 + place] |= static_cast<uint8_t>(codes[k] >> 4 << quad);
+    if (kBits == 6) {
+      quants[256 + quad / 4 * 64 + place] |= static_cast<uint8_t>(codes[k] >> 4 << quad % 4 * 2);
+    }
+  }
+}
 
-PanelLayout LayoutOf(DType dtype) {
-  switch (dtype) {
-    case DType::kQ8_0:
-      return {512, 32};
-    case DType::kQ4_0:
-      return {256, 32};
-    case DType::kQ4_1:
-      return {256, 64};
+void StoreCodes(int bits, const uint8_t* codes, int lane, uint8_t* quants) {
+  switch (bits) {
+    case 4:
+      return StoreCodes<4>(codes, lane, quants);
+    case 5:
+      return StoreCodes<5>(codes, lane, quants);
+    case 6:
+      return StoreCodes<6>(codes, lane, quants);
     default:
-      return {int64_t{kPanelRows} * TraitsOf(dtype).block_bytes, 0};
+      return StoreCodes<8>(codes, lane, quants);
   }
 }
 
-// Element k of a file's 4-bit block, whose nibbles start at `nibbles`.
-uint8_t NibbleOf(const uint8_t* nibbles, int k) {
-  return k < 16 ? nibbles[k] & 15 : nibbles[k - 16] >> 4;
+int LoadCode(int bits, int lane, int k, const uint8_t* quants) {
+  const int quad = k / 4;
+  const int place = lane * 4 + k % 4;
+  if (bits == 8) return quants[quad * 64 + place];
+  const int low = quants[quad / 2 * 64 + place] >> quad % 2 * 4 & 15;
+  if (bits == 5) return low | (quants[256 + place] >> quad & 1) << 4;
+  if (bits == 6) return low | (quants[256 + quad / 4 * 64 + place] >> quad % 4 * 2 & 3) << 4;
+  return low;
 }
 
-// One output's share of a block, from the file's form into the panel's.
-void PackBlock(DType dtype, const uint8_t* block, int lane, uint8_t* quants, uint8_t* scales) {
-  const int file_scale_bytes = dtype == DType::kQ4_1 ? 4 : 2;
-  const uint8_t* q = block + file_scale_bytes;
-  if (dtype == DType::kQ8_0) {
-    for (int k = 0; k < kBlockColumns; ++k) {
-      quants[k / 4 * 64 + lane * 4 + k % 4] = static_cast<uint8_t>(q[k] ^ 0x80);
-    }
-  } else {
-    for (int k = 0; k < kBlockColumns; ++k) {
-      const int shift = k % 8 < 4 ? 0 : 4;
-      quants[k / 8 * 64 + lane * 4 + k % 4] |= static_cast<uint8_t>(NibbleOf(q, k) << shift);
-    }
+// One output's block of the file into the panel's codes and scales of that group.
+void StoreGroup(const PanelLayout& layout, const QuantBlock& block, int lane, uint8_t* quants,
+                uint8_t* scales) {
+  for (int64_t b = 0; b < layout.blocks_per_group(); ++b) {
+    StoreCodes(layout.quant.bits, block.codes + b * kBlockColumns, lane,
+               quants + b * layout.quant_bytes);
   }
-  std::memcpy(scales + 2 * lane, block, 2);
-  if (dtype == DType::kQ4_1) std::memcpy(scales + 32 + 2 * lane, block + 2, 2);
+  std::memcpy(scales + 2 * lane, &block.d, 2);
+  if (layout.quant.has_minimum) std::memcpy(scales + 2 * kPanelRows + 2 * lane, &block.m, 2);
+  if (!layout.quant.has_scales) return;
+  uint8_t* sub = scales + layout.header_bytes;
+  for (int64_t i = 0; i < layout.group_columns / layout.quant.sub_elements; ++i) {
+    sub[lane] = static_cast<uint8_t>(block.scales[i]);
+    if (layout.quant.has_minimum) sub[kPanelRows + lane] = static_cast<uint8_t>(block.minimums[i]);
+    sub += layout.sub_bytes;
+  }
 }
 
-// A weight of output `lane` and column k of a block, as the integer that is stored for it.
-int StoredValue(DType dtype, const uint8_t* quants, int lane, int k) {
-  if (dtype == DType::kQ8_0) return quants[k / 4 * 64 + lane * 4 + k % 4] - 128;
-  const int byte = quants[k / 8 * 64 + lane * 4 + k % 4];
-  const int nibble = k % 8 < 4 ? byte & 15 : byte >> 4;
-  return dtype == DType::kQ4_0 ? nibble - 8 : nibble;
+void LoadGroup(const PanelLayout& layout, int lane, const uint8_t* quants, const uint8_t* scales,
+               QuantBlock* block) {
+  for (int64_t k = 0; k < layout.group_columns; ++k) {
+    block->codes[k] =
+        static_cast<uint8_t>(LoadCode(layout.quant.bits, lane, static_cast<int>(k % kBlockColumns),
+                                      quants + k / kBlockColumns * layout.quant_bytes));
+  }
+  std::memcpy(&block->d, scales + 2 * lane, 2);
+  if (layout.quant.has_minimum) std::memcpy(&block->m, scales + 2 * kPanelRows + 2 * lane, 2);
+  block->scales[0] = block->minimums[0] = 1;
+  if (!layout.quant.has_scales) return;
+  const uint8_t* sub = scales + layout.header_bytes;
+  for (int64_t i = 0; i < layout.group_columns / layout.quant.sub_elements; ++i) {
+    block->scales[i] = static_cast<int8_t>(sub[lane]);
+    if (layout.quant.has_minimum) block->minimums[i] = static_cast<int8_t>(sub[kPanelRows + lane]);
+    sub += layout.sub_bytes;
+  }
 }
 
-float LoadHalf(const uint8_t* bytes) {
-  return HalfToFloat(static_cast<uint16_t>(bytes[0] | bytes[1] << 8));
+// Bytes of 16 outputs and one block of the file, a column in the plain formats.
+int64_t PanelBlockBytes(DType dtype) {
+  const DTypeTraits traits = TraitsOf(dtype);
+  if (traits.block_elements == 1) return int64_t{kPanelRows} * traits.block_bytes;
+  const PanelLayout layout = PanelLayoutOf(dtype);
+  return layout.blocks_per_group() * layout.quant_bytes + layout.group_bytes;
 }
 
 }  // namespace
@@ -83,56 +117,70 @@ absl::StatusOr<std::unique_ptr<PackedMatrix>> PackedMatrix::Pack(const MatrixSou
                                                                  WeightArena* arena) {
   RETURN_IF_ERROR(CheckMatrix(source));
   const DTypeTraits traits = TraitsOf(source.dtype);
-  const PanelLayout layout = LayoutOf(source.dtype);
   const int64_t blocks = source.columns / traits.block_elements;
-  // At most 16 times the file's bytes, which are in memory: neither sum can overflow.
+  // At most 17 times the file's bytes, which are in memory: neither sum can overflow.
   const auto panel_bytes = static_cast<int64_t>(
-      base::Checked(static_cast<uint64_t>(blocks * (layout.quant_bytes + layout.scale_bytes)))
+      base::Checked(static_cast<uint64_t>(blocks * PanelBlockBytes(source.dtype)))
           .RoundUp(64)
           .value());
   const int64_t panels = (source.rows - 1) / kPanelRows + 1;
   ASSIGN_OR_RETURN(WeightArena::Piece piece,
                    arena->Allocate(static_cast<size_t>(panels * panel_bytes)));
-  const uint8_t* block = source.bytes.data();
-  for (int64_t row = 0; row < source.rows; ++row) {
-    const int lane = static_cast<int>(row % kPanelRows);
-    uint8_t* quants = piece.data + row / kPanelRows * panel_bytes;
-    uint8_t* scales = quants + blocks * layout.quant_bytes;
-    for (int64_t b = 0; b < blocks; ++b, block += traits.block_bytes) {
-      if (traits.block_elements == 1) {
-        std::memcpy(quants + lane * traits.block_bytes, block, traits.block_bytes);
-      } else {
-        PackBlock(source.dtype, block, lane, quants, scales);
-      }
-      quants += layout.quant_bytes;
-      scales += layout.scale_bytes;
+  auto matrix = absl::WrapUnique(new PackedMatrix(source, panel_bytes, std::move(piece)));
+  const uint8_t* row_bytes = source.bytes.data();
+  for (int64_t row = 0; row < source.rows; ++row, row_bytes += blocks * traits.block_bytes) {
+    if (matrix->is_plain()) {
+      matrix->PackPlainRow(row, row_bytes);
+    } else {
+      matrix->PackRow(row, row_bytes);
     }
   }
-  return absl::WrapUnique(new PackedMatrix(source, panel_bytes, std::move(piece)));
+  return matrix;
+}
+
+void PackedMatrix::PackPlainRow(int64_t row, const uint8_t* bytes) {
+  const int64_t element_bytes = TraitsOf(dtype_).block_bytes;
+  uint8_t* out = Panel(row) + row % kPanelRows * element_bytes;
+  for (int64_t k = 0; k < columns_; ++k) {
+    std::memcpy(out + k * kPanelRows * element_bytes, bytes + k * element_bytes,
+                static_cast<size_t>(element_bytes));
+  }
+}
+
+void PackedMatrix::PackRow(int64_t row, const uint8_t* bytes) {
+  const PanelLayout layout = PanelLayoutOf(dtype_);
+  uint8_t* quants = Panel(row);
+  uint8_t* scales = quants + columns_ / kBlockColumns * layout.quant_bytes;
+  QuantBlock block;
+  for (int64_t k = 0; k < columns_; k += layout.group_columns) {
+    ReadQuantBlock(dtype_, bytes, &block);
+    StoreGroup(layout, block, static_cast<int>(row % kPanelRows), quants, scales);
+    bytes += TraitsOf(dtype_).block_bytes;
+    quants += layout.blocks_per_group() * layout.quant_bytes;
+    scales += layout.group_bytes;
+  }
 }
 
 void PackedMatrix::UnpackRow(int64_t row, float* out) const {
   CHECK(row >= 0 && row < rows_);
-  const DTypeTraits traits = TraitsOf(dtype_);
-  const PanelLayout layout = LayoutOf(dtype_);
-  const int64_t blocks = columns_ / traits.block_elements;
   const int lane = static_cast<int>(row % kPanelRows);
   const uint8_t* quants = panel(row / kPanelRows);
-  const uint8_t* scales = quants + blocks * layout.quant_bytes;
-  for (int64_t b = 0; b < blocks; ++b) {
-    if (traits.block_elements == 1) {
-      Dequantize(dtype_, {quants + lane * traits.block_bytes, size_t(traits.block_bytes)},
-                 {out + b, 1});
-    } else {
-      const float d = LoadHalf(scales + 2 * lane);
-      const float m = dtype_ == DType::kQ4_1 ? LoadHalf(scales + 32 + 2 * lane) : 0.0f;
-      for (int k = 0; k < kBlockColumns; ++k) {
-        const float product = d * static_cast<float>(StoredValue(dtype_, quants, lane, k));
-        out[b * kBlockColumns + k] = dtype_ == DType::kQ8_0 ? product : product + m;
-      }
+  if (is_plain()) {
+    const int64_t element_bytes = TraitsOf(dtype_).block_bytes;
+    for (int64_t k = 0; k < columns_; ++k) {
+      Dequantize(dtype_, {quants + (k * kPanelRows + lane) * element_bytes, size_t(element_bytes)},
+                 {out + k, 1});
     }
-    quants += layout.quant_bytes;
-    scales += layout.scale_bytes;
+    return;
+  }
+  const PanelLayout layout = PanelLayoutOf(dtype_);
+  const uint8_t* scales = quants + columns_ / kBlockColumns * layout.quant_bytes;
+  QuantBlock block;
+  for (int64_t k = 0; k < columns_; k += layout.group_columns) {
+    LoadGroup(layout, lane, quants, scales, &block);
+    DequantizeBlock(dtype_, block, {out + k, static_cast<size_t>(layout.group_columns)});
+    quants += layout.blocks_per_group() * layout.quant_bytes;
+    scales += layout.group_bytes;
   }
 }
 

@@ -22,6 +22,7 @@ int32_t LaunchPrefillAttention(EbbCudaStream* stream, const EbbCudaPrefillAttent
 int32_t LaunchDecodeAttention(EbbCudaStream* stream, const EbbCudaDecodeAttention* op);
 int32_t LaunchSwiGlu(EbbCudaStream* stream, const EbbCudaSwiGlu* op);
 int32_t LaunchSample(EbbCudaStream* stream, const EbbCudaSample* op);
+int32_t LaunchAdjustLogits(EbbCudaStream* stream, const EbbCudaAdjustLogits* op);
 int32_t LaunchFillRandom(EbbCudaStream* stream, const EbbCudaFillRandom* op);
 
 // Bytes of EbbCudaSample::scratch that are needed; 0 for a shape that is not served.

@@ -368,7 +368,9 @@ __global__ void ChooseKernel(const SampleParams params) {
   EbbCudaSampled* const out = &params.op.out[blockIdx.x];
   if (Thread() == 0) {
     out->status = scratch->status;
+    out->log_total = 0;
     out->token_id = -1;
+    out->logit = 0;
     out->logprob = 0;
     out->target_logprob = 0;
     out->top_count = 0;
@@ -386,7 +388,11 @@ __global__ void ChooseKernel(const SampleParams params) {
   const double log_total = static_cast<double>(LogitOfRank(scratch->best.raw)) + log(total);
   if (Thread() == 0) {
     const float* const logits = place.row.logits;
-    if (wants.token_logprob) out->logprob = static_cast<float>(logits[token] - log_total);
+    out->log_total = log_total;
+    if (wants.token_logprob) {
+      out->logit = logits[token];
+      out->logprob = static_cast<float>(out->logit - log_total);
+    }
     if (wants.target_logprob) {
       out->target_logprob = static_cast<float>(logits[place.sampling.target_id] - log_total);
     }

@@ -100,6 +100,13 @@ __device__ __forceinline__ void KeepRegisters(uint32_t (&r)[n][4]) {
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, " \
   "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 
+// Of 128 columns. `kind`: how d is bound; `adds`: "1" to add to it; `rows`: "1" if b is MN-major.
+#define EBB_MMA_128(kind, adds, rows)                                                          \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" EBB_D64_NAMES         \
+               "}, {%64, %65, %66, %67}, %68, " adds ", 1, 1, " rows ";"                       \
+               : EBB_D32(kind, d, 0), EBB_D32(kind, d, 8)                                      \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
+
 // The fragments of the next three are those of MmaBf16 for each of the warpgroup's warps and its 16
 // rows; d[n] holds columns 8n .. 8n + 7.
 
@@ -110,15 +117,9 @@ template <bool accumulate>
 __device__ __forceinline__ void WarpgroupMma(float (&d)[16][4], const uint32_t (&a)[4],
                                              uint64_t b) {
   if constexpr (accumulate) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" EBB_D64_NAMES
-                 "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 0;"
-                 : EBB_D32("+f", d, 0), EBB_D32("+f", d, 8)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    EBB_MMA_128("+f", "1", "0");
   } else {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" EBB_D64_NAMES
-                 "}, {%64, %65, %66, %67}, %68, 0, 1, 1, 0;"
-                 : EBB_D32("=f", d, 0), EBB_D32("=f", d, 8)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    EBB_MMA_128("=f", "0", "0");
   }
 }
 
@@ -127,10 +128,7 @@ __device__ __forceinline__ void WarpgroupMma(float (&d)[16][4], const uint32_t (
 // the next eight.
 __device__ __forceinline__ void WarpgroupMmaRows(float (&d)[16][4], const uint32_t (&a)[4],
                                                  uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" EBB_D64_NAMES
-               "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
-               : EBB_D32("+f", d, 0), EBB_D32("+f", d, 8)
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+  EBB_MMA_128("+f", "1", "1");
 }
 __device__ __forceinline__ void WarpgroupMmaRows(float (&d)[8][4], const uint32_t (&a)[4],
                                                  uint64_t b) {
@@ -144,6 +142,7 @@ __device__ __forceinline__ void WarpgroupMmaRows(float (&d)[8][4], const uint32_
 #undef EBB_D32
 #undef EBB_D32_NAMES
 #undef EBB_D64_NAMES
+#undef EBB_MMA_128
 
 #endif  // EBB_SIMT
 

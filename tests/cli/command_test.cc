@@ -81,6 +81,21 @@ TEST_F(CommandTest, GenerateSendsEveryOption) {
                     "0.1",
                     "--seed",
                     "18446744073709551615",
+                    "--repetition-penalty",
+                    "1.5",
+                    "--presence-penalty",
+                    "-0.5",
+                    "--frequency-penalty",
+                    "0.25",
+                    "--logit-bias",
+                    "7=-100",
+                    "--logit-bias",
+                    "8=2.5",
+                    "--bad-word",
+                    "no",
+                    "--bad-word",
+                    "never",
+                    "--echo",
                     "--stop",
                     "a",
                     "--stop",
@@ -111,6 +126,14 @@ TEST_F(CommandTest, GenerateSendsEveryOption) {
   EXPECT_EQ(request.sampling().top_k(), 40);
   EXPECT_EQ(request.sampling().min_p(), 0.1);
   EXPECT_EQ(request.sampling().seed(), UINT64_MAX);
+  EXPECT_EQ(request.sampling().repetition_penalty(), 1.5);
+  EXPECT_EQ(request.sampling().presence_penalty(), -0.5);
+  EXPECT_EQ(request.sampling().frequency_penalty(), 0.25);
+  EXPECT_EQ(request.sampling().logit_bias_size(), 2);
+  EXPECT_EQ(request.sampling().logit_bias().at(7), -100);
+  EXPECT_EQ(request.sampling().logit_bias().at(8), 2.5);
+  EXPECT_THAT(request.sampling().bad_words(), ::testing::ElementsAre("no", "never"));
+  EXPECT_TRUE(request.output().echo());
   EXPECT_THAT(request.stopping().stop(), ::testing::ElementsAre("a", "b"));
   EXPECT_THAT(request.stopping().stop_token_ids(), ::testing::ElementsAre(7));
   EXPECT_TRUE(request.stopping().ignore_eos());
@@ -122,6 +145,15 @@ TEST_F(CommandTest, GenerateSendsEveryOption) {
   EXPECT_EQ(request.priority(), -3);
   EXPECT_EQ(request.request_id(), "me");
   EXPECT_TRUE(request.parse_special());
+}
+
+TEST_F(CommandTest, LogitBiasesAreTokensWithNumbers) {
+  for (const char* bias : {"7", "=1", "7=", "x=1", "7=x", "7=1=2"}) {
+    EXPECT_EQ(RunEbb({"generate", "--prompt", "x", "--logit-bias", bias}), ExitCode::kUsage);
+    EXPECT_THAT(err_, ::testing::HasSubstr("--logit-bias: must be a token id, =, and a number"));
+  }
+  EXPECT_EQ(RunEbb({"chat", "--logit-bias", "7=1", "--logit-bias", "7=2", "hi"}), ExitCode::kUsage);
+  EXPECT_THAT(err_, ::testing::HasSubstr("token 7 is given twice"));
 }
 
 TEST_F(CommandTest, GenerateJsonIsOneObject) {

@@ -1,15 +1,14 @@
 // ebb share, which reads ledgers and asks no server.
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <sstream>
 
-#include "base/check.h"
 #include "cli/command.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "memory/ledger.h"
+#include "memory/ledger_directory.h"
 #include "memory/ledger_file.h"
 #include "nlohmann/json.hpp"
 
@@ -20,19 +19,8 @@ using ::testing::HasSubstr;
 
 class ShareTest : public ::testing::Test {
  protected:
-  ShareTest() {
-    std::string name = testing::TempDir() + "/share.XXXXXX";
-    CHECK(mkdtemp(name.data()) != nullptr);
-    directory_ = name;
-    path_ = memory::LedgerPath(directory_, "GPU-12ab");
-  }
-  ~ShareTest() override {
-    unlink(path_.c_str());
-    rmdir(directory_.c_str());
-  }
-
   ExitCode RunShare(const std::vector<std::string>& more = {}) {
-    std::vector<std::string> words = {"share", "--path", directory_};
+    std::vector<std::string> words = {"share", "--path", ledger_.directory()};
     words.insert(words.end(), more.begin(), more.end());
     std::istringstream in;
     std::ostringstream out, err;
@@ -43,13 +31,15 @@ class ShareTest : public ::testing::Test {
     return code;
   }
 
-  std::string directory_, path_, out_, err_;
+  const memory::LedgerDirectory ledger_{"GPU-12ab"};
+  std::string out_, err_;
   Interrupt interrupt_;
 };
 
 TEST_F(ShareTest, ShowsEveryServer) {
   const auto open = [this] {
-    return *memory::LedgerFile::Open(path_, "GPU-12ab", memory::LedgerFile::Access::kServer);
+    return *memory::LedgerFile::Open(ledger_.path(), "GPU-12ab",
+                                     memory::LedgerFile::Access::kServer);
   };
   const auto first_file = open(), second_file = open();
   memory::LedgerSeat::Terms terms;
@@ -93,7 +83,7 @@ TEST_F(ShareTest, ShowsEveryServer) {
 TEST_F(ShareTest, SaysWhenThereIsNoLedgerOrABadOne) {
   EXPECT_EQ(RunShare(), ExitCode::kFailed);
   EXPECT_THAT(err_, HasSubstr("no ledger"));
-  std::ofstream(path_) << "something else";
+  std::ofstream(ledger_.path()) << "something else";
   EXPECT_EQ(RunShare(), ExitCode::kFailed);
   EXPECT_THAT(err_, HasSubstr("not a ledger"));
 }

@@ -25,7 +25,7 @@ TEST(ConfigsTest, EachLoads) {
     EXPECT_TRUE(config.ok()) << config.status();
     ++loaded;
   }
-  EXPECT_EQ(loaded, 5);
+  EXPECT_EQ(loaded, 7);
 }
 
 TEST(ConfigsTest, LatencyKeepsPagesAndDensityKeepsNone) {

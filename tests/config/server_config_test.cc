@@ -70,7 +70,8 @@ const BadCase kBadCases[] = {
     {"{\"kv\": {\"quite_different\": 5}}",
      "f.json:1: kv.quite_different: unknown key; keys of kv: dtype, block_tokens"},
     {"{\"quite_different\": {}}",
-     "f.json:1: quite_different: unknown key; sections: model, server, device, kernels, cuda, kv, "
+     "f.json:1: quite_different: unknown key; sections: model, server, security, device, kernels, "
+     "cuda, kv, "
      "memory, "
      "sharing, prefill_window, decode_window, scheduler, requests, log"},
     {"{\"memory.idle_ms\": 5}",
@@ -129,6 +130,9 @@ const BadCase kBadCases[] = {
     {"{\"kv\": {\"block_tokens\": 24}}", "f.json:1: kv.block_tokens: 24 is not a power of two"},
     {"{\"server\": {\"listen\": \"localhost\"}}",
      "f.json:1: server.listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0"},
+    {"{\"server\": {\"http_listen\": \"yes\"}}",
+     "f.json:1: server.http_listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0; or "
+     "auto, or off"},
     {"{\"server\": {\"listen\": \"::1:5\"}}",
      "f.json:1: server.listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0"},
     {"{\"server\":\n{\"listen\": \"example.com:1\"}}",
@@ -190,7 +194,8 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
       {"memory.idle=5", "unknown key; did you mean memory.idle_ms?"},
       {"idle_ms=5", "unknown key; did you mean memory.idle_ms?"},
       {"=",
-       "unknown key; sections: model, server, device, kernels, cuda, kv, memory, sharing, "
+       "unknown key; sections: model, server, security, device, kernels, cuda, kv, memory, "
+       "sharing, "
        "prefill_window, "
        "decode_window, scheduler, requests, log"},
       {"kv=5", "unknown key; keys of kv: dtype, block_tokens"},
@@ -255,7 +260,7 @@ std::string RandomValue(const Setting& setting, base::Rng* rng) {
         rng->Between(0, static_cast<int64_t>(names->names.size()) - 1))]);
   }
   if (std::holds_alternative<Member<std::string>>(setting.member)) {
-    if (setting.key == "server.listen")
+    if (setting.key == "server.listen" || setting.key == "server.http_listen")
       return "127.0.0." + std::to_string(rng->Between(0, 99)) + ":0";
     std::string text(static_cast<size_t>(setting.min), 'a');
     const char* const pieces[] = {"a", "\"", "\\", "/", " ", "\u00e9", "\u4e2d", "//", "{"};

@@ -1,7 +1,9 @@
 // What the real model answers through the real server: the right tokens, the same in every form.
 #include <algorithm>
 #include <fstream>
+#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -204,6 +206,58 @@ TEST_F(AnswerTest, ASeedFixesTheAnswer) {
   EXPECT_EQ(Ask(request).text(), first);
   request.mutable_sampling()->set_seed(12);
   EXPECT_NE(Ask(request).text(), first);
+}
+
+TEST_F(AnswerTest, BiasesForceAndForbidTokens) {
+  v1::GenerateRequest request = Greedy("The capital of France is", 4);
+  const v1::GenerateResponse plain = Ask(request);
+  (*request.mutable_sampling()->mutable_logit_bias())[plain.token_ids(0)] = -100;
+  EXPECT_NE(Ask(request).token_ids(0), plain.token_ids(0));
+  request.mutable_sampling()->clear_logit_bias();
+  (*request.mutable_sampling()->mutable_logit_bias())[1000] = 100;
+  const v1::GenerateResponse forced = Ask(request);
+  EXPECT_EQ(std::count(forced.token_ids().begin(), forced.token_ids().end(), 1000), 4);
+}
+
+TEST_F(AnswerTest, BadWordsAreNotSaid) {
+  v1::GenerateRequest request = Greedy("The capital of France is", 24);
+  ASSERT_NE(Ask(request).text().find("Paris"), std::string::npos);
+  request.mutable_sampling()->add_bad_words("Paris");
+  EXPECT_EQ(Ask(request).text().find("Paris"), std::string::npos);
+}
+
+// Greedy, this model says the same over and over; what each penalty does to that, and that the
+// numbers told are still those of the model.
+TEST_F(AnswerTest, PenaltiesStopRepetition) {
+  const auto distinct = [&](const std::function<void(v1::Sampling*)>& set) {
+    v1::GenerateRequest request = Greedy("one two one two one two one two", 48);
+    request.mutable_output()->set_logprobs(1);
+    set(request.mutable_sampling());
+    const v1::GenerateResponse response = Ask(request);
+    for (const v1::TokenLogprobs& token : response.logprobs()) {
+      EXPECT_LE(token.logprob(), token.top(0).logprob());
+    }
+    return std::set<int32_t>(response.token_ids().begin(), response.token_ids().end()).size();
+  };
+  const size_t plain = distinct([](v1::Sampling*) {});
+  EXPECT_LT(plain, 12u);
+  EXPECT_GT(distinct([](v1::Sampling* s) { s->set_repetition_penalty(1.5); }), plain + 12);
+  EXPECT_GT(distinct([](v1::Sampling* s) { s->set_frequency_penalty(2); }), plain + 6);
+  EXPECT_GT(distinct([](v1::Sampling* s) { s->set_presence_penalty(2); }), plain);
+}
+
+TEST_F(AnswerTest, TheEchoIsThePromptWithItsLogprobs) {
+  const std::string prompt = "The capital of France is";
+  v1::GenerateRequest request = Greedy(prompt, 4);
+  const std::string answer = Ask(request).text();
+  request.mutable_output()->set_echo(true);
+  request.mutable_output()->set_logprobs(1);
+  const v1::GenerateResponse response = Ask(request);
+  EXPECT_EQ(response.text(), prompt + answer);
+  EXPECT_EQ(response.prompt_logprobs_size(),
+            static_cast<int>(response.finished().usage().prompt_tokens()) - 1);
+  EXPECT_EQ(response.prompt_logprobs(0).top_size(), 1);
+  EXPECT_EQ(client_->Stream(request).text, prompt + answer);
 }
 
 TEST_F(AnswerTest, APromptThatIsTooLongNamesBothNumbers) {

@@ -43,6 +43,12 @@ v1::GenerateRequest RequestOf(int number) {
     request.mutable_sampling()->set_temperature(1.0f);
     request.mutable_sampling()->set_seed(100 + number);
   }
+  if (number % 3 == 1) {
+    request.mutable_sampling()->set_repetition_penalty(1.3);
+    request.mutable_sampling()->set_frequency_penalty(0.5);
+    (*request.mutable_sampling()->mutable_logit_bias())[20 + number] = 1.5;
+    request.mutable_sampling()->add_bad_words("a");
+  }
   return request;
 }
 

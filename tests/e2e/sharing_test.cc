@@ -5,16 +5,15 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "base/check.h"
 #include "gtest/gtest.h"
 #include "memory/ledger.h"
+#include "memory/ledger_directory.h"
 #include "memory/ledger_file.h"
 #include "tests/e2e/client.h"
 #include "tests/e2e/server_process.h"
@@ -33,24 +32,15 @@ constexpr int kAnswerTokens = 1000;
 
 class SharingTest : public ::testing::Test {
  protected:
-  SharingTest() {
-    std::string name = testing::TempDir() + "/sharing.XXXXXX";
-    CHECK(mkdtemp(name.data()) != nullptr);
-    directory_ = name;
-    path_ = memory::LedgerPath(directory_, "host");
-  }
-  ~SharingTest() override {
-    unlink(path_.c_str());
-    rmdir(directory_.c_str());
-  }
-
   std::unique_ptr<ServerProcess> StartReady(const Strings& sets = {}) {
     Strings arguments = {"--config",          "configs/cpu.json", "--model",
                          "random:tiny-llama", "--listen",         "127.0.0.1:0"};
-    Strings all = {
-        "sharing.path=" + directory_, "sharing.capacity_bytes=" + std::to_string(kCapacityBytes),
-        "memory.headroom_bytes=0",    "memory.idle_ms=300",
-        "kernels.threads=1",          "scheduler.running_sequences_max=16"};
+    Strings all = {"sharing.path=" + ledger_.directory(),
+                   "sharing.capacity_bytes=" + std::to_string(kCapacityBytes),
+                   "memory.headroom_bytes=0",
+                   "memory.idle_ms=300",
+                   "kernels.threads=1",
+                   "scheduler.running_sequences_max=16"};
     all.insert(all.end(), sets.begin(), sets.end());
     for (const std::string& set : all) {
       arguments.push_back("--set");
@@ -70,8 +60,8 @@ class SharingTest : public ::testing::Test {
     return memory::ReadLedger(**file);
   }
 
-  std::string directory_;
-  std::string path_;
+  const memory::LedgerDirectory ledger_{"host"};
+  const std::string path_ = ledger_.path();
 };
 
 // Requests that want a page each, in threads of their own.
@@ -141,8 +131,11 @@ TEST_F(SharingTest, TheSecondGetsItsFloorAndAKilledOnesMemory) {
 }
 
 TEST_F(SharingTest, AStoppedServerHoldsNobodyUp) {
-  const auto first = StartReady();
-  const auto second = StartReady();
+  // The stopped one keeps what it has leased, which is what its requests want in the end, about
+  // 18 MiB: the other one's request is to fit beside that, however soon the stop comes.
+  const Strings roomy = {"sharing.capacity_bytes=" + std::to_string(2 * kCapacityBytes)};
+  const auto first = StartReady(roomy);
+  const auto second = StartReady(roomy);
   ASSERT_TRUE(first != nullptr && second != nullptr);
   LongRequests on_first(first->address(), 4);
   ASSERT_TRUE(WaitUntil([&] { return Client(first->address()).Memory().pages_mapped() > 0; }));
@@ -154,6 +147,22 @@ TEST_F(SharingTest, AStoppedServerHoldsNobodyUp) {
   first->Signal(SIGCONT);
   on_first.Stop();
   EXPECT_TRUE(Client(first->address()).Stream(Greedy("And here again", 16)).status.ok());
+}
+
+TEST_F(SharingTest, WhatAllServersTogetherMayNotHoldIsRefusedAtOnce) {
+  const auto small = StartReady({"sharing.capacity_bytes=3000000"});
+  const auto large = StartReady();
+  ASSERT_TRUE(small != nullptr && large != nullptr);
+  // The smallest capacity that any of them accepts counts for both.
+  ASSERT_TRUE(WaitUntil([&] { return Entries().size() == 2; }));
+  Client client(large->address());
+  ASSERT_TRUE(WaitUntil([&] {
+    const Streamed streamed = client.Stream(Greedy(std::string(kPromptTokens, 'a'), kAnswerTokens),
+                                            [](const Streamed&) { return false; });
+    return streamed.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+  }));
+  small->Signal(SIGKILL);
+  EXPECT_TRUE(WaitUntil([&] { return client.Stream(Greedy("Alone", 16)).status.ok(); }));
 }
 
 TEST_F(SharingTest, WithoutAUsableLedgerAServerKeepsToItsOwnLimit) {

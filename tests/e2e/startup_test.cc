@@ -48,8 +48,8 @@ bool Contains(const std::string& text, const std::string& part) {
 TEST(StartupTest, HelpAndVersion) {
   const Ended help = RunToEnd({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* flag : {"--config", "--model", "--listen", "--set", "--check-config",
-                           "--print-config", "--version", "exit codes"}) {
+  for (const char* flag : {"--config", "--model", "--listen", "--http-listen", "--set",
+                           "--check-config", "--print-config", "--version", "exit codes"}) {
     EXPECT_TRUE(Contains(help.output, flag)) << flag;
   }
   const Ended version = RunToEnd({"--version"});

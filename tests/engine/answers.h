@@ -18,7 +18,8 @@ struct Answer {
   int32_t preemptions = 0;
 };
 
-// Runs the requests, all at once or one after the other; each must end at its length.
+// Runs the requests, all at once or one after the other; each must end at its length. Those with
+// several answers give one after the other, prompt log-probabilities with the first.
 inline std::vector<Answer> Answers(Engine* engine, const std::vector<Request>& requests,
                                    bool at_once) {
   std::vector<std::shared_ptr<RecordingSink>> sinks;
@@ -30,21 +31,38 @@ inline std::vector<Answer> Answers(Engine* engine, const std::vector<Request>& r
     if (!at_once) sinks.back()->Wait();
   }
   std::vector<Answer> answers;
-  for (const auto& sink : sinks) {
-    Answer answer;
-    const Finish finish = sink->Wait();
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    const Finish finish = sinks[i]->Wait();
     EXPECT_EQ(finish.reason, FinishReason::kLength) << finish.status;
-    answer.tokens = sink->tokens();
-    answer.logprobs = sink->logprobs();
-    for (const auto& call : sink->prompt_logprobs()) {
-      for (const PromptLogprob& one : call) answer.prompt_logprobs.push_back(one.logprob);
+    if (finish.reason != FinishReason::kLength) return {};
+    for (int32_t n = 0; n < requests[i].n; ++n) {
+      Answer answer;
+      answer.tokens = sinks[i]->tokens(n);
+      answer.logprobs = sinks[i]->logprobs(n);
+      if (n == 0) {
+        for (const auto& call : sinks[i]->prompt_logprobs()) {
+          for (const PromptLogprob& one : call) answer.prompt_logprobs.push_back(one.logprob);
+        }
+      }
+      answer.preemptions = sinks[i]->answer_finish(n).preemptions;
+      answers.push_back(std::move(answer));
     }
-    answer.preemptions = finish.preemptions;
-    answers.push_back(std::move(answer));
   }
   const MemoryView memory = engine->Memory();
   EXPECT_LE(memory.held_bytes, memory.limit_bytes);
   return answers;
+}
+
+// For each answer of the request, the one that asks for that alone.
+inline std::vector<Request> SingleRequests(const Request& request) {
+  std::vector<Request> singles(static_cast<size_t>(request.n), request);
+  for (int32_t n = 0; n < request.n; ++n) {
+    Request& single = singles[static_cast<size_t>(n)];
+    single.n = 1;
+    single.sampling.seed = SeedOfAnswer(request.sampling.seed, n);
+    if (n > 0) single.sampling.prompt_logprobs = -1;
+  }
+  return singles;
 }
 
 // Not the tokens alone: the numbers before the choice are the same too, bit for bit.

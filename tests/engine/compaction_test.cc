@@ -7,23 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include "base/clock_fake.h"
-#include "base/log.h"
-#include "device/stream_fake.h"
-#include "device/vmm_fake.h"
-#include "engine/local_engine.h"
-#include "engine/step_runner_fake.h"
 #include "gtest/gtest.h"
-#include "memory/kv_memory.h"
-#include "scheduler/local_policy.h"
+#include "tests/engine/driven_engine.h"
 #include "tests/engine/recording_sink.h"
-#include "tests/engine/small_engine.h"
 
 namespace ebb::engine {
 namespace {
 
-constexpr int32_t kVocabulary = 64;
-constexpr int64_t kGranularity = 4096;
 constexpr int32_t kSequences = 12;
 constexpr int32_t kLongTokens = 100;
 
@@ -32,8 +22,8 @@ LocalEngineOptions Options() {
   options.queue.running_sequences_max = kSequences;
   options.step.chunk_tokens_max = 64;
   options.window.decode_steps = 4;
-  options.memory.limit_bytes = 128 * kGranularity;
-  options.memory.ceiling_bytes = 128 * kGranularity;
+  options.memory.limit_bytes = 128 * kDrivenPageBytes;
+  options.memory.ceiling_bytes = 128 * kDrivenPageBytes;
   options.memory.headroom_bytes = 0;
   options.memory.slack_pages = 0;
   options.memory.prepared_pages = 0;
@@ -42,54 +32,16 @@ LocalEngineOptions Options() {
   return options;
 }
 
-// An engine over fakes, driven by hand: blocks of 4 tokens, pages of 16.
-class World {
+class World : public DrivenEngine {
  public:
-  explicit World(const LocalEngineOptions& options) {
-    memory::KvMemory::Options memory = SmallMemory(options, 4 * kGranularity);
-    memory.shrink.windows_kept = options.memory.shrink_windows;
-    memory.shrink.after = options.memory.shrink_after;
-    memory.compact_above_percent = options.memory.compact_above_percent;
-    memory_ = *memory::KvMemory::Create(SmallGeometry(kGranularity), memory, &vmm_);
-    runner_ = std::make_unique<FakeStepRunner>(
-        SmallRunner(memory_.get(), streams_, &vmm_, &clock_, kVocabulary));
-    policy_ =
-        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options));
-    engine_ = *LocalEngine::Create(options, {&clock_,
-                                             &log_,
-                                             &vmm_,
-                                             memory_.get(),
-                                             runner_.get(),
-                                             policy_.get(),
-                                             {kVocabulary, 128, {7}}});
-  }
-  ~World() {
-    engine_->BeginDrain(absl::ZeroDuration());
-    for (int i = 0; i < 4; ++i) Round();
-    EXPECT_TRUE(engine_->Shutdown().ok());
-  }
-
-  void Plan() {
-    for (int i = 0; i < 4; ++i) {
-      engine_->keeper().RunOnce();
-      engine_->prefill().RunOnce();
-      engine_->decode().RunOnce();
-    }
-  }
-  void Round() {
-    Plan();
-    streams_[0].RunAll();
-    streams_[1].RunAll();
-    clock_.Advance(absl::Milliseconds(20));
-    Plan();
-  }
+  using DrivenEngine::DrivenEngine;
 
   // Sequences that grow side by side, so that each page has blocks of several; two of three end
   // early. Returns when these have ended.
   void Scatter() {
     for (int32_t i = 0; i < kSequences; ++i) {
       Request request;
-      for (int32_t t = 0; t < 4; ++t) request.prompt.push_back((i * 5 + t) % kVocabulary);
+      for (int32_t t = 0; t < 4; ++t) request.prompt.push_back((i * 5 + t) % kDrivenVocabulary);
       request.sampling.temperature = i % 2 == 0 ? 0.0 : 1.0;
       request.sampling.seed = static_cast<uint64_t>(i);
       request.stopping.max_tokens = i % 3 == 0 ? kLongTokens : 40;
@@ -118,8 +70,9 @@ class World {
       ASSERT_EQ(static_cast<int32_t>(answer.size()), requests_[i].stopping.max_tokens);
       std::vector<int32_t> tokens = requests_[i].prompt;
       for (size_t n = 0; n < answer.size(); ++n) {
-        ASSERT_EQ(answer[n], FakeStepRunner::NextToken(tokens, static_cast<int32_t>(n),
-                                                       requests_[i].sampling, {}, kVocabulary));
+        ASSERT_EQ(answer[n],
+                  FakeStepRunner::NextToken(tokens, static_cast<int32_t>(n), requests_[i].sampling,
+                                            {}, kDrivenVocabulary));
         tokens.push_back(answer[n]);
       }
     }
@@ -130,14 +83,6 @@ class World {
     return memory_->geometry().PagesFor(memory_->accounts().used_total());
   }
 
-  base::FakeClock clock_;
-  base::NullLog log_;
-  device::FakeVmm vmm_{SmallVmm(kGranularity, 256 * kGranularity)};
-  std::unique_ptr<memory::KvMemory> memory_;
-  device::FakeStream streams_[2];
-  std::unique_ptr<FakeStepRunner> runner_;
-  std::unique_ptr<scheduler::LocalPolicy> policy_;
-  std::unique_ptr<LocalEngine> engine_;
   std::vector<Request> requests_;
   std::vector<std::shared_ptr<RecordingSink>> sinks_;
 };
@@ -208,7 +153,7 @@ TEST(CompactionTest, ALoweredLimitIsReachedWithAndWithoutMoves) {
     const int64_t workspaces = world.engine_->core().WorkspaceBytesMax(Lane::kPrefill) +
                                world.engine_->core().WorkspaceBytesMax(Lane::kDecode);
     // To their ends: four sequences of 104 tokens, seven pages each.
-    const int64_t limit = workspaces + 28 * kGranularity;
+    const int64_t limit = workspaces + 28 * kDrivenPageBytes;
     ASSERT_GT(world.memory_->held_bytes(), limit);
     const int64_t preemptions_before = world.engine_->Load().preemptions_total;
     ASSERT_TRUE(world.engine_->BeginMemoryLimit({limit, absl::Seconds(1)}).ok());

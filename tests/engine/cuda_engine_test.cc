@@ -71,6 +71,15 @@ class CudaEngineTest : public testing::Test {
     return options;
   }
 
+  // Penalties, biases and bad words, each in some of them.
+  static void AskForRules(int i, Request* request) {
+    request->sampling.repetition_penalty = i == 1 ? 1 : 1.4;
+    request->sampling.presence_penalty = i == 2 ? 0.3 : 0;
+    request->sampling.frequency_penalty = i == 1 ? 0.6 : 0;
+    if (i == 3) request->rules.logit_bias = {{11, 2.0f}, {12, -3.0f}};
+    request->rules.bad_words = {{17, 18}, {33}, {11, 11}};
+  }
+
   static std::vector<Request> Requests(uint64_t seed) {
     base::Rng rng(seed);
     std::vector<Request> requests;
@@ -85,6 +94,7 @@ class CudaEngineTest : public testing::Test {
       request.sampling.prompt_logprobs = i == 3 ? 0 : -1;
       request.stopping.max_tokens = static_cast<int32_t>(rng.Between(60, 66));
       request.stopping.ignore_eos = true;
+      if (i > 0) AskForRules(i, &request);
       requests.push_back(std::move(request));
     }
     return requests;
@@ -180,6 +190,33 @@ TEST_F(CudaEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
     std::cout << "preemptions: " << preemptions << "\n";
     EXPECT_GT(preemptions, 0);
     EXPECT_LT(preemptions, 40) << "somebody gives way over and over";
+  }
+}
+
+// The last block of the prompt, partly filled, is copied on the device before it is written.
+TEST_F(CudaEngineTest, SeveralAnswersAreThoseOfRequestsWithTheirSeeds) {
+  Open(kPageBytes);
+  blocks_per_page_ = 2;
+  Request request = Requests(model::TestSeed(13))[3];
+  request.n = 4;
+  const std::vector<Answer> singles = Run(Options(), SingleRequests(request), false);
+  EXPECT_NE(singles[0].tokens, singles[1].tokens);
+  for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
+    SCOPED_TRACE(testing::Message() << "queues " << static_cast<int>(queues));
+    LocalEngineOptions options = Options();
+    options.queue.queues = queues;
+    ExpectSame(Run(options, {request}, false), singles);
+    // Room for the first, and what workspaces leave: the last ones give way.
+    options.step.chunk_tokens_max = 4;
+    options.step.logits_rows_max = 1;
+    options.memory.limit_bytes = WorkspaceBytes(options) + 5 * kPageBytes;
+    const std::vector<Answer> tight = Run(options, {request}, false);
+    ExpectSame(tight, singles);
+    EXPECT_EQ(tight[0].preemptions, 0);
+    int32_t preemptions = 0;
+    for (const Answer& answer : tight) preemptions += answer.preemptions;
+    std::cout << "preemptions: " << preemptions << "\n";
+    EXPECT_GT(preemptions, 0);
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/rng.h"
 #include "device/cuda/cuda_device.h"
 #include "device/cuda/cuda_vmm.h"
 #include "engine/cuda_step_runner.h"
@@ -19,8 +20,30 @@
 #include "memory/kv_geometry.h"
 #include "model/llama_cuda.h"
 #include "model/open_model.h"
+#include "tests/model/cuda_model_runner.h"
 
 namespace ebb::engine {
+
+// Log-probabilities are summed by other means than the sampler's (integers, or floats in another
+// order): they differ in the last bits of a float32 of size 6.
+inline constexpr float kLogprobTolerance = 2e-5f;
+
+inline std::vector<int32_t> RandomIds(uint64_t seed, int count) {
+  base::Rng rng(seed);
+  std::vector<int32_t> ids;
+  for (int i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>(rng.Between(0, 300)));
+  return ids;
+}
+
+inline void ExpectSameToken(const Token& got, const Token& want) {
+  EXPECT_EQ(got.id, want.id);
+  EXPECT_EQ(got.logprob, want.logprob);
+  ASSERT_EQ(got.top.size(), want.top.size());
+  for (size_t i = 0; i < want.top.size(); ++i) {
+    EXPECT_EQ(got.top[i].token_id, want.top[i].token_id);
+    EXPECT_EQ(got.top[i].logprob, want.top[i].logprob);
+  }
+}
 
 // A reserved range of pages. Unmaps and frees everything at the end.
 class PageRange {
@@ -156,6 +179,18 @@ class CudaRunnerTest : public testing::Test {
     rows.sampling.temperature = 0;
     rows.sampling.logprobs = 3;
     return rows;
+  }
+
+  // The logits of each row of the ids, by the model alone.
+  std::vector<float> Logits(const std::vector<int32_t>& ids, bool batch_invariant) const {
+    model::CudaModelRunner::Options options;
+    options.batch_invariant = batch_invariant;
+    model::CudaModelRunner runner(*model_, options);
+    return runner.Run(model::CudaAttention::kTiles, {{0, ids}}, /*all_rows=*/true);
+  }
+  absl::Span<const float> RowOf(const std::vector<float>& logits, size_t row) const {
+    const auto vocab = static_cast<size_t>(model_->config().vocab);
+    return absl::MakeConstSpan(logits).subspan(row * vocab, vocab);
   }
 
   // Maps what the step's workspace lacks, and submits it.

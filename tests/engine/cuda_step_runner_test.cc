@@ -11,13 +11,11 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "base/rng.h"
 #include "device/cuda/cuda_status.h"
 #include "device/cuda/fake/fake_cuda.h"
 #include "gtest/gtest.h"
 #include "model/sampler.h"
 #include "tests/engine/cuda_runner_fixture.h"
-#include "tests/model/cuda_model_runner.h"
 
 namespace ebb::engine {
 namespace {
@@ -25,46 +23,13 @@ namespace {
 using device::FakeCuda;
 using device::FakeCudaCall;
 
-// Log-probabilities are summed by other means than the sampler's (integers, or floats in another
-// order): they differ in the last bits of a float32 of size 6.
-constexpr float kLogprobTolerance = 2e-5f;
-
-std::vector<int32_t> RandomIds(uint64_t seed, int count) {
-  base::Rng rng(seed);
-  std::vector<int32_t> ids;
-  for (int i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>(rng.Between(0, 300)));
-  return ids;
-}
-
 class CudaStepRunnerTest : public CudaRunnerTest {
  protected:
   const CudaStepPlanner& planner() const {
     return static_cast<const CudaStepRunner&>(*runner_).planner();
   }
   FakeCuda& fake() { return FakeCuda::Of(device_->context()); }
-
-  // The logits of each row of the ids, by the model alone.
-  std::vector<float> Logits(const std::vector<int32_t>& ids, bool batch_invariant) const {
-    model::CudaModelRunner::Options options;
-    options.batch_invariant = batch_invariant;
-    model::CudaModelRunner runner(*model_, options);
-    return runner.Run(model::CudaAttention::kTiles, {{0, ids}}, /*all_rows=*/true);
-  }
-  absl::Span<const float> RowOf(const std::vector<float>& logits, size_t row) const {
-    const auto vocab = static_cast<size_t>(model_->config().vocab);
-    return absl::MakeConstSpan(logits).subspan(row * vocab, vocab);
-  }
 };
-
-void ExpectSameToken(const Token& got, const Token& want) {
-  EXPECT_EQ(got.id, want.id);
-  EXPECT_EQ(got.logprob, want.logprob);
-  ASSERT_EQ(got.top.size(), want.top.size());
-  for (size_t i = 0; i < want.top.size(); ++i) {
-    EXPECT_EQ(got.top[i].token_id, want.top[i].token_id);
-    EXPECT_EQ(got.top[i].logprob, want.top[i].logprob);
-  }
-}
 
 TEST_F(CudaStepRunnerTest, BucketsArePowersOfTwoAndTheMaximum) {
   MakeRunner(/*batch_invariant=*/false);
@@ -289,7 +254,7 @@ TEST_F(CudaStepRunnerTest, MovedBlocksAreReadAtTheirNewPlaces) {
     Batch batch;
     batch.lane = lane;
     for (size_t i = 0; i < from.size(); ++i) {
-      batch.copies.push_back({geometry_->TableIndex(from[i]), geometry_->TableIndex(to[i])});
+      batch.moves.push_back({geometry_->TableIndex(from[i]), geometry_->TableIndex(to[i])});
     }
     batch.sequences.push_back(Rows({0, to[0], to[1]}, 40, {17}, true));
     const StepResult moved = RunBatch(std::move(batch));

@@ -7,23 +7,16 @@
 #include <utility>
 #include <vector>
 
-#include "base/clock_fake.h"
 #include "base/log.h"
-#include "device/stream_fake.h"
-#include "device/vmm_fake.h"
-#include "engine/step_runner_fake.h"
 #include "gtest/gtest.h"
-#include "memory/kv_memory.h"
-#include "scheduler/local_policy.h"
+#include "tests/engine/driven_engine.h"
 #include "tests/engine/recording_sink.h"
-#include "tests/engine/small_engine.h"
 
 namespace ebb::engine {
 namespace {
 
-constexpr int32_t kVocabulary = 64;
-constexpr int32_t kEndId = 7;
-constexpr int64_t kGranularity = 4096;
+constexpr int32_t kVocabulary = kDrivenVocabulary;
+constexpr int64_t kGranularity = kDrivenPageBytes;
 
 class LineLog final : public base::Log {
  public:
@@ -39,39 +32,28 @@ class LineLog final : public base::Log {
   std::vector<std::pair<std::string, nlohmann::ordered_json>> lines;
 };
 
-// Blocks of 4 tokens, pages of 16 tokens, room for 32 pages.
-class LocalEngineTest : public testing::Test {
+LocalEngineOptions Options() {
+  LocalEngineOptions options;
+  options.step.chunk_tokens_max = 8;
+  options.step.max_gap = absl::Milliseconds(100);
+  options.memory.limit_bytes = 32 * kGranularity;
+  options.memory.ceiling_bytes = 64 * kGranularity;
+  options.memory.headroom_bytes = 0;
+  options.memory.slack_pages = 1;
+  options.window.decode_steps = 32;
+  options.window.prefill_max = absl::Seconds(2);
+  options.queue.running_sequences_max = 4;
+  return options;
+}
+
+struct WithLog {
+  LineLog log_;
+};
+
+// Room for 32 pages; steps take no time of themselves.
+class LocalEngineTest : public testing::Test, protected WithLog, protected DrivenEngine {
  protected:
-  LocalEngineTest() {
-    options_.step.chunk_tokens_max = 8;
-    options_.step.max_gap = absl::Milliseconds(100);
-    options_.memory.limit_bytes = 32 * kGranularity;
-    options_.memory.ceiling_bytes = 64 * kGranularity;
-    options_.memory.headroom_bytes = 0;
-    options_.memory.slack_pages = 1;
-    options_.window.decode_steps = 32;
-    options_.window.prefill_max = absl::Seconds(2);
-    options_.queue.running_sequences_max = 4;
-    memory_ = *memory::KvMemory::Create(SmallGeometry(kGranularity),
-                                        SmallMemory(options_, 4 * kGranularity), &vmm_);
-    runner_ = std::make_unique<FakeStepRunner>(
-        SmallRunner(memory_.get(), streams_, &vmm_, &clock_, kVocabulary));
-    policy_ =
-        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
-    EngineParts parts{&clock_,
-                      &log_,
-                      &vmm_,
-                      memory_.get(),
-                      runner_.get(),
-                      policy_.get(),
-                      {kVocabulary, 128, {kEndId}}};
-    engine_ = *LocalEngine::Create(options_, parts);
-  }
-  ~LocalEngineTest() override {
-    engine_->BeginDrain(absl::ZeroDuration());
-    for (int i = 0; i < 4; ++i) Round();
-    EXPECT_TRUE(engine_->Shutdown().ok());
-  }
+  LocalEngineTest() : DrivenEngine(Options(), &log_, absl::ZeroDuration()) {}
 
   static Request MakeRequest(int32_t prompt_tokens, int32_t max_tokens) {
     Request request;
@@ -88,31 +70,7 @@ class LocalEngineTest : public testing::Test {
     EXPECT_TRUE(id.ok()) << id.status();
     return {id.ok() ? *id : 0, sink};
   }
-  // Keeper and loops until neither moves; no step completes.
-  void Plan() {
-    for (int i = 0; i < 10; ++i) {
-      engine_->keeper().RunOnce();
-      engine_->prefill().RunOnce();
-      engine_->decode().RunOnce();
-    }
-  }
-  void Round() {
-    Plan();
-    streams_[0].RunAll();
-    streams_[1].RunAll();
-    Plan();
-  }
   int64_t UsedBlocks() { return memory_->blocks().used_blocks(); }
-
-  LocalEngineOptions options_;
-  base::FakeClock clock_;
-  LineLog log_;
-  device::FakeVmm vmm_{SmallVmm(kGranularity, 128 * kGranularity)};
-  std::unique_ptr<memory::KvMemory> memory_;
-  device::FakeStream streams_[2];
-  std::unique_ptr<FakeStepRunner> runner_;
-  std::unique_ptr<scheduler::LocalPolicy> policy_;
-  std::unique_ptr<LocalEngine> engine_;
 };
 
 TEST_F(LocalEngineTest, NothingIsMappedBeforeTheFirstRequestAndAfterIdling) {

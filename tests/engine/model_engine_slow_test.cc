@@ -77,6 +77,12 @@ class ModelEngineTest : public testing::Test {
       request.sampling.seed = static_cast<uint64_t>(1000 + i);
       request.sampling.logprobs = 0;
       request.sampling.prompt_logprobs = i == 3 ? 0 : -1;
+      if (i % 3 == 1) {
+        request.sampling.repetition_penalty = 1.2;
+        request.sampling.frequency_penalty = 0.2;
+        request.rules.logit_bias = {{260, 1.5f}};
+        request.rules.bad_words = {{28}, {260, 260}};
+      }
       request.stopping.max_tokens = 160;
       request.stopping.ignore_eos = true;
       requests.push_back(std::move(request));
@@ -112,6 +118,18 @@ class ModelEngineTest : public testing::Test {
   static inline kernels::Backend* backend_ = nullptr;
   static inline model::LlamaModel* model_ = nullptr;
 };
+
+TEST_F(ModelEngineTest, SeveralAnswersAreThoseOfRequestsWithTheirSeeds) {
+  Request request = Requests()[3];
+  request.stopping.max_tokens = 60;
+  request.n = 4;
+  for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
+    SCOPED_TRACE(testing::Message() << "queues " << static_cast<int>(queues));
+    LocalEngineOptions options = Options();
+    options.queue.queues = queues;
+    ExpectSame(Run(options, {request}, false), Run(options, SingleRequests(request), false));
+  }
+}
 
 TEST_F(ModelEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
   const std::vector<Request> requests = Requests();

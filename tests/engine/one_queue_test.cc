@@ -5,23 +5,17 @@
 #include <utility>
 #include <vector>
 
-#include "base/clock_fake.h"
 #include "base/log.h"
-#include "device/stream_fake.h"
-#include "device/vmm_fake.h"
 #include "engine/local_engine.h"
-#include "engine/step_runner_fake.h"
 #include "gtest/gtest.h"
-#include "memory/kv_memory.h"
-#include "scheduler/local_policy.h"
+#include "tests/engine/driven_engine.h"
 #include "tests/engine/recording_sink.h"
-#include "tests/engine/small_engine.h"
 
 namespace ebb::engine {
 namespace {
 
-constexpr int32_t kVocabulary = 64;
-constexpr int64_t kGranularity = 4096;
+constexpr int32_t kVocabulary = kDrivenVocabulary;
+constexpr int64_t kGranularity = kDrivenPageBytes;
 
 class WindowLog final : public base::Log {
  public:
@@ -31,45 +25,28 @@ class WindowLog final : public base::Log {
   std::vector<nlohmann::ordered_json> windows;
 };
 
-// Blocks of 4 tokens, pages of 16 tokens, room for 32 pages, chunks of 8.
-class OneQueueTest : public testing::Test {
- protected:
-  void SetUp() override { Open(absl::Milliseconds(100)); }
+LocalEngineOptions Options(absl::Duration max_gap) {
+  LocalEngineOptions options;
+  options.queue.queues = Queues::kOne;
+  options.queue.running_sequences_max = 4;
+  options.step.chunk_tokens_max = 8;
+  options.step.max_gap = max_gap;
+  options.memory.limit_bytes = 32 * kGranularity;
+  options.memory.ceiling_bytes = 64 * kGranularity;
+  options.memory.headroom_bytes = 0;
+  options.memory.slack_pages = 0;
+  return options;
+}
 
-  void Open(absl::Duration max_gap) {
-    options_.queue.queues = Queues::kOne;
-    options_.queue.running_sequences_max = 4;
-    options_.step.chunk_tokens_max = 8;
-    options_.step.max_gap = max_gap;
-    options_.memory.limit_bytes = 32 * kGranularity;
-    options_.memory.ceiling_bytes = 64 * kGranularity;
-    options_.memory.headroom_bytes = 0;
-    options_.memory.slack_pages = 0;
-    Close();
-    memory_ = *memory::KvMemory::Create(SmallGeometry(kGranularity),
-                                        SmallMemory(options_, 4 * kGranularity), &vmm_);
-    runner_ = std::make_unique<FakeStepRunner>(
-        SmallRunner(memory_.get(), streams_, &vmm_, &clock_, kVocabulary, Queues::kOne));
-    policy_ =
-        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
-    EngineParts parts{&clock_,
-                      &log_,
-                      &vmm_,
-                      memory_.get(),
-                      runner_.get(),
-                      policy_.get(),
-                      {kVocabulary, 128, {7}}};
-    engine_ = *LocalEngine::Create(options_, parts);
-  }
-  void Close() {
-    if (engine_ == nullptr) return;
-    engine_->BeginDrain(absl::ZeroDuration());
-    for (int i = 0; i < 4; ++i) Round();
-    EXPECT_TRUE(engine_->Shutdown().ok());
-    engine_ = nullptr;
-    memory_ = nullptr;
-  }
-  void TearDown() override { Close(); }
+struct WithLog {
+  WindowLog log_;
+};
+
+// Room for 32 pages, chunks of 8; steps take no time of themselves.
+class OneQueueTest : public testing::Test, protected WithLog, protected DrivenEngine {
+ protected:
+  explicit OneQueueTest(absl::Duration max_gap = absl::Milliseconds(100))
+      : DrivenEngine(Options(max_gap), &log_, absl::ZeroDuration()) {}
 
   std::shared_ptr<RecordingSink> Submit(int32_t prompt_tokens, int32_t max_tokens) {
     Request request;
@@ -80,19 +57,6 @@ class OneQueueTest : public testing::Test {
     auto sink = std::make_shared<RecordingSink>();
     EXPECT_TRUE(engine_->Submit(std::move(request), sink).ok());
     return sink;
-  }
-  // Keeper and loop until neither moves; no step completes.
-  void Plan() {
-    for (int i = 0; i < 10; ++i) {
-      engine_->keeper().RunOnce();
-      engine_->decode().RunOnce();
-    }
-  }
-  // The step in flight completes; the next one is in flight.
-  void Round() {
-    Plan();
-    streams_[1].RunAll();
-    Plan();
   }
   // One that decodes, and a prompt that was admitted at a boundary.
   std::pair<std::shared_ptr<RecordingSink>, std::shared_ptr<RecordingSink>> DecodingAndPrompt() {
@@ -110,16 +74,6 @@ class OneQueueTest : public testing::Test {
     }
     return -1;
   }
-
-  LocalEngineOptions options_;
-  base::FakeClock clock_;
-  WindowLog log_;
-  device::FakeVmm vmm_{SmallVmm(kGranularity, 128 * kGranularity)};
-  std::unique_ptr<memory::KvMemory> memory_;
-  device::FakeStream streams_[2];
-  std::unique_ptr<FakeStepRunner> runner_;
-  std::unique_ptr<scheduler::LocalPolicy> policy_;
-  std::unique_ptr<LocalEngine> engine_;
 };
 
 TEST_F(OneQueueTest, AStepMakesATokenForEachAndTakesAChunkOfPrompts) {
@@ -139,9 +93,13 @@ TEST_F(OneQueueTest, AStepMakesATokenForEachAndTakesAChunkOfPrompts) {
   EXPECT_EQ(prompt->Wait().reason, FinishReason::kLength);
 }
 
+class OneQueueShortGapTest : public OneQueueTest {
+ protected:
+  OneQueueShortGapTest() : OneQueueTest(absl::Microseconds(10'500)) {}
+};
+
 // Before a step has run the model predicts 5 ms a step and 1 ms a row.
-TEST_F(OneQueueTest, ThePromptsOfAStepLeaveItWithinTheGap) {
-  Open(absl::Microseconds(10'500));
+TEST_F(OneQueueShortGapTest, ThePromptsOfAStepLeaveItWithinTheGap) {
   auto [decoding, prompt] = DecodingAndPrompt();
   for (int step = 0; step < 4; ++step) {
     const int32_t computed = ComputedOf(2);

@@ -6,7 +6,7 @@
 needs the Python packages transformers, tokenizers, gguf and jinja2, and writes beside itself:
 
     chat_smollm.jsonl    conversations, their text and ids under the model's own template
-    chat_templates.json  our own templates over every construct that we support, with their results
+    chat_templates.json  our own templates, with their results (make_jinja_golden.py has every construct)
     chat_random.jsonl    random templates, with their results; null where Jinja refuses to render
 """
 
@@ -228,7 +228,7 @@ def write_random(tokenizer):
                 continue
             failed += 1
         elif "[{" in text or "{'" in text or "<jinja2" in text or "<Loop" in text:
-            continue  # Python's own spelling of lists and mappings is not ours to imitate.
+            continue  # Python's own spelling of values: make_jinja_golden.py has that of lists and mappings.
         found[source] = text
     with open(HERE / "chat_random.jsonl", "w", encoding="utf-8") as out:
         for source, text in found.items():

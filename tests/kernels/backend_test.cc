@@ -40,8 +40,10 @@ double MatmulBound(const TestMatrix& matrix, const double* x, int64_t output) {
     }
     rounding += 1.5 * largest / 32512 * weights;
   }
-  const double operations = plain ? static_cast<double>(matrix.columns) + 4
-                                  : static_cast<double>(matrix.columns) / 32 * 3 + 40;
+  const double operations =
+      plain
+          ? static_cast<double>(matrix.columns) + 4
+          : static_cast<double>(matrix.columns) / QuantTraitsOf(matrix.dtype).sub_elements * 3 + 40;
   return (plain ? 0 : rounding * 1.001) + operations * kFloatEpsilon * terms + 1e-30;
 }
 
@@ -73,8 +75,9 @@ TEST_P(BackendTest, LinearAgreesWithTheReference) {
   for (DType dtype : kAllDTypes) {
     for (const LinearCase& shape : cases) {
       // Plain formats take any column count.
-      const int64_t columns =
-          TraitsOf(dtype).block_elements == 1 ? shape.columns - 5 : shape.columns;
+      const int64_t columns = TraitsOf(dtype).block_elements == 1
+                                  ? shape.columns - 5
+                                  : WholeBlocks(dtype, shape.columns);
       const TestMatrix matrix = RandomMatrix(&rng, dtype, shape.outputs, columns);
       const auto weight = LoadOrDie(backend_.get(), matrix);
       EXPECT_EQ(weight->rows(), shape.outputs);
@@ -111,112 +114,9 @@ TEST_P(BackendTest, LinearAgreesWithTheReference) {
   }
 }
 
-// Activations that int16 holds exactly: a block's largest is 127, so that d is 1 / 256. Whole ones
-// leave the low plane empty, and all sums are exact; a fraction of 127 / 256 fills it with its
-// largest, and sums of up to 2^31 are rounded to floats, three times.
-TEST_P(BackendTest, BlockProductsAreTheExactIntegerSums) {
-  base::Rng rng(TestSeed(2));
-  constexpr int64_t kColumns = 96;
-  constexpr int64_t kOutputs = 48;
-  constexpr int32_t kRows = 19;
-  for (DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
-    for (int pattern = 0; pattern < 8; ++pattern) {
-      const int extreme = pattern / 2;
-      const float fraction = pattern % 2 == 0 ? 0.0f : 127.0f / 256;
-      TestMatrix matrix{dtype, kOutputs, kColumns, {}, {}, {}};
-      for (int64_t b = 0; b < kOutputs * kColumns / 32; ++b) {
-        AppendHalf(&matrix.bytes, 1.0f);
-        if (dtype == DType::kQ4_1) {
-          AppendHalf(&matrix.bytes, static_cast<float>(rng.Between(-9, 9)));
-        }
-        for (int i = 0; i < (dtype == DType::kQ8_0 ? 32 : 16); ++i) {
-          // All largest, all most negative, mixed: 16-bit sums that saturate would show.
-          const uint8_t all[] = {static_cast<uint8_t>(dtype == DType::kQ8_0 ? 0x7F : 0xFF),
-                                 static_cast<uint8_t>(dtype == DType::kQ8_0 ? 0x80 : 0x00),
-                                 static_cast<uint8_t>(rng.Bits()),
-                                 static_cast<uint8_t>(rng.Bits())};
-          matrix.bytes.push_back(all[extreme]);
-        }
-      }
-      matrix.values.resize(kOutputs * kColumns);
-      Dequantize(dtype, matrix.bytes, absl::MakeSpan(matrix.values));
-      std::vector<float> x(kRows * kColumns);
-      for (size_t i = 0; i < x.size(); ++i) {
-        x[i] = static_cast<float>(extreme == 3 ? rng.Between(-126, 126) : 126) + fraction;
-        if (extreme == 1 && rng.Chance(0.01)) x[i] = -126 - fraction;
-        if (i % 32 == 7) x[i] = rng.Chance(0.5) && extreme == 3 ? -127.0f : 127.0f;
-      }
-      const auto weight = LoadOrDie(backend_.get(), matrix);
-      Guarded<uint8_t> scratch(backend_->ScratchBytes(kRows, kColumns));
-      Guarded<float> y(kRows * kOutputs);
-      const LinearOutput output{weight.get(), y.data(), false};
-      backend_->Linear({Lane::kDecode, scratch.span()}, x.data(), kRows, {}, {&output, 1});
-      for (int32_t r = 0; r < kRows; ++r) {
-        for (int64_t o = 0; o < kOutputs; ++o) {
-          double want = 0;
-          double terms = 0;
-          for (int64_t k = 0; k < kColumns; ++k) {
-            const double term = static_cast<double>(x[r * kColumns + k]) *
-                                static_cast<double>(matrix.values[o * kColumns + k]);
-            want += term;
-            terms += std::fabs(term);
-          }
-          const double bound = fraction == 0 ? 0 : 8 * kFloatEpsilon * terms;
-          ASSERT_LE(std::fabs(y[r * kOutputs + o] - want), bound)
-              << TraitsOf(dtype).name << " pattern " << pattern << " row " << r << " output " << o;
-        }
-      }
-    }
-  }
-}
-
-// Both planes of the activations: multiples of 1/256 up to 127, with 127 in each block, so that d
-// is 1/256 and nothing is rounded. Sums stay below 2^24, so that floats hold them.
-TEST_P(BackendTest, BothPlanesOfTheActivationsAreExact) {
-  base::Rng rng(TestSeed(12));
-  constexpr int64_t kOutputs = 40;
-  constexpr int32_t kRows = 21;
-  for (DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
-    TestMatrix matrix{dtype, kOutputs, 32, {}, {}, {}};
-    for (int64_t o = 0; o < kOutputs; ++o) {
-      AppendHalf(&matrix.bytes, 1.0f);
-      if (dtype == DType::kQ4_1) AppendHalf(&matrix.bytes, 0.0f);
-      for (int i = 0; i < (dtype == DType::kQ8_0 ? 32 : 16); ++i) {
-        matrix.bytes.push_back(static_cast<uint8_t>(
-            dtype == DType::kQ8_0 ? rng.Between(-15, 15) : static_cast<int64_t>(rng.Bits())));
-      }
-    }
-    matrix.values.resize(kOutputs * 32);
-    Dequantize(dtype, matrix.bytes, absl::MakeSpan(matrix.values));
-    std::vector<int32_t> units(kRows * 32);
-    std::vector<float> x(units.size());
-    for (size_t i = 0; i < units.size(); ++i) {
-      units[i] = static_cast<int32_t>(rng.Between(-32512, 32512));
-      if ((units[i] + 128) % 256 == 0) ++units[i];  // A low plane of -128 is rounded to -127.
-      if (i % 32 == 9) units[i] = 32512;
-      x[i] = static_cast<float>(units[i]) / 256;
-    }
-    const auto weight = LoadOrDie(backend_.get(), matrix);
-    Guarded<uint8_t> scratch(backend_->ScratchBytes(kRows, 32));
-    Guarded<float> y(kRows * kOutputs);
-    const LinearOutput output{weight.get(), y.data(), false};
-    backend_->Linear({Lane::kDecode, scratch.span()}, x.data(), kRows, {}, {&output, 1});
-    for (int32_t r = 0; r < kRows; ++r) {
-      for (int64_t o = 0; o < kOutputs; ++o) {
-        int64_t want = 0;
-        for (int64_t k = 0; k < 32; ++k) {
-          want += units[r * 32 + k] * static_cast<int64_t>(matrix.values[o * 32 + k]);
-        }
-        ASSERT_EQ(y[r * kOutputs + o], static_cast<float>(want) / 256)
-            << TraitsOf(dtype).name << " row " << r << " output " << o;
-      }
-    }
-  }
-}
-
 TEST_P(BackendTest, SeveralMatricesOfDifferentFormatsAtOnce) {
   base::Rng rng(TestSeed(3));
-  constexpr int64_t kColumns = 64;
+  constexpr int64_t kColumns = 256;
   constexpr int32_t kRows = 21;
   std::vector<TestMatrix> matrices;
   for (DType dtype : kAllDTypes) {
@@ -244,7 +144,7 @@ TEST_P(BackendTest, SeveralMatricesOfDifferentFormatsAtOnce) {
 
 TEST_P(BackendTest, SwiGluIsSiluOfGateTimesUp) {
   base::Rng rng(TestSeed(4));
-  constexpr int64_t kColumns = 64;
+  constexpr int64_t kColumns = 256;
   for (DType dtype : kAllDTypes) {
     for (const int64_t outputs : {1, 16, 50}) {
       for (const int32_t row_count : {1, 18}) {
@@ -277,14 +177,16 @@ TEST_P(BackendTest, SwiGluIsSiluOfGateTimesUp) {
 
 TEST_P(BackendTest, EmbedGivesTheFilesFloats) {
   base::Rng rng(TestSeed(5));
+  constexpr int64_t kColumns = 256;
   for (DType dtype : kAllDTypes) {
-    const TestMatrix matrix = RandomMatrix(&rng, dtype, 37, 96);
+    const TestMatrix matrix = RandomMatrix(&rng, dtype, 37, kColumns);
     const auto table = LoadOrDie(backend_.get(), matrix);
     const std::vector<int32_t> ids = {0, 36, 16, 15, 17, 3, 36};
-    Guarded<float> out(ids.size() * 96);
+    Guarded<float> out(ids.size() * kColumns);
     backend_->Embed({Lane::kPrefill, {}}, *table, ids, out.data());
     for (size_t r = 0; r < ids.size(); ++r) {
-      EXPECT_TRUE(SameBits(out.data() + r * 96, matrix.values.data() + ids[r] * 96, 96))
+      EXPECT_TRUE(
+          SameBits(out.data() + r * kColumns, matrix.values.data() + ids[r] * kColumns, kColumns))
           << TraitsOf(dtype).name;
     }
   }
@@ -293,7 +195,7 @@ TEST_P(BackendTest, EmbedGivesTheFilesFloats) {
 // What is not finite, or nearly not, stays in its own row.
 TEST_P(BackendTest, HostileActivationsStayInTheirRow) {
   base::Rng rng(TestSeed(9));
-  constexpr int64_t kColumns = 64;
+  constexpr int64_t kColumns = 256;
   const float hostile[] = {NAN, INFINITY, -INFINITY, 1e37f, 1e-44f, 0.0f};
   constexpr int32_t kRows = 12;
   for (DType dtype : kAllDTypes) {
@@ -347,7 +249,7 @@ TEST_P(BackendTest, RefusesScalesThatAreNotFinite) {
   base::Rng rng(TestSeed(10));
   for (DType dtype : kAllDTypes) {
     for (const float bad : {NAN, INFINITY, -INFINITY}) {
-      TestMatrix matrix = RandomMatrix(&rng, dtype, 20, 64);
+      TestMatrix matrix = RandomMatrix(&rng, dtype, 20, 256);
       std::vector<uint8_t> bits;
       if (dtype == DType::kF32) {
         bits.resize(4);
@@ -359,11 +261,10 @@ TEST_P(BackendTest, RefusesScalesThatAreNotFinite) {
         AppendHalf(&bits, bad);
       }
       const auto block_bytes = static_cast<size_t>(TraitsOf(dtype).block_bytes);
-      std::vector<size_t> places = {matrix.bytes.size() - block_bytes};
-      if (dtype == DType::kQ4_1) places.push_back(places[0] + 2);  // Its offset.
-      for (const size_t place : places) {
+      for (const size_t place : ScalePlaces(dtype)) {
         TestMatrix broken = matrix;
-        std::copy(bits.begin(), bits.end(), broken.bytes.begin() + static_cast<long>(place));
+        const size_t at = broken.bytes.size() - block_bytes + place;
+        std::copy(bits.begin(), bits.end(), broken.bytes.begin() + static_cast<long>(at));
         const auto loaded = backend_->LoadMatrix(broken.source());
         ASSERT_FALSE(loaded.ok()) << TraitsOf(dtype).name;
         EXPECT_EQ(loaded.status().code(), absl::StatusCode::kInvalidArgument);
@@ -383,6 +284,12 @@ TEST_P(BackendTest, RefusesBytesThatDoNotFitTheShape) {
   source = matrix.source();
   source.columns = 33;
   EXPECT_FALSE(backend_->LoadMatrix(source).ok());
+  TestMatrix wide = RandomMatrix(&rng, DType::kQ6_K, 8, 256);
+  source = wide.source();
+  source.rows = 64;
+  source.columns = 32;  // As many weights, but no whole blocks.
+  EXPECT_FALSE(backend_->LoadMatrix(source).ok());
+  source = matrix.source();
   source.columns = INT64_MAX / 32 * 32;
   source.rows = INT64_MAX;
   EXPECT_FALSE(backend_->LoadMatrix(source).ok());

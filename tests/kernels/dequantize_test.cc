@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <limits>
 
 #include "tests/kernels/kernel_test_util.h"
@@ -91,6 +93,40 @@ TEST(Dequantize, Blocks) {
     EXPECT_EQ(four_one[j], 2.0f * static_cast<float>(j) - 3.0f);
     EXPECT_EQ(four_one[j + 16], 2.0f * static_cast<float>(15 - j) - 3.0f);
   }
+}
+
+// Takes `count` numbers of a kind off the front of a file's bytes.
+template <typename T>
+std::vector<T> Take(std::string* file, size_t count) {
+  CHECK_GE(file->size(), count * sizeof(T));
+  std::vector<T> values(count);
+  std::memcpy(values.data(), file->data(), count * sizeof(T));
+  file->erase(0, count * sizeof(T));
+  return values;
+}
+
+// Every quantised format, bit for bit as the gguf package has it: all bits of a block at random,
+// all ones, all zeros, and scales at the ends of f16's range.
+TEST(Dequantize, EqualsTheGgufPackage) {
+  std::ifstream in("tests/golden/quant_blocks.bin", std::ios::binary);
+  std::string file{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  ASSERT_EQ(file.substr(0, 8), "EBBQUAN1");
+  file.erase(0, 8);
+  ASSERT_EQ(Take<uint32_t>(&file, 1)[0], std::size(kBlockDTypes));
+  for (const DType dtype : kBlockDTypes) {
+    const DTypeTraits traits = TraitsOf(dtype);
+    const std::vector<char> name = Take<char>(&file, 8);
+    ASSERT_EQ(std::string(name.data()), traits.name);
+    const std::vector<uint32_t> sizes = Take<uint32_t>(&file, 3);
+    ASSERT_EQ(sizes[1], static_cast<uint32_t>(traits.block_bytes));
+    ASSERT_EQ(sizes[2], static_cast<uint32_t>(traits.block_elements));
+    const std::vector<uint8_t> bytes = Take<uint8_t>(&file, size_t{sizes[0]} * sizes[1]);
+    const std::vector<float> want = Take<float>(&file, size_t{sizes[0]} * sizes[2]);
+    std::vector<float> got(want.size());
+    Dequantize(dtype, bytes, absl::MakeSpan(got));
+    EXPECT_TRUE(SameBits(got.data(), want.data(), want.size())) << traits.name;
+  }
+  EXPECT_TRUE(file.empty());
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // What the kernel tests share: random matrices in every format, guarded buffers, paged memory.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -18,11 +19,28 @@
 #include "kernels/backend.h"
 #include "kernels/backend_factory.h"
 #include "kernels/dequantize.h"
+#include "kernels/quant_block.h"
 
 namespace ebb::kernels {
 
-inline constexpr DType kAllDTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16,
-                                       DType::kQ8_0, DType::kQ4_0, DType::kQ4_1};
+inline constexpr DType kAllDTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
+                                       DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                                       DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+inline constexpr DType kBlockDTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
+                                         DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+
+// The least number of columns from `columns` on that are whole blocks.
+inline int64_t WholeBlocks(DType dtype, int64_t columns) {
+  const int64_t block = TraitsOf(dtype).block_elements;
+  return (columns + block - 1) / block * block;
+}
+
+// Where in a block of the file d stands, and m where there is one.
+inline std::vector<size_t> ScalePlaces(DType dtype) {
+  if (dtype == DType::kQ6_K) return {208};
+  if (QuantTraitsOf(dtype).has_minimum) return {0, 2};
+  return {0};
+}
 
 // The seed of a random test, printed, and replaced by the environment's SEED when that is set.
 inline uint64_t TestSeed(uint64_t fallback) {
@@ -111,9 +129,7 @@ inline void AppendHalf(std::vector<uint8_t>* bytes, float value) {
   bytes->push_back(static_cast<uint8_t>(bits >> 8));
 }
 
-inline void AppendRandomBlock(base::Rng* rng, DType dtype, std::vector<uint8_t>* bytes,
-                              float* offset) {
-  *offset = 0;
+inline void AppendRandomBlock(base::Rng* rng, DType dtype, std::vector<uint8_t>* bytes) {
   switch (dtype) {
     case DType::kF32: {
       const float value = RandomFloat(rng, 0.1f);
@@ -132,26 +148,44 @@ inline void AppendRandomBlock(base::Rng* rng, DType dtype, std::vector<uint8_t>*
     default:
       break;
   }
-  AppendHalf(bytes, RandomFloat(rng, 0.02f));
-  if (dtype == DType::kQ4_1) {
-    *offset = RandomFloat(rng, 0.1f);
-    AppendHalf(bytes, *offset);
+  const size_t begin = bytes->size();
+  for (int i = 0; i < TraitsOf(dtype).block_bytes; ++i) {
+    bytes->push_back(static_cast<uint8_t>(rng->Bits()));
   }
-  const int quants = dtype == DType::kQ8_0 ? 32 : 16;
-  for (int i = 0; i < quants; ++i) bytes->push_back(static_cast<uint8_t>(rng->Bits()));
+  // Scales of up to 63 (Q6_K: 128) go with d, minimums of up to 63 with m.
+  const float size = QuantTraitsOf(dtype).has_scales ? 1.0f / 32 : 1.0f;
+  float largest = 0.02f * size;
+  for (const size_t place : ScalePlaces(dtype)) {
+    std::vector<uint8_t> half;
+    AppendHalf(&half, RandomFloat(rng, largest));
+    std::copy(half.begin(), half.end(), bytes->begin() + static_cast<long>(begin + place));
+    largest = 0.1f * size;
+  }
+}
+
+// |d q| + |m| of each weight of a block whose weights are `values`.
+inline void AppendTermSizes(DType dtype, const uint8_t* bytes, const float* values,
+                            std::vector<float>* sizes) {
+  const QuantTraits traits = QuantTraitsOf(dtype);
+  QuantBlock block;
+  if (traits.bits > 0) ReadQuantBlock(dtype, bytes, &block);
+  for (int k = 0; k < TraitsOf(dtype).block_elements; ++k) {
+    const float m =
+        traits.has_minimum ? HalfToFloat(block.m) * block.minimums[k / traits.sub_elements] : 0.0f;
+    sizes->push_back(std::fabs(values[k] - m) + std::fabs(m));
+  }
 }
 
 inline TestMatrix RandomMatrix(base::Rng* rng, DType dtype, int64_t rows, int64_t columns) {
   TestMatrix matrix{dtype, rows, columns, {}, {}, {}};
   const DTypeTraits traits = TraitsOf(dtype);
   const int64_t blocks = rows * columns / traits.block_elements;
-  std::vector<float> offsets(static_cast<size_t>(blocks));
-  for (float& offset : offsets) AppendRandomBlock(rng, dtype, &matrix.bytes, &offset);
+  for (int64_t b = 0; b < blocks; ++b) AppendRandomBlock(rng, dtype, &matrix.bytes);
   matrix.values.resize(static_cast<size_t>(rows * columns));
   Dequantize(dtype, matrix.bytes, absl::MakeSpan(matrix.values));
-  for (size_t i = 0; i < matrix.values.size(); ++i) {
-    const float offset = offsets[i / static_cast<size_t>(traits.block_elements)];
-    matrix.term_sizes.push_back(std::fabs(matrix.values[i] - offset) + std::fabs(offset));
+  for (int64_t b = 0; b < blocks; ++b) {
+    AppendTermSizes(dtype, matrix.bytes.data() + b * traits.block_bytes,
+                    matrix.values.data() + b * traits.block_elements, &matrix.term_sizes);
   }
   return matrix;
 }

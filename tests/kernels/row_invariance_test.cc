@@ -29,24 +29,24 @@ std::vector<int32_t> RowCounts() {
 
 TEST_P(RowInvarianceTest, LinearAndSwiGlu) {
   base::Rng rng(TestSeed(21));
-  constexpr int64_t kColumns = 96;
   constexpr int64_t kOutputs = 70;
-  const std::vector<float> norm_weight = RandomFloats(&rng, kColumns, 1.0f);
-  const RmsNorm norm{norm_weight.data(), 1e-5f};
   for (DType dtype : kAllDTypes) {
-    const TestMatrix gate = RandomMatrix(&rng, dtype, kOutputs, kColumns);
-    const TestMatrix up = RandomMatrix(&rng, dtype, kOutputs, kColumns);
-    const std::vector<float> x = RandomFloats(&rng, kManyRows * kColumns, 2.0f);
+    const int64_t columns = WholeBlocks(dtype, 96);
+    const std::vector<float> norm_weight = RandomFloats(&rng, static_cast<size_t>(columns), 1.0f);
+    const RmsNorm norm{norm_weight.data(), 1e-5f};
+    const TestMatrix gate = RandomMatrix(&rng, dtype, kOutputs, columns);
+    const TestMatrix up = RandomMatrix(&rng, dtype, kOutputs, columns);
+    const std::vector<float> x = RandomFloats(&rng, static_cast<size_t>(kManyRows * columns), 2.0f);
     const auto run = [&](Backend* backend, Lane lane, int32_t first, int32_t rows, float* y,
                          float* swiglu) {
       const auto gate_weight = LoadOrDie(backend, gate);
       const auto up_weight = LoadOrDie(backend, up);
-      Guarded<uint8_t> scratch(backend->ScratchBytes(rows, kColumns));
+      Guarded<uint8_t> scratch(backend->ScratchBytes(rows, columns));
       const OpContext context{lane, scratch.span()};
       const LinearOutput output{gate_weight.get(), y, false};
-      backend->Linear(context, x.data() + first * kColumns, rows, norm, {&output, 1});
+      backend->Linear(context, x.data() + first * columns, rows, norm, {&output, 1});
       scratch.Poison();
-      backend->SwiGlu(context, x.data() + first * kColumns, rows, norm, *gate_weight, *up_weight,
+      backend->SwiGlu(context, x.data() + first * columns, rows, norm, *gate_weight, *up_weight,
                       swiglu);
     };
     Guarded<float> want(kManyRows * kOutputs);

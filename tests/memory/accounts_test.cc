@@ -158,7 +158,7 @@ TEST(BlockTableTest, IndicesNameTheBlocksInOrder) {
   EXPECT_EQ(table.block_count(), 4);
   EXPECT_FALSE(table.TryExtendTo(21));  // Two blocks, one granted: nothing changes.
   EXPECT_EQ(table.block_count(), 4);
-  const std::vector<PageBlocks> by_page = table.BlocksByPage();
+  const std::vector<PageBlocks> by_page = table.OwnBlocksByPage();
   ASSERT_EQ(by_page.size(), 2u);
   EXPECT_EQ(by_page[0].blocks, 3);
   EXPECT_EQ(by_page[1].page, 1);
@@ -173,6 +173,45 @@ TEST(BlockTableTest, IndicesNameTheBlocksInOrder) {
   EXPECT_EQ(moved.block_count(), 2);
   EXPECT_EQ(accounts.used(kDecode), 2);
   moved.ShrinkTo(0);
+}
+
+TEST(BlockTableTest, TablesShareBlocksAndReplaceThemBeforeWriting) {
+  const KvGeometry geometry = KvGeometry::Create({1, 4, 1024}, 4096, 4).value();
+  BlockPool pool(4, 2);
+  Accounts accounts(&pool, 8);
+  pool.AddPage(0);
+  pool.AddPage(1);
+  accounts.SetDemand(kDecode, 5);
+  BlockTable first(geometry, &accounts, kDecode);
+  ASSERT_TRUE(first.TryExtendTo(11));
+  BlockTable second(geometry, &accounts, kPrefill);
+  second.ShareFrom(first, 10);
+  EXPECT_EQ(second.account(), kDecode);
+  EXPECT_EQ(second.capacity_tokens(), 12);
+  EXPECT_EQ(second.blocks(), first.blocks());
+  EXPECT_EQ(second.indices(), first.indices());
+  EXPECT_EQ(accounts.used(kDecode), 3);
+  EXPECT_TRUE(first.OwnBlocksByPage().empty());
+
+  const std::optional<BlockMove> copy = second.TryReplace(2);
+  ASSERT_TRUE(copy.has_value());
+  EXPECT_EQ(copy->from, first.blocks()[2]);
+  EXPECT_EQ(copy->to, second.blocks()[2]);
+  EXPECT_EQ(second.indices()[2], geometry.TableIndex(copy->to));
+  EXPECT_EQ(accounts.owners(copy->from), 2);  // The caller's, until it has copied.
+  accounts.Return({copy->from});
+  EXPECT_EQ(accounts.owners(copy->from), 1);
+  EXPECT_EQ(accounts.used(kDecode), 4);
+  ASSERT_EQ(second.OwnBlocksByPage().size(), 1u);
+  EXPECT_EQ(second.OwnBlocksByPage()[0].blocks, 1);
+
+  ASSERT_TRUE(second.TryExtendTo(16));
+  EXPECT_FALSE(second.TryReplace(0).has_value());  // Nothing is granted any more.
+  EXPECT_EQ(second.blocks()[0], first.blocks()[0]);
+  first.ShrinkTo(0);
+  EXPECT_EQ(accounts.used(kDecode), 4);  // What the second has.
+  second.ShrinkTo(0);
+  EXPECT_EQ(accounts.used_total(), 0);
 }
 
 // Against a model that keeps each table's length and each account's three numbers.

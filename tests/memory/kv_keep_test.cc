@@ -1,48 +1,18 @@
 // Kept pages: mapped from the start, idle or not, until the limit or another server takes them.
-#include <memory>
-
-#include "base/clock_fake.h"
-#include "base/mutex.h"
-#include "device/vmm_fake.h"
 #include "gtest/gtest.h"
-#include "memory/kv_memory.h"
-#include "memory/page_keeper.h"
-#include "tests/memory/test_device.h"
+#include "tests/memory/keeper_fixture.h"
 
 namespace ebb::memory {
 namespace {
 
-constexpr int64_t kGranule = 4096;
-constexpr int64_t kPage = 2 * kGranule;  // 4 blocks of 16 tokens.
-
-class KvKeepTest : public testing::Test {
+class KvKeepTest : public KeeperFixture {
  protected:
-  ~KvKeepTest() override { EXPECT_TRUE(keeper_->Shutdown().ok()); }
-
-  // Room for 8 pages of 10, one of which the workspace may need.
+  // The workspace may need a page.
   void Start(int64_t keep_bytes) {
-    KvMemory::Options options;
-    options.ceiling_bytes = 10 * kPage;
-    options.limit_bytes = 8 * kPage;
-    options.keep_bytes = keep_bytes;
-    options.workspaces = {{"workspace.decode", kPage}};
-    const KvGeometry geometry = KvGeometry::Create({2, 16, 1024}, kGranule, 4).value();
-    memory_ = KvMemory::Create(geometry, options, device_.vmm()).value();
-    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{4}, memory_.get(), device_.vmm(),
-                                           &clock_, &mutex_);
+    options_.keep_bytes = keep_bytes;
+    options_.workspaces = {{"workspace.decode", kPage}};
+    Make();
     Settle();
-  }
-  void Want(int64_t blocks) {
-    memory_->OnBoundary();
-    WindowPlan plan;
-    plan.grant_blocks = blocks;
-    memory_->OpenWindow(AccountId::kDecode, plan);
-  }
-  void Settle() {
-    for (int passes = 0; passes < 1000; ++passes) {
-      if (!keeper_->RunOnce().progressed) return;
-    }
-    ADD_FAILURE() << "the keeper finds no rest";
   }
   void Wait() {
     for (int i = 0; i < 3; ++i) {
@@ -50,13 +20,6 @@ class KvKeepTest : public testing::Test {
       Settle();
     }
   }
-  int32_t Mapped() const { return memory_->pages().count(PageState::kMapped); }
-
-  TestDevice device_{kGranule, 100 * kPage};
-  base::FakeClock clock_;
-  base::Mutex mutex_;
-  std::unique_ptr<KvMemory> memory_;
-  std::unique_ptr<PageKeeper> keeper_;
 };
 
 TEST_F(KvKeepTest, KeptPagesAreMappedAtTheStartAndStay) {

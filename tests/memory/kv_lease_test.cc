@@ -1,53 +1,13 @@
 // What a ledger between servers says, and what KvMemory does about it.
-#include <memory>
-
-#include "base/clock_fake.h"
-#include "base/mutex.h"
-#include "device/vmm_fake.h"
 #include "gtest/gtest.h"
-#include "memory/kv_memory.h"
-#include "memory/page_keeper.h"
-#include "tests/memory/test_device.h"
+#include "tests/memory/keeper_fixture.h"
 
 namespace ebb::memory {
 namespace {
 
-constexpr int64_t kGranule = 4096;
-constexpr int64_t kPage = 2 * kGranule;  // 4 blocks of 16 tokens.
-
-class KvLeaseTest : public testing::Test {
+class KvLeaseTest : public KeeperFixture {
  protected:
-  KvLeaseTest() {
-    KvMemory::Options options;
-    options.ceiling_bytes = 10 * kPage;
-    options.limit_bytes = 8 * kPage;
-    const KvGeometry geometry = KvGeometry::Create({2, 16, 1024}, kGranule, 4).value();
-    memory_ = KvMemory::Create(geometry, options, device_.vmm()).value();
-    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{4}, memory_.get(), device_.vmm(),
-                                           &clock_, &mutex_);
-  }
-  ~KvLeaseTest() override { EXPECT_TRUE(keeper_->Shutdown().ok()); }
-
-  // A decode window's boundary, at which so many blocks are wanted.
-  void Want(int64_t blocks) {
-    memory_->OnBoundary();
-    WindowPlan plan;
-    plan.grant_blocks = blocks;
-    memory_->OpenWindow(AccountId::kDecode, plan);
-  }
-  void Settle() {
-    for (int passes = 0; passes < 1000; ++passes) {
-      if (!keeper_->RunOnce().progressed) return;
-    }
-    ADD_FAILURE() << "the keeper finds no rest";
-  }
-  int32_t Mapped() const { return memory_->pages().count(PageState::kMapped); }
-
-  TestDevice device_{kGranule, 100 * kPage};
-  base::FakeClock clock_;
-  base::Mutex mutex_;
-  std::unique_ptr<KvMemory> memory_;
-  std::unique_ptr<PageKeeper> keeper_;
+  KvLeaseTest() { Make(); }
 };
 
 TEST_F(KvLeaseTest, NothingGrowsBeyondTheLeaseAndALargerOneIsUsedAtOnce) {

@@ -299,7 +299,7 @@ class ToyEngine {
     for (const auto& s : sequences_) {
       ReleaseCandidate candidate;
       if (s->executing) {
-        candidate.blocks = s->table.BlocksByPage();
+        candidate.blocks = s->table.OwnBlocksByPage();
         candidate.growth_blocks =
             memory_->geometry().BlocksFor(s->cached_tokens + 40) - s->table.block_count();
         candidate.growth_blocks = std::max<int64_t>(1, candidate.growth_blocks);
@@ -377,9 +377,9 @@ class ToyEngine {
 
   void Reap(Sequence* s) {
     if (LaneOf(*s) == 0 && s->executing && s->cached_tokens == s->prompt_tokens) {
-      s->table.HandOver(
-          AccountId::kDecode,
-          decode_.FirstGrowthBlocks(s->cached_tokens, s->table.block_count(), s->left_tokens, 8));
+      s->table.HandOver(AccountId::kDecode,
+                        decode_.FirstGrowthBlocks(s->cached_tokens, s->table.block_count(),
+                                                  s->left_tokens, 1, 8));
     }
     if (s->left_tokens == 0) End(s);
   }

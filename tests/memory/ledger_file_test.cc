@@ -8,12 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 
 #include "base/check.h"
 #include "gtest/gtest.h"
 #include "memory/ledger.h"
+#include "memory/ledger_directory.h"
 
 namespace ebb::memory {
 namespace {
@@ -41,19 +41,11 @@ LedgerSeat::Needs NeedsOf(int64_t held, int64_t wanted) {
 
 class LedgerFileTest : public ::testing::Test {
  protected:
-  LedgerFileTest() {
-    std::string name = testing::TempDir() + "/ledger.XXXXXX";
-    CHECK(mkdtemp(name.data()) != nullptr);
-    directory_ = name;
-    path_ = LedgerPath(directory_, kDevice);
-  }
   ~LedgerFileTest() override {
     for (const pid_t child : children_) {
       kill(child, SIGKILL);
       waitpid(child, nullptr, 0);
     }
-    unlink(path_.c_str());
-    rmdir(directory_.c_str());
   }
 
   std::unique_ptr<LedgerFile> OpenFile() {
@@ -97,8 +89,8 @@ class LedgerFileTest : public ::testing::Test {
     return LedgerFile::Open(path_, device, LedgerFile::Access::kServer).status();
   }
 
-  std::string directory_;
-  std::string path_;
+  const LedgerDirectory ledger_{kDevice};
+  const std::string path_ = ledger_.path();
   std::vector<pid_t> children_;
 };
 

@@ -41,6 +41,41 @@ TEST(LedgerMathTest, FloorsThatDoNotFitShrinkInProportion) {
             (Sizes{25, 75}));
 }
 
+LedgerParty WithFirst(LedgerParty party, int64_t bytes, int64_t rank) {
+  party.first_bytes = bytes;
+  party.first_rank = rank;
+  return party;
+}
+
+TEST(LedgerMathTest, TheEldestFirstGoesBeforeWeightsAndAfterFloors) {
+  // Each first needs more than a half: by weight alone both would wait for ever.
+  const LedgerParty elder = WithFirst(Party(0, 1, 900, 50), 70, 1);
+  const LedgerParty younger = WithFirst(Party(0, 1, 900, 50), 80, 2);
+  LedgerDivision division = DivideCapacity(100, {younger, elder});
+  EXPECT_EQ(division.share_bytes, (Sizes{15, 85}));
+  EXPECT_EQ(division.keep_bytes[0], 15);
+  EXPECT_EQ(division.lacking_first, 1);
+  // It has what it needs: nobody's first lacks any more.
+  LedgerParty served = elder;
+  served.lease_bytes = 70;
+  EXPECT_EQ(DivideCapacity(100, {younger, served}).lacking_first, -1);
+  // A floor leaves it no room: the next one's turn.
+  const LedgerParty promised = Party(60, 1, 900);
+  division = DivideCapacity(100, {promised, elder, WithFirst(Party(0, 1, 900), 30, 5)});
+  EXPECT_EQ(division.share_bytes[0], 60 + 3);
+  EXPECT_EQ(division.share_bytes[2], 30 + 3);
+  EXPECT_EQ(division.lacking_first, 2);
+}
+
+TEST(LedgerMathTest, AStoppedServersFirstWaits) {
+  LedgerParty stopped = WithFirst(Party(0, 1, 900, 10), 70, 1);
+  stopped.silent = true;
+  const LedgerDivision division =
+      DivideCapacity(100, {stopped, WithFirst(Party(0, 1, 900, 0), 60, 2)});
+  EXPECT_EQ(division.share_bytes, (Sizes{10, 90}));
+  EXPECT_EQ(division.lacking_first, 1);
+}
+
 TEST(LedgerMathTest, NobodyGetsMoreThanItsCeiling) {
   LedgerParty small = Party(0, 9, 900);
   small.ceiling_bytes = 20;

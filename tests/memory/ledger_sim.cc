@@ -1,6 +1,7 @@
 #include "tests/memory/ledger_sim.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -143,6 +144,8 @@ void LedgerSim::Life(int index) {
     needs.wanted_bytes = server.wanted_bytes;
     needs.ceiling_bytes = 3 * capacity_bytes_;
     needs.committed_bytes = server.committed_bytes;
+    needs.first_bytes = std::min(server.first_bytes, server.wanted_bytes);
+    needs.first_unix_ms = server.first_unix_ms;
     needs.free_bytes = DeviceFree();
     const LedgerSeat::Answer answer = (*seat)->Renew(needs, NowOf(server));
     ++server.renewals;
@@ -225,6 +228,8 @@ void LedgerSim::Happen() {
   } else if (what < 0.050) {
     server.wanted_bytes = rng_.Chance(0.2) ? 0 : rng_.Between(0, 2 * capacity_bytes_);
     server.committed_bytes = rng_.Chance(0.5) ? 0 : rng_.Between(0, server.wanted_bytes);
+    server.first_bytes = rng_.Chance(0.3) ? 0 : rng_.Between(0, capacity_bytes_);
+    server.first_unix_ms = steps_ / 100;  // Many are equal.
   } else if (what < 0.060) {
     server.clock_skew += absl::Milliseconds(rng_.Between(0, 5000));
   } else if (what < 0.080) {
@@ -275,6 +280,8 @@ std::string LedgerSim::QuietTime() {
   quiet_ = true;
   stolen_bytes_ = 0;
   const int stopped = rng_.Chance(0.3) ? 0 : -1;
+  // Those that ran before somebody lacked memory have ended: grace is over.
+  const bool grace_over = rng_.Chance(0.5);
   for (size_t i = 0; i < servers_.size(); ++i) {
     Server& server = servers_[i];
     server.stopped_steps = 0;
@@ -282,6 +289,7 @@ std::string LedgerSim::QuietTime() {
     if (!server.running) Start(static_cast<int>(i));
     server.renewals = 0;
     server.wanted_bytes = 2 * capacity_bytes_;
+    if (grace_over) server.committed_bytes = 0;
   }
   if (stopped >= 0) servers_[stopped].stopped_steps = 1;  // And stays so: nobody counts it down.
   const int64_t end = steps_ + kQuietSteps;
@@ -321,7 +329,29 @@ std::string LedgerSim::QuietTime() {
                           server.floor_bytes);
     }
   }
-  return "";
+  return grace_over ? EldestLacks(stopped, total - floors, units) : "";
+}
+
+// Whether the eldest first that fits beside the floors has not come to what it needs.
+std::string LedgerSim::EldestLacks(int stopped, int64_t rest_bytes, int64_t slack_bytes) const {
+  int64_t eldest_rank = std::numeric_limits<int64_t>::max();
+  int eldest = -1;
+  for (size_t slot = 0; slot < words_.size(); ++slot) {
+    const int owner = lock_owner_[slot];
+    if (owner < 0 || owner == stopped) continue;
+    const Server& server = servers_[owner];
+    const int64_t rank = server.first_unix_ms * static_cast<int64_t>(words_.size()) + slot;
+    if (server.first_bytes == 0 || rank >= eldest_rank) continue;
+    // Near the edge, what each server counts in units decides.
+    if (server.first_bytes - server.floor_bytes > rest_bytes - slack_bytes) return "";
+    eldest_rank = rank;
+    eldest = owner;
+  }
+  if (eldest < 0 || servers_[eldest].held_bytes + slack_bytes >= servers_[eldest].first_bytes) {
+    return "";
+  }
+  return absl::StrCat("server ", eldest, " has ", servers_[eldest].held_bytes, " of the ",
+                      servers_[eldest].first_bytes, " that the eldest first needs");
 }
 
 }  // namespace ebb::memory

@@ -60,6 +60,8 @@ class LedgerSim {
     int64_t unit_bytes = 1;
     int64_t wanted_bytes = 0;
     int64_t committed_bytes = 0;  // And goes on being so in the quiet time.
+    int64_t first_bytes = 0;
+    int64_t first_unix_ms = 0;
     int64_t held_bytes = 0;
     int64_t renewals = 0;
     absl::Duration clock_skew;  // Jumps forward.
@@ -80,6 +82,7 @@ class LedgerSim {
   void StepOf(int index);
   std::string Broken() const;
   std::string QuietTime();
+  std::string EldestLacks(int stopped, int64_t rest_bytes, int64_t slack_bytes) const;
   int64_t DeviceFree() const;
   absl::Time NowOf(const Server& server) const;
 

@@ -2,15 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <vector>
 
-#include "base/clock_fake.h"
-#include "base/mutex.h"
 #include "device/vmm_fake.h"
-#include "memory/kv_memory.h"
+#include "tests/memory/keeper_fixture.h"
 #include "tests/memory/memory_checker.h"
-#include "tests/memory/test_device.h"
 
 namespace ebb::memory {
 namespace {
@@ -18,14 +14,10 @@ namespace {
 using device::VmmCall;
 
 constexpr AccountId kDecode = AccountId::kDecode;
-constexpr int64_t kGranule = 4096;
-constexpr int64_t kPage = 2 * kGranule;  // 4 blocks of 16 tokens.
 
-class PageKeeperTest : public testing::Test {
+class PageKeeperTest : public KeeperFixture {
  protected:
   PageKeeperTest() {
-    options_.ceiling_bytes = 10 * kPage;
-    options_.limit_bytes = 8 * kPage;
     options_.shrink.windows_kept = 2;
     options_.shrink.after = absl::Seconds(1);
     options_.shrink.pages_at_once = 2;
@@ -36,12 +28,9 @@ class PageKeeperTest : public testing::Test {
   // (Re)makes the memory from options_.
   void Start() {
     Stop();
-    const KvGeometry geometry = KvGeometry::Create({2, 16, 1024}, kGranule, 4).value();
-    ASSERT_EQ(geometry.page_bytes(), kPage);
-    memory_ = KvMemory::Create(geometry, options_, device_.vmm()).value();
+    Make();
+    ASSERT_EQ(memory_->geometry().page_bytes(), kPage);
     decode_reader_ = memory_->readers().Add("decode");
-    keeper_ = std::make_unique<PageKeeper>(PageKeeper::Options{4}, memory_.get(), device_.vmm(),
-                                           &clock_, &mutex_);
   }
   void Stop() {
     if (keeper_ == nullptr) return;
@@ -53,24 +42,7 @@ class PageKeeperTest : public testing::Test {
     memory_ = nullptr;
     EXPECT_EQ(vmm_.created_bytes(), 0);
   }
-  // Opens a decode window that wants so many blocks.
-  void Want(int64_t blocks) {
-    memory_->OnBoundary();
-    WindowPlan plan;
-    plan.grant_blocks = blocks;
-    memory_->OpenWindow(kDecode, plan);
-  }
-  // Runs the keeper until it has nothing to do.
-  PageKeeper::Pass Settle() {
-    for (int passes = 0; passes < 1000; ++passes) {
-      const PageKeeper::Pass pass = keeper_->RunOnce();
-      if (!pass.progressed) return pass;
-    }
-    ADD_FAILURE() << "the keeper finds no rest";
-    return {};
-  }
   int32_t Count(PageState state) const { return memory_->pages().count(state); }
-  int32_t Mapped() const { return Count(PageState::kMapped); }
   BlockTable Table(int64_t tokens) {
     BlockTable table = memory_->NewTable(kDecode);
     memory_->accounts().TopUp(kDecode);
@@ -78,13 +50,7 @@ class PageKeeperTest : public testing::Test {
     return table;
   }
 
-  TestDevice device_{kGranule, 100 * kPage};
   device::FakeVmm& vmm_ = device_.fake();
-  base::FakeClock clock_;
-  base::Mutex mutex_;
-  KvMemory::Options options_;
-  std::unique_ptr<KvMemory> memory_;
-  std::unique_ptr<PageKeeper> keeper_;
   Readers::Id decode_reader_ = 0;
 };
 

@@ -124,14 +124,45 @@ TEST(ReleasePlanTest, ImmuneOnesGoOnlyWhenOthersDoNotDo) {
   EXPECT_FALSE(PlanRelease(order, {3, 0}, *pool).possible);
 }
 
-bool Meets(const std::vector<ReleaseCandidate>& order, const ReleaseNeed& need,
-           const std::vector<int32_t>& used, uint32_t set) {
+TEST(ReleasePlanTest, WhatSeveralHaveIsFreeWhenAllOfThemAreGone) {
+  const Pool pool({6, 3});
+  const std::vector<ReleaseCandidate> order = {Candidate({}), Candidate({{0, 1}}),
+                                               Candidate({{0, 1}}), Candidate({{1, 3}}, 10)};
+  const std::vector<SharedBlocks> shared = {{{1, 2}, {{0, 4}}}};
+  // One of the two frees its own block alone.
+  ReleasePlan plan = PlanRelease(order, shared, {1, 0}, *pool);
+  EXPECT_EQ(plan.victims, Victims({2}));
+  EXPECT_EQ(plan.freed_blocks, 1);
+  plan = PlanRelease(order, shared, {3, 0}, *pool);
+  EXPECT_EQ(plan.victims, Victims({1, 2}));
+  EXPECT_EQ(plan.freed_blocks, 6);
+  plan = PlanRelease(order, shared, {0, /*pages=*/1}, *pool);
+  EXPECT_EQ(plan.victims, Victims({1, 2}));
+  EXPECT_EQ(plan.emptied_pages, 1);
+  EXPECT_FALSE(PlanRelease(order, shared, {10, 0}, *pool).possible);
+  // The first has a part in it: it stays.
+  const std::vector<SharedBlocks> with_first = {{{0, 1, 2}, {{0, 4}}}};
+  EXPECT_EQ(PlanRelease(order, with_first, {0, 1}, *pool).victims, Victims({3}));
+  EXPECT_FALSE(PlanRelease(order, with_first, {6, 0}, *pool).possible);
+}
+
+bool Meets(const std::vector<ReleaseCandidate>& order, const std::vector<SharedBlocks>& shared,
+           const ReleaseNeed& need, const std::vector<int32_t>& used, uint32_t set) {
   int64_t blocks = 0, pages = 0;
   std::map<PageId, int32_t> freed;
   for (size_t i = 0; i < order.size(); ++i) {
     if ((set >> i & 1) == 0) continue;
     blocks += order[i].growth_blocks;
     for (const PageBlocks& part : order[i].blocks) {
+      blocks += part.blocks;
+      freed[part.page] += part.blocks;
+    }
+  }
+  for (const SharedBlocks& common : shared) {
+    bool all_gone = true;
+    for (const size_t owner : common.owners) all_gone &= (set >> owner & 1) != 0;
+    if (!all_gone) continue;
+    for (const PageBlocks& part : common.blocks) {
       blocks += part.blocks;
       freed[part.page] += part.blocks;
     }
@@ -161,10 +192,23 @@ TEST(ReleasePlanRandomTest, AgreesWithBruteForce) {
       candidate.immune = rng.Chance(0.2);
       candidate.preemptible = rng.Chance(0.9);
     }
+    std::vector<SharedBlocks> shared;
+    for (int64_t groups = rng.Between(-2, 2); groups > 0 && count > 1; --groups) {
+      SharedBlocks common;
+      const size_t first = rng.Between(0, static_cast<int64_t>(count) - 2);
+      for (size_t owner = first; owner < count; ++owner) {
+        if (owner < first + 2 || rng.Chance(0.3)) common.owners.push_back(owner);
+      }
+      const PageId page =
+          static_cast<PageId>(rng.Between(0, static_cast<int64_t>(used.size()) - 1));
+      common.blocks.push_back({page, static_cast<int32_t>(rng.Between(1, 4))});
+      used[page] += common.blocks[0].blocks;
+      shared.push_back(std::move(common));
+    }
     for (int32_t& blocks : used) blocks += rng.Chance(0.15) ? 1 : 0;  // Someone else's.
     const ReleaseNeed need{rng.Between(0, 20), rng.Between(0, 3)};
     const Pool pool(used, 64);
-    const ReleasePlan plan = PlanRelease(order, need, *pool);
+    const ReleasePlan plan = PlanRelease(order, shared, need, *pool);
 
     bool possible = false, without_immune = false;
     double least = 1e9;
@@ -178,7 +222,7 @@ TEST(ReleasePlanRandomTest, AgreesWithBruteForce) {
           immune |= order[i].immune;
           set_cost += order[i].restoring_cost;
         }
-        if (!allowed || !Meets(order, need, used, set)) continue;
+        if (!allowed || !Meets(order, shared, need, used, set)) continue;
         possible = true;
         if (!immune) without_immune = true;
         if (immune && without_immune) continue;
@@ -195,10 +239,10 @@ TEST(ReleasePlanRandomTest, AgreesWithBruteForce) {
     }
     if (!possible) continue;
     least_cost += least;
-    ASSERT_TRUE(Meets(order, need, used, chosen));
+    ASSERT_TRUE(Meets(order, shared, need, used, chosen));
     ASSERT_EQ(plan.takes_immune, !without_immune);
     for (const size_t i : plan.victims) {
-      ASSERT_FALSE(Meets(order, need, used, chosen & ~(1u << i))) << i << " is not needed";
+      ASSERT_FALSE(Meets(order, shared, need, used, chosen & ~(1u << i))) << i << " is not needed";
     }
   }
   // Greedy, not optimal (the problem is set cover): at most 15 % dearer than the best over all.

@@ -1,6 +1,5 @@
 #include "memory/sharing.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
 #include "base/clock_fake.h"
 #include "gtest/gtest.h"
+#include "memory/ledger_directory.h"
 
 namespace ebb::memory {
 namespace {
@@ -30,16 +29,9 @@ using Events = std::vector<std::string>;
 class SharingTest : public ::testing::Test {
  protected:
   SharingTest() {
-    std::string name = testing::TempDir() + "/sharing.XXXXXX";
-    CHECK(mkdtemp(name.data()) != nullptr);
-    options_.directory = name;
+    options_.directory = ledger_.directory();
     options_.device_id = "host";
     options_.terms.capacity_bytes = 100;
-    path_ = LedgerPath(name, "host");
-  }
-  ~SharingTest() override {
-    unlink(path_.c_str());
-    rmdir(options_.directory.c_str());
   }
 
   static LedgerSeat::Needs NeedsOf(int64_t held, int64_t wanted) {
@@ -52,7 +44,8 @@ class SharingTest : public ::testing::Test {
   }
 
   Sharing::Options options_;
-  std::string path_;
+  const LedgerDirectory ledger_{"host"};
+  const std::string path_ = ledger_.path();
   base::FakeClock clock_;
   EventLog log_;
 };

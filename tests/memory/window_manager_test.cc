@@ -173,8 +173,39 @@ TEST(PrefillWindowTest, DynamicIsWhatItProcessesAndTheFirstStepsOfWhatFinishes) 
   EXPECT_EQ(plan.static_blocks, 2);
   EXPECT_EQ(plan.dynamic_blocks, (110 + 15) / 16 + (176 + 15) / 16 - 2);
   EXPECT_EQ(plan.reason, WindowReason::kGrow);
-  EXPECT_EQ(kPrefill.FirstGrowthBlocks(100, 7, 10, kBlockTokens), 0);
-  EXPECT_EQ(kPrefill.FirstGrowthBlocks(110, 7, 100, kBlockTokens), 1);
+  EXPECT_EQ(kPrefill.FirstGrowthBlocks(100, 7, 10, 1, kBlockTokens), 0);
+  EXPECT_EQ(kPrefill.FirstGrowthBlocks(110, 7, 100, 1, kBlockTokens), 1);
+}
+
+// Answers to one prompt: each takes blocks of its own from the prompt's last token on.
+TEST(AnswersTest, ThePromptCountsOnce) {
+  // 100 tokens, 6 full blocks before the last token; 10 more: 110 take 7, the others one each.
+  const std::vector<PrefillSequence> prompts = {{0, 100, 10, 0, 4}};
+  const WindowPlan prefill = kPrefill.PlanPrefill(prompts, Memory(0, 100, 0), Model(), false);
+  EXPECT_EQ(prefill.dynamic_blocks, 7 + 3 * 1);
+  EXPECT_EQ(kPrefill.FirstGrowthBlocks(100, 7, 10, 4, kBlockTokens), 3 * 1);
+  // The prompt ends with a block: the last token's row, recomputed, needs a copy of that one.
+  EXPECT_EQ(kPrefill.FirstGrowthBlocks(96, 6, 1, 3, kBlockTokens), 1 + 2 * 1);
+  // Not before it is done.
+  const std::vector<PrefillSequence> longer = {{0, 100'000, 10, 0, 4}};
+  EXPECT_EQ(kPrefill.PlanPrefill(longer, Memory(0, 100, 0), Model(1e-3), false).dynamic_blocks,
+            kPrefill.PlanPrefill({{0, 100'000, 10, 0}}, Memory(0, 100, 0), Model(1e-3), false)
+                .dynamic_blocks);
+  EXPECT_EQ(kOne.PlanOne(prompts, {}, 40, Memory(1, 10, 0), Model()).dynamic_blocks, 7 + 3 * 1);
+}
+
+TEST(AnswersTest, ADecodingSequenceCountsWhatItDoesNotShare) {
+  // 99 tokens in 7 blocks, of which 6 full ones are counted for another; the seventh is copied.
+  const std::vector<DecodeSequence> set = {{99, 10, 7, 0}, {99, 10, 0, 6}};
+  const WindowPlan plan = kDecode.PlanDecode(set, Memory(2, 10, 7), Model(), false);
+  EXPECT_EQ(plan.static_blocks, 7 + 1);
+  EXPECT_EQ(plan.dynamic_blocks, 0);  // 109 tokens: 7 blocks.
+  WindowSettings by_usage = Settings();
+  by_usage.estimator = StaticEstimator::kByUsage;
+  const WindowPlan used = WindowManager(WindowQueue::kDecode, by_usage)
+                              .PlanDecode(set, Memory(2, 10, 7), Model(), false);
+  EXPECT_EQ(used.static_blocks, 7);
+  EXPECT_EQ(used.dynamic_blocks, 1);
 }
 
 TEST(WindowEndTest, ByStepsInDecodeAndByLengthInPrefill) {

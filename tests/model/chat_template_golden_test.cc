@@ -6,22 +6,19 @@
 
 #include "gtest/gtest.h"
 #include "model/chat_template.h"
+#include "tests/model/chat_cases.h"
 #include "tests/model/golden.h"
 #include "tests/model/smollm_tokenizer.h"
 
 namespace ebb::model {
 namespace {
 
-std::string Joined(const std::vector<TextSegment>& segments) {
-  std::string text;
-  for (const TextSegment& segment : segments) text += segment.text;
-  return text;
-}
-
-std::vector<ChatMessage> Messages(const nlohmann::json& list) {
-  std::vector<ChatMessage> messages;
-  for (const auto& message : list) messages.push_back({message[0], message[1]});
-  return messages;
+ChatConversation Messages(const nlohmann::json& list) {
+  ChatConversation conversation;
+  for (const auto& message : list) {
+    conversation.messages.push_back({message[0].get<std::string>(), message[1].get<std::string>()});
+  }
+  return conversation;
 }
 
 ChatRenderOptions SmolLmOptions(bool add_generation_prompt) {
@@ -68,8 +65,8 @@ TEST(ChatTemplateGoldenTest, SupportedConstructsRenderAsInTransformers) {
 }
 
 TEST(ChatTemplateGoldenTest, RandomTemplatesRenderAsInTransformers) {
-  const std::vector<ChatMessage> messages = {
-      {"user", " hi\u00a0\n"}, {"assistant", "a"}, {"user", "<|im_end|>"}};
+  ChatConversation messages;
+  messages.messages = {{"user", " hi\u00a0\n"}, {"assistant", "a"}, {"user", "<|im_end|>"}};
   int rendered = 0;
   for (const auto& item : ReadGoldenLines("tests/golden/chat_random.jsonl")) {
     const std::string source = item["template"];

@@ -68,9 +68,9 @@ class CudaLoadTest : public testing::Test {
 // Each format's bytes, of any content but scales that are not finite, in many small pieces.
 TEST_F(CudaLoadTest, EveryFormatArrivesAsBf16) {
   base::Rng rng(TestSeed(21));
-  constexpr int64_t kCount = 9 * 1024 + 32 * 3;
-  for (const DType dtype :
-       {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
+  constexpr int64_t kCount = 9 * 1024 + 256 * 3;
+  for (int id = 0; id < kernels::kDTypeCount; ++id) {
+    const auto dtype = static_cast<DType>(id);
     const kernels::DTypeTraits traits = kernels::TraitsOf(dtype);
     std::vector<uint8_t> bytes(
         static_cast<size_t>(kCount / traits.block_elements * traits.block_bytes));
@@ -81,8 +81,8 @@ TEST_F(CudaLoadTest, EveryFormatArrivesAsBf16) {
       if (dtype == DType::kF32) {
         bytes[i + 3] &= 0x3F;
       } else {
-        bytes[i + 1] &= 0x3F;
-        if (dtype == DType::kQ4_1) bytes[i + 3] &= 0x3F;
+        bytes[i + (dtype == DType::kQ6_K ? 209 : 1)] &= 0x3F;
+        if (kernels::QuantTraitsOf(dtype).has_minimum) bytes[i + 3] &= 0x3F;
       }
     }
     std::vector<float> numbers(kCount);
@@ -92,7 +92,7 @@ TEST_F(CudaLoadTest, EveryFormatArrivesAsBf16) {
 
     auto memory = device_->Alloc(kCount * 2);
     ASSERT_TRUE(memory.ok()) << memory.status();
-    auto upload = CudaUpload::Create(device_.get(), /*buffer_bytes=*/64 * 7);
+    auto upload = CudaUpload::Create(device_.get(), /*buffer_bytes=*/64 * 11);
     ASSERT_TRUE(upload.ok()) << upload.status();
     ASSERT_TRUE((*upload)->CopyAsBf16(dtype, bytes, memory->data()).ok());
     // What is read before Copy returns may be overwritten at once.

@@ -61,7 +61,9 @@ inline std::string RawString(const std::string& text) {
 struct TensorDraft {
   std::string name;
   std::vector<uint64_t> dims;
-  uint32_t type = 0;  // The file's id: 0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 8 Q8_0, 30 BF16.
+  // The file's id: 0 F32, 1 F16, 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 12 Q4_K, 13 Q5_K, 14 Q6_K,
+  // 30 BF16.
+  uint32_t type = 0;
   std::string data;
   std::optional<uint64_t> offset;  // What the table says; where the data really is when absent.
   std::optional<uint32_t> dim_count;

@@ -342,8 +342,9 @@ TEST(GgufHostileTest, TensorSizesThatOverflow) {
       {{kInt64Max, 2, 1, 1}, 0},                  // The element count overflows.
       {{4398046511105, 4398046511105, 4, 1}, 0},  // It wraps to something small.
       {{uint64_t{1} << 62}, 0},                   // The elements fit, the bytes do not.
-      {{kInt64Max / 32 * 32}, 8},                 // The same in a block format.
-      {{(uint64_t{1} << 62) - 1}, 0},             // 2^64 - 4 bytes: padding would wrap to 0.
+      {{kInt64Max / 32 * 32}, 8},                 // The same in block formats.
+      {{kInt64Max / 256 * 256, 2}, 14},
+      {{(uint64_t{1} << 62) - 1}, 0},  // 2^64 - 4 bytes: padding would wrap to 0.
   };
   for (const Case& one : cases) {
     GgufBuilder builder = TinyLlama();
@@ -374,24 +375,29 @@ TEST(GgufHostileTest, TensorTypes) {
     builder.tensors[2].type = type;
     ExpectRefused(builder, "type");
   }
-  for (const uint32_t type : {6u, 12u, 14u, 20u, 24u, 28u, 39u}) {
+  for (const uint32_t type : {9u, 10u, 11u, 15u, 20u, 24u, 28u, 39u}) {
     GgufBuilder builder = TinyLlama();
     builder.tensors[2].type = type;
     ExpectRefused(builder, "unsupported", absl::StatusCode::kUnimplemented);
   }
   GgufBuilder builder = TinyLlama();
-  builder.tensors[2].type = 14;
+  builder.tensors[2].type = 11;
   const absl::Status status = builder.Open().status();
-  EXPECT_TRUE(absl::StrContains(status.message(), "Q6_K")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "has type Q3_K")) << status;
   EXPECT_TRUE(absl::StrContains(status.message(), builder.tensors[2].name)) << status;
 }
 
 TEST(GgufHostileTest, RowsThatAreNoMultipleOfTheBlock) {
-  for (const uint32_t type : {2u, 3u, 8u}) {
+  const auto expect_refused = [](uint64_t columns, uint32_t type) {
     GgufBuilder builder = TinyLlama();
-    builder.Tensor("blk.0.attn_q.weight").dims = {33, 32};
+    builder.Tensor("blk.0.attn_q.weight").dims = {columns, 32};
     builder.Tensor("blk.0.attn_q.weight").type = type;
     ExpectRefused(builder, "block");
+  };
+  for (const uint32_t type : {2u, 3u, 6u, 7u, 8u}) expect_refused(33, type);
+  // The K formats: their blocks have 256 elements, however many 32 would do.
+  for (const uint32_t type : {12u, 13u, 14u}) {
+    for (const uint64_t columns : {32, 255, 288, 576}) expect_refused(columns, type);
   }
 }
 
@@ -416,6 +422,29 @@ TEST(GgufHostileTest, TensorOffsets) {
   GgufBuilder short_by_one = good;
   short_by_one.tensors.back().data.pop_back();
   ExpectRefused(short_by_one, "truncated");
+}
+
+// Blocks of any format, the last of them without its last byte.
+TEST(GgufHostileTest, BlocksCutShort) {
+  struct Case {
+    uint32_t type;
+    uint64_t columns;
+    size_t block_bytes;
+  };
+  const Case cases[] = {{2, 32, 18}, {3, 32, 20},    {6, 32, 22},    {7, 32, 24},
+                        {8, 32, 34}, {12, 256, 144}, {13, 256, 176}, {14, 256, 210}};
+  for (const Case& one : cases) {
+    GgufBuilder builder;
+    TensorDraft draft;
+    draft.name = "blocks";
+    draft.dims = {one.columns, 3};
+    draft.type = one.type;
+    draft.data = std::string(3 * one.block_bytes, '\0');
+    builder.AddTensor(draft);
+    EXPECT_TRUE(builder.Open().ok()) << builder.Open().status();
+    builder.tensors[0].data.pop_back();
+    ExpectRefused(builder, "truncated");
+  }
 }
 
 // ---- Cut files

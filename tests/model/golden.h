@@ -19,11 +19,12 @@ inline std::string ReadGolden(const std::string& path) {
 }
 
 // One JSON value a line.
-inline std::vector<nlohmann::json> ReadGoldenLines(const std::string& path) {
+template <typename Json = nlohmann::json>
+std::vector<Json> ReadGoldenLines(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   CHECK(in.good()) << path << " is missing";
-  std::vector<nlohmann::json> values;
-  for (std::string line; std::getline(in, line);) values.push_back(nlohmann::json::parse(line));
+  std::vector<Json> values;
+  for (std::string line; std::getline(in, line);) values.push_back(Json::parse(line));
   return values;
 }
 

@@ -237,25 +237,73 @@ TEST(ModelHostileTest, PlainWeightsThatAreNotFinite) {
   ExpectBadNumberRefused(/*type=BF16*/ 30, RawBytes(uint16_t{0xFFC0}));
 }
 
+// A tiny llama with rows of 256 in its last matrices, which are what the K formats need.
+GgufBuilder WideLlama() {
+  GgufBuilder builder = TinyLlama();
+  builder.SetUint32("llama.feed_forward_length", 256);
+  for (const std::string layer : {"blk.0.", "blk.1."}) {
+    const auto widen = [&](const std::string& part, const std::vector<uint64_t>& dims) {
+      const std::string name = layer + part + ".weight";
+      builder.Tensor(name) = FloatTensor(name, dims, 0.25f);
+    };
+    widen("ffn_gate", {32, 256});
+    widen("ffn_up", {32, 256});
+    widen("ffn_down", {256, 32});
+  }
+  return builder;
+}
+
 // A matrix of `type` whose blocks are zero but for one 16-bit number that is NaN or infinite.
-void ExpectBadScaleRefused(uint32_t type, size_t block_bytes, size_t place) {
+void ExpectBadScaleRefused(uint32_t type, size_t block_elements, size_t block_bytes, size_t place) {
+  const std::string name = "blk.1.ffn_down.weight";
+  const size_t blocks = 256 / block_elements * 32;
   for (const uint16_t bad : {uint16_t{0x7E00}, uint16_t{0x7C00}, uint16_t{0xFC00}}) {
-    GgufBuilder builder = TinyLlama();
-    TensorDraft& tensor = builder.Tensor("blk.1.ffn_up.weight");
+    GgufBuilder builder = WideLlama();
+    TensorDraft& tensor = builder.Tensor(name);
     tensor.type = type;
-    tensor.data = std::string(64 * block_bytes, '\0');
+    tensor.data = std::string(blocks * block_bytes, '\0');
     EXPECT_TRUE(LoadStatus(builder).ok()) << LoadStatus(builder);
-    tensor.data.replace(63 * block_bytes + place, 2, RawBytes(bad));
+    tensor.data.replace((blocks - 1) * block_bytes + place, 2, RawBytes(bad));
     ExpectRefused(builder, "nonfinite");
-    EXPECT_TRUE(absl::StrContains(LoadStatus(builder).message(), "blk.1.ffn_up.weight"));
+    EXPECT_TRUE(absl::StrContains(LoadStatus(builder).message(), name));
   }
 }
 
 TEST(ModelHostileTest, BlockScalesThatAreNotFinite) {
-  ExpectBadScaleRefused(/*type=Q4_0*/ 2, 18, 0);
-  ExpectBadScaleRefused(/*type=Q4_1*/ 3, 20, 0);
-  ExpectBadScaleRefused(/*type=Q4_1*/ 3, 20, 2);
-  ExpectBadScaleRefused(/*type=Q8_0*/ 8, 34, 0);
+  ExpectBadScaleRefused(/*type=Q4_0*/ 2, 32, 18, 0);
+  ExpectBadScaleRefused(/*type=Q4_1*/ 3, 32, 20, 0);
+  ExpectBadScaleRefused(/*type=Q4_1*/ 3, 32, 20, 2);
+  ExpectBadScaleRefused(/*type=Q5_0*/ 6, 32, 22, 0);
+  ExpectBadScaleRefused(/*type=Q5_1*/ 7, 32, 24, 0);
+  ExpectBadScaleRefused(/*type=Q5_1*/ 7, 32, 24, 2);
+  ExpectBadScaleRefused(/*type=Q8_0*/ 8, 32, 34, 0);
+  ExpectBadScaleRefused(/*type=Q4_K*/ 12, 256, 144, 0);
+  ExpectBadScaleRefused(/*type=Q4_K*/ 12, 256, 144, 2);
+  ExpectBadScaleRefused(/*type=Q5_K*/ 13, 256, 176, 0);
+  ExpectBadScaleRefused(/*type=Q5_K*/ 13, 256, 176, 2);
+  ExpectBadScaleRefused(/*type=Q6_K*/ 14, 256, 210, 208);
+}
+
+// Every bit of a block may be set but those of a scale that is not finite.
+TEST(ModelHostileTest, AnyOtherBitsOfABlockAreWeights) {
+  struct Case {
+    uint32_t type;
+    size_t block_bytes;
+    std::vector<size_t> scale_places;
+  };
+  const Case cases[] = {{12, 144, {0, 2}}, {13, 176, {0, 2}}, {14, 210, {208}}};
+  for (const Case& one : cases) {
+    GgufBuilder builder = WideLlama();
+    TensorDraft& tensor = builder.Tensor("blk.1.ffn_down.weight");
+    tensor.type = one.type;
+    tensor.data = std::string(32 * one.block_bytes, '\xFF');
+    for (size_t begin = 0; begin < tensor.data.size(); begin += one.block_bytes) {
+      for (const size_t place : one.scale_places) {
+        tensor.data.replace(begin + place, 2, RawBytes(uint16_t{0xFBFF}));
+      }
+    }
+    EXPECT_TRUE(LoadStatus(builder).ok()) << LoadStatus(builder);
+  }
 }
 
 // ---- The vocabulary's shape

@@ -106,6 +106,34 @@ TEST(SamplerTest, BrokenLogitsAreErrors) {
   }
 }
 
+// Adjusted before everything else; log-probabilities are those of the logits as they came.
+TEST(SamplerTest, AdjustmentsComeBeforeBansAndFilters) {
+  const std::vector<float> logits = {2, 1, 0, -1};
+  const std::vector<LogitAdjustment> adjustments = {
+      {3, 5, 1, 0}, {0, 0, 4, 0}, {1, 0, 1, 0.75f}, {-1, 9, 1, 0}, {4, 9, 1, 0}};
+  // Now 0.5, 0.25, 0, 4.
+  SamplerScratch scratch;
+  SamplingParams params = Params(0);
+  params.logprobs = 2;
+  const auto best = model::Sample(logits, params, 0, {}, &scratch, adjustments);
+  ASSERT_TRUE(best.ok()) << best.status();
+  EXPECT_EQ(best->token_id, 3);
+  EXPECT_EQ(best->logprob, LogProbs(logits, 3, 0, &scratch)->logprob);
+  EXPECT_EQ(best->top[0].token_id, 0);
+  EXPECT_EQ(best->top[1].token_id, 1);
+  const std::vector<int32_t> banned = {3};
+  EXPECT_EQ(model::Sample(logits, params, 0, banned, &scratch, adjustments)->token_id, 0);
+  params = Params(1, /*top_k=*/2);
+  const std::vector<float> by_hand = {0.5f, 0.25f, 0, -kInfinity};
+  for (int32_t index = 0; index < 100; ++index) {
+    EXPECT_EQ(model::Sample(logits, params, index, banned, &scratch, adjustments)->token_id,
+              Sample(by_hand, params, index)->token_id);
+  }
+  const std::vector<LogitAdjustment> too_much = {{1, 3e38f, 1e-3f, 0}};
+  EXPECT_EQ(model::Sample(logits, params, 0, {}, &scratch, too_much).status().code(),
+            absl::StatusCode::kInternal);
+}
+
 TEST(SamplerTest, ParametersOutsideTheirRangesAreRefused) {
   const double nan = std::nan("");
   for (const SamplingParams& params :

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <vector>
 
+#include "base/retry_after.h"
 #include "base/rng.h"
 #include "gtest/gtest.h"
 
@@ -25,6 +26,7 @@ ArrivalView Arrival() {
   ArrivalView arrival;
   arrival.context_tokens_max = 1000;
   arrival.block_tokens = 16;
+  arrival.retry_after = [] { return absl::ZeroDuration(); };
   return arrival;
 }
 
@@ -74,7 +76,31 @@ TEST(AcceptTest, AFullQueueRefuses) {
   arrival.waiting_requests = 3;
   EXPECT_TRUE(Accept(Limits(), arrival).ok());
   arrival.waiting_requests = 4;
-  EXPECT_EQ(Accept(Limits(), arrival).code(), absl::StatusCode::kResourceExhausted);
+  arrival.retry_after = [] { return absl::Milliseconds(2100); };
+  const absl::Status full = Accept(Limits(), arrival);
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(base::RetryAfterSeconds(full), 3);
+}
+
+TEST(AcceptTest, TheQueueIsBoundedInPromptTokensToo) {
+  AdmissionLimits limits = Limits();
+  limits.queue_prompt_tokens_max = 100;
+  ArrivalView arrival = Arrival();
+  arrival.prompt_tokens = 60;
+  arrival.max_tokens = 1;
+  arrival.limit_blocks = 100;
+  arrival.waiting_requests = 1;
+  arrival.waiting_prompt_tokens = 40;
+  EXPECT_TRUE(Accept(limits, arrival).ok());
+  arrival.waiting_prompt_tokens = 41;
+  const absl::Status full = Accept(limits, arrival);
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(full.message().find("41 prompt tokens"), absl::string_view::npos);
+  EXPECT_EQ(base::RetryAfterSeconds(full), 1) << "nothing measured yet";
+  // What is longer than the bound by itself is served when nobody waits.
+  arrival.prompt_tokens = 200;
+  arrival.waiting_requests = arrival.waiting_prompt_tokens = 0;
+  EXPECT_TRUE(Accept(limits, arrival).ok());
 }
 
 TEST(AdmitTest, NobodyOvertakesTheFirstThatDoesNotFit) {
@@ -102,6 +128,19 @@ TEST(AdmitTest, HoldsTheNumberOfRunningSequences) {
   AdmissionLimits limits = Limits();
   limits.running_sequences_max = 3;
   EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{1, 2}));
+}
+
+TEST(AdmitTest, ARequestTakesAPlaceForEachAnswer) {
+  AdmissionInput input;
+  input.capacity_blocks = 1000;
+  input.order = {Running(1, 1), Waiting(1), Waiting(1)};
+  input.order[0].sequences = 2;
+  input.order[1].sequences = 3;
+  AdmissionLimits limits = Limits();
+  limits.running_sequences_max = 5;
+  EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{1}));
+  limits.running_sequences_max = 4;
+  EXPECT_TRUE(Admit(limits, input).empty());  // The last would fit, and does not overtake.
 }
 
 // What is admitted, with all that stands before it, always fits; and the first of the order always

@@ -38,6 +38,35 @@ std::string TakeText(Answer* answer) {
   return answer->TakeDelta(&delta) ? delta.text() : "";
 }
 
+// Behind the prompt's log-probabilities, once, and never taken for a stop.
+TEST(AnswerTest, TheEchoGoesBeforeTheAnswer) {
+  AnswerOptions options;
+  options.echo = "STOP it ";
+  options.stop = {"STOP"};
+  Answer answer = NewAnswer(options);
+  EXPECT_EQ(TakeText(&answer), "");
+  answer.AddPromptLogprobs({engine::PromptLogprob()});
+  EXPECT_EQ(TakeText(&answer), "");
+  v1::PromptLogprobs logprobs;
+  EXPECT_TRUE(answer.TakePromptLogprobs(&logprobs));
+  answer.AddToken(TokenOf('a', 0));
+  EXPECT_EQ(TakeText(&answer), "STOP it a");
+  answer.AddToken(TokenOf('b', 1));
+  answer.End(FinishOf(FinishReason::kLength));
+  EXPECT_EQ(TakeText(&answer), "b");
+
+  Answer empty = NewAnswer(options);
+  empty.End(FinishOf(FinishReason::kStop));
+  EXPECT_EQ(TakeText(&empty), "STOP it ");
+  EXPECT_FALSE(empty.Finished().has_stop_text());
+
+  engine::Finish failed = FinishOf(FinishReason::kError);
+  failed.status = absl::InternalError("x");
+  Answer none = NewAnswer(options);
+  none.End(failed);
+  EXPECT_EQ(TakeText(&none), "");
+}
+
 TEST(AnswerTest, HoldsHalfACharacterAndHalfAStop) {
   AnswerOptions options;
   options.stop = {"STOP"};

@@ -14,10 +14,13 @@ TEST(EffectiveConfigTest, TheCommandLineWinsOverTheFile) {
   EXPECT_EQ(set->server.listen, "127.0.0.1:1");
   EXPECT_EQ(set->decode_window.steps, 6);
   flags.listen = "127.0.0.1:2";
+  flags.http_listen = "off";
   flags.model = "m.gguf";
   const auto flagged = EffectiveConfig(flags);
   ASSERT_TRUE(flagged.ok()) << flagged.status();
   EXPECT_EQ(flagged->server.listen, "127.0.0.1:2");
+  EXPECT_EQ(set->server.http_listen, "auto");
+  EXPECT_EQ(flagged->server.http_listen, "off");
   EXPECT_EQ(flagged->model.path, "m.gguf");
 }
 
@@ -27,6 +30,9 @@ TEST(EffectiveConfigTest, RefusesWhatCannotBeServed) {
   EXPECT_EQ(EffectiveConfig(flags).status().code(), absl::StatusCode::kInvalidArgument);
   flags.sets = {};
   flags.listen = "nowhere";
+  EXPECT_EQ(EffectiveConfig(flags).status().code(), absl::StatusCode::kInvalidArgument);
+  flags = Flags();
+  flags.http_listen = "8000";
   EXPECT_EQ(EffectiveConfig(flags).status().code(), absl::StatusCode::kInvalidArgument);
   flags = Flags();
   flags.config = "configs/none.json";
@@ -40,6 +46,20 @@ TEST(EffectiveConfigTest, TheHashIsThatOfTheSettings) {
   EXPECT_EQ(ConfigHash(config), hash);
   config.decode_window.steps += 1;
   EXPECT_NE(ConfigHash(config), hash);
+}
+
+TEST(EffectiveConfigTest, AnOpenServerMustBeAskedFor) {
+  for (const char* listen : {"server.listen=0.0.0.0:1", "server.http_listen=[::]:1"}) {
+    Flags flags;
+    flags.sets = {listen};
+    const auto refused = EffectiveConfig(flags);
+    ASSERT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
+    EXPECT_NE(refused.status().message().find("security.allow_open"), std::string::npos);
+    flags.sets = {listen, "security.allow_open=true"};
+    EXPECT_TRUE(EffectiveConfig(flags).ok());
+    flags.sets = {listen, "security.tokens_file=/etc/ebb/tokens"};
+    EXPECT_TRUE(EffectiveConfig(flags).ok());
+  }
 }
 
 }  // namespace

@@ -67,6 +67,7 @@ TEST_F(ServiceTest, StreamsInOrder) {
   request.mutable_output()->set_logprobs(1);
   request.mutable_output()->set_prompt_logprobs(0);
   request.mutable_output()->set_return_token_ids(true);
+  request.mutable_output()->set_echo(true);
   grpc::ClientContext context;
   const auto stream = stub_->GenerateStream(&context, request);
   std::vector<v1::GenerateStreamResponse> messages;
@@ -85,9 +86,97 @@ TEST_F(ServiceTest, StreamsInOrder) {
     token_count += messages[i].delta().token_ids_size();
     EXPECT_EQ(messages[i].delta().token_ids_size(), messages[i].delta().logprobs_size());
   }
-  EXPECT_EQ(text, "h\xC3\xA9llo");
+  EXPECT_EQ(text, "hih\xC3\xA9llo");
   EXPECT_EQ(token_count, 6);
   EXPECT_EQ(messages.back().finished().usage().completion_tokens(), 6);
+}
+
+// "one" and, as the other answers, "two" and "four".
+FakeEngine::Script ThreeAnswers() {
+  FakeEngine::Script script;
+  script.logprob = -2.0f;
+  script.others = {{{'t', 'w', 'o'}, -0.5f}, {{'f', 'o', 'u', 'r'}, -1.0f}};
+  return script;
+}
+
+TEST_F(ServiceTest, SeveralAnswersAreChoices) {
+  Answers("one", ThreeAnswers());
+  v1::GenerateRequest request = Ask("hi");
+  request.mutable_output()->set_n(3);
+  request.mutable_output()->set_return_token_ids(true);
+  request.mutable_stopping()->add_stop("w");
+  v1::GenerateResponse response;
+  ASSERT_TRUE(Generate(request, &response).ok());
+  EXPECT_FALSE(response.has_text());
+  EXPECT_EQ(response.token_ids_size(), 0);
+  ASSERT_EQ(response.choices_size(), 3);
+  EXPECT_EQ(response.choices(0).text(), "one");
+  EXPECT_EQ(response.choices(1).text(), "t");
+  EXPECT_EQ(response.choices(1).finished().stop_text(), "w");
+  EXPECT_EQ(response.choices(1).finished().usage().completion_tokens(), 2);
+  EXPECT_EQ(response.choices(2).index(), 2);
+  EXPECT_EQ(response.choices(2).text(), "four");
+  EXPECT_EQ(response.choices(2).token_ids_size(), 4);
+  EXPECT_EQ(response.finished().usage().prompt_tokens(), 2);
+  EXPECT_EQ(response.finished().usage().completion_tokens(), 3 + 2 + 4);
+  EXPECT_EQ(engine_.requests()[0].n, 3);
+  EXPECT_EQ(engine_.requests()[0].sampling.logprobs, -1);
+}
+
+TEST_F(ServiceTest, TheBestOfSeveralAnswersComeFirst) {
+  Answers("one", ThreeAnswers());
+  v1::GenerateRequest request = Ask("hi");
+  request.mutable_output()->set_best_of(3);
+  v1::GenerateResponse response;
+  ASSERT_TRUE(Generate(request, &response).ok());
+  EXPECT_EQ(response.text(), "two");
+  EXPECT_EQ(response.choices_size(), 0);
+  EXPECT_EQ(response.logprobs_size(), 0);  // Ranked by, not asked for.
+  EXPECT_EQ(response.finished().usage().completion_tokens(), 3 + 3 + 4);
+  EXPECT_EQ(engine_.requests()[0].n, 3);
+  EXPECT_EQ(engine_.requests()[0].sampling.logprobs, 0);
+  request.mutable_output()->set_n(2);
+  ASSERT_TRUE(Generate(request, &response).ok());
+  ASSERT_EQ(response.choices_size(), 2);
+  EXPECT_EQ(response.choices(0).text(), "two");
+  EXPECT_EQ(response.choices(1).text(), "four");
+  EXPECT_EQ(response.choices(1).index(), 1);
+
+  grpc::ClientContext context;
+  const auto stream = stub_->GenerateStream(&context, request);
+  v1::GenerateStreamResponse message;
+  EXPECT_FALSE(stream->Read(&message));
+  const grpc::Status refused = stream->Finish();
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(refused.error_message().substr(0, 15), "output.best_of:");
+}
+
+TEST_F(ServiceTest, AStreamOfSeveralAnswersTellsTheirIndices) {
+  Answers("one", ThreeAnswers());
+  v1::GenerateRequest request = Ask("hi");
+  request.mutable_output()->set_n(3);
+  grpc::ClientContext context;
+  const auto stream = stub_->GenerateStream(&context, request);
+  std::map<int64_t, std::string> texts;
+  std::map<int64_t, int64_t> tokens;
+  bool ended = false;
+  for (v1::GenerateStreamResponse message; stream->Read(&message);) {
+    EXPECT_FALSE(ended);
+    if (message.has_delta()) {
+      ASSERT_TRUE(message.delta().has_index());
+      EXPECT_EQ(tokens.count(message.delta().index()), 0u) << "a delta after its answer's end";
+      texts[message.delta().index()] += message.delta().text();
+    } else if (message.has_finished() && message.finished().has_index()) {
+      tokens[message.finished().index()] = message.finished().usage().completion_tokens();
+    } else if (message.has_finished()) {
+      ended = true;
+      EXPECT_EQ(message.finished().usage().completion_tokens(), 3 + 3 + 4);
+    }
+  }
+  ASSERT_TRUE(stream->Finish().ok());
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(texts, (std::map<int64_t, std::string>{{0, "one"}, {1, "two"}, {2, "four"}}));
+  EXPECT_EQ(tokens, (std::map<int64_t, int64_t>{{0, 3}, {1, 3}, {2, 4}}));
 }
 
 TEST_F(ServiceTest, AStopStringEndsTheWork) {
@@ -388,6 +477,10 @@ TEST_F(ServiceTest, SurvivesRandomRequests) {
     request.mutable_sampling()->set_top_p(0.5);
     request.mutable_stopping()->set_max_tokens(5);
     request.mutable_stopping()->add_stop("x");
+    request.mutable_sampling()->set_repetition_penalty(1.5);
+    (*request.mutable_sampling()->mutable_logit_bias())[65] = -3;
+    request.mutable_sampling()->add_bad_words("no");
+    request.mutable_output()->set_echo(true);
     std::string bytes = request.SerializeAsString();
     for (int64_t n = rng.Between(1, 6); n > 0; --n) {
       bytes[static_cast<size_t>(rng.Between(0, static_cast<int64_t>(bytes.size()) - 1))] =

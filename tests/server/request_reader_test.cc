@@ -62,6 +62,12 @@ TEST_F(RequestReaderTest, DefaultsAreThoseOfTheInterface) {
   EXPECT_EQ(read->request.sampling.top_k, 0);
   EXPECT_EQ(read->request.sampling.min_p, 0.0);
   EXPECT_EQ(read->request.sampling.seed, 7u);
+  EXPECT_EQ(read->request.sampling.repetition_penalty, 1.0);
+  EXPECT_EQ(read->request.sampling.presence_penalty, 0.0);
+  EXPECT_EQ(read->request.sampling.frequency_penalty, 0.0);
+  EXPECT_TRUE(read->request.rules.logit_bias.empty());
+  EXPECT_TRUE(read->request.rules.bad_words.empty());
+  EXPECT_EQ(read->answer.echo, "");
   EXPECT_EQ(read->request.sampling.logprobs, -1);
   EXPECT_EQ(read->request.sampling.prompt_logprobs, -1);
   EXPECT_EQ(read->request.stopping.max_tokens, 64);
@@ -76,7 +82,8 @@ TEST_F(RequestReaderTest, DefaultsAreThoseOfTheInterface) {
 TEST_F(RequestReaderTest, EverySettingArrives) {
   const auto read = Read(R"(
       request_id: "r-1" model: "fake" token_ids { ids: 5 ids: 257 } priority: -3
-      sampling { temperature: 0 top_p: 0.5 top_k: 9 min_p: 0.25 seed: 18446744073709551615 }
+      sampling { temperature: 0 top_p: 0.5 top_k: 9 min_p: 0.25 seed: 18446744073709551615
+                 repetition_penalty: 1.5 presence_penalty: -2 frequency_penalty: 0.25 }
       stopping { max_tokens: 10 min_tokens: 2 stop: "x" stop_token_ids: 256 ignore_eos: true }
       output { return_text: false return_token_ids: true return_prompt_token_ids: true
                logprobs: 0 prompt_logprobs: 20 })");
@@ -89,6 +96,9 @@ TEST_F(RequestReaderTest, EverySettingArrives) {
   EXPECT_EQ(read->request.sampling.top_k, 9);
   EXPECT_EQ(read->request.sampling.min_p, 0.25);
   EXPECT_EQ(read->request.sampling.seed, std::numeric_limits<uint64_t>::max());
+  EXPECT_EQ(read->request.sampling.repetition_penalty, 1.5);
+  EXPECT_EQ(read->request.sampling.presence_penalty, -2.0);
+  EXPECT_EQ(read->request.sampling.frequency_penalty, 0.25);
   EXPECT_EQ(read->request.sampling.logprobs, 0);
   EXPECT_EQ(read->request.sampling.prompt_logprobs, 20);
   EXPECT_EQ(read->request.stopping.max_tokens, 10);
@@ -146,7 +156,7 @@ TEST_F(RequestReaderTest, ChatsAreChecked) {
   ASSERT_TRUE(chat.ok()) << chat.status();
   EXPECT_EQ(chat->request.prompt.front(), FakeTextCodec::kBegin);
   ExpectBad(R"(chat { messages { content: "x" } })", "chat.messages[0].role");
-  ExpectBad(R"(chat { messages { role: "tool" content: "x" } })", "chat.messages[0].role");
+  ExpectBad(R"(chat { messages { role: "critic" content: "x" } })", "chat.messages[0].role");
   ExpectBad(R"(chat { messages { role: "user" } })", "chat.messages[0].content: is required");
   std::string many = "chat {";
   for (int i = 0; i < 1025; ++i) many += R"( messages { role: "user" content: "" })";
@@ -156,7 +166,7 @@ TEST_F(RequestReaderTest, ChatsAreChecked) {
   for (int i = 0; i < 3; ++i) {
     absl::StrAppend(&wide, " messages { role: 'user' content: '", std::string(40, 'a'), "' }");
   }
-  ExpectBad(wide + "}", "chat.messages: has 120 bytes");
+  ExpectBad(wide + "}", "chat: has 120 bytes");
   codec_.has_template = false;
   ExpectRefused(R"(chat { messages { role: "user" content: "x" } })",
                 absl::StatusCode::kFailedPrecondition, "no chat template");
@@ -184,6 +194,66 @@ TEST_F(RequestReaderTest, StopsAreChecked) {
   ExpectBad(ids + "}", "stopping.stop_token_ids: must have at most 64 items, got 65");
 }
 
+TEST_F(RequestReaderTest, LogitBiasesAreChecked) {
+  const auto read = Read(R"(text: "a" sampling { logit_bias { key: 257 value: -100 }
+                            logit_bias { key: 0 value: 0.5 } })");
+  ASSERT_TRUE(read.ok()) << read.status();
+  const auto& biases = read->request.rules.logit_bias;
+  ASSERT_EQ(biases.size(), 2u);
+  EXPECT_EQ(biases[0].token_id, 0);
+  EXPECT_EQ(biases[0].bias, 0.5f);
+  EXPECT_EQ(biases[1].token_id, 257);
+  EXPECT_EQ(biases[1].bias, -100.0f);
+  for (const char* entry : {"key: 258", "key: -1", "key: 4294967301"}) {
+    ExpectBad(absl::StrCat("text: 'a' sampling { logit_bias {", entry, " value: 1 } }"),
+              "must be for a token id from 0 to 257");
+  }
+  for (const char* value : {"100.5", "-101", "inf", "nan"}) {
+    ExpectBad(absl::StrCat("text: 'a' sampling { logit_bias { key: 7 value: ", value, " } }"),
+              "sampling.logit_bias[7]: must be a number from -100 to 100");
+  }
+  v1::GenerateRequest many;
+  many.set_text("a");
+  for (int64_t id = 0; id < 1025; ++id) (*many.mutable_sampling()->mutable_logit_bias())[id] = 1;
+  EXPECT_TRUE(absl::StrContains(Read(many).status().message(),
+                                "sampling.logit_bias: must have at most 1024 items, got 1025"));
+}
+
+TEST_F(RequestReaderTest, BadWordsAreReadWithAndWithoutASpace) {
+  // With a byte a token the word after a space ends with the word, so that says it all.
+  const auto read = Read(R"(text: "a" sampling { bad_words: "no" bad_words: "  x" })");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->request.rules.bad_words, (std::vector<std::vector<int32_t>>{{'n', 'o'}, {'x'}}));
+  ExpectBad(R"(text: "a" sampling { bad_words: "x" bad_words: "" })", "sampling.bad_words[1]");
+  ExpectBad(R"(text: "a" sampling { bad_words: "  " })",
+            "sampling.bad_words[0]: must be more than spaces");
+  ExpectBad(absl::StrCat("text: 'a' sampling { bad_words: '", std::string(257, 'x'), "' }"),
+            "sampling.bad_words[0]: must have 1 to 256 bytes, got 257");
+  std::string words = "text: 'a' sampling {";
+  for (int i = 0; i < 129; ++i) words += " bad_words: 'x'";
+  ExpectBad(words + "}", "sampling.bad_words: must have at most 128 items, got 129");
+}
+
+TEST_F(RequestReaderTest, EchoIsThePromptsText) {
+  codec_.prefix_id = FakeTextCodec::kBegin;
+  const auto text = Read(R"(text: "a<|end|>" parse_special: true output { echo: true })");
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(text->answer.echo, "a<|end|>");
+  EXPECT_EQ(text->request.sampling.prompt_logprobs, -1);
+  const auto ids =
+      Read("token_ids { ids: 257 ids: 104 ids: 105 } output { echo: true logprobs: 2 }");
+  ASSERT_TRUE(ids.ok()) << ids.status();
+  EXPECT_EQ(ids->answer.echo, "hi");
+  EXPECT_EQ(ids->request.sampling.prompt_logprobs, 2);
+  const auto own = Read("text: 'a' output { echo: true logprobs: 2 prompt_logprobs: 0 }");
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_EQ(own->request.sampling.prompt_logprobs, 0);
+  EXPECT_EQ(Read("text: 'a' output { echo: false logprobs: 2 }")->answer.echo, "");
+  ExpectBad("text: 'a' output { echo: true return_text: false }", "output.echo: needs");
+  ExpectBad("chat { messages { role: 'user' content: 'x' } } output { echo: true }",
+            "output.echo: is for a prompt of text or token_ids");
+}
+
 TEST_F(RequestReaderTest, MinTokensNeedsMaxTokens) {
   ExpectBad(R"(text: "a" stopping { min_tokens: 1 })", "stopping.min_tokens");
   ExpectBad(R"(text: "a" stopping { min_tokens: 5 max_tokens: 4 })", "stopping.min_tokens");
@@ -203,6 +273,33 @@ TEST_F(RequestReaderTest, FieldsOfALaterInterfaceAreNotIgnored) {
   EXPECT_TRUE(absl::StrContains(read.status().message(), "77 of ebb.v1.Sampling")) << read.status();
 }
 
+TEST_F(RequestReaderTest, AnswersAreMadeAndReturned) {
+  auto read = Read(R"(text: "abc")");
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read->request.n, 1);
+  EXPECT_EQ(read->returned_answers, 1);
+  read = Read(R"(text: "abc" output { n: 3 })");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->request.n, 3);
+  EXPECT_EQ(read->returned_answers, 3);
+  EXPECT_EQ(read->request.sampling.logprobs, -1);
+  read = Read(R"(text: "abc" output { n: 2 best_of: 5 })");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->request.n, 5);
+  EXPECT_EQ(read->returned_answers, 2);
+  EXPECT_EQ(read->request.sampling.logprobs, 0);
+  EXPECT_FALSE(read->answer.return_logprobs);
+  ExpectBad(R"(text: "abc" output { n: 3 best_of: 2 })",
+            "output.best_of: must be at least output.n, got 2 and 3");
+  RequestLimits limits = Limits();
+  limits.answers_max = 4;
+  v1::GenerateRequest in;
+  in.set_text("abc");
+  in.mutable_output()->set_n(5);
+  EXPECT_EQ(RequestReader(limits, &codec_).Read(in, 7).status().message(),
+            "output.n: must be from 1 to 4, got 5");
+}
+
 // ---- every numeric field, from the descriptor
 
 // A field's own range, as proto/ebb.proto states it.
@@ -220,11 +317,16 @@ const std::map<std::string, Range> kRanges = {
     {"sampling.top_k", {0, kInt32Max}},
     {"sampling.min_p", {0, 1}},
     {"sampling.seed", {0, 18446744073709551615.0}},
+    {"sampling.repetition_penalty", {0.01, 100}},
+    {"sampling.presence_penalty", {-2, 2}},
+    {"sampling.frequency_penalty", {-2, 2}},
     {"stopping.max_tokens", {1, kInt32Max}},
     {"stopping.min_tokens", {0, 50}},  // max_tokens is 50 below.
     {"stopping.stop_token_ids", {0, 257}},
     {"output.logprobs", {0, 20}},
     {"output.prompt_logprobs", {0, 20}},
+    {"output.n", {1, 16}},
+    {"output.best_of", {1, 16}},
 };
 
 using Setter = std::function<void(v1::GenerateRequest*)>;
@@ -246,7 +348,8 @@ void ForEachNumber(
     const FieldDescriptor* const field = type->field(i);
     const std::string name = prefix + field->name();
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-      if (field->is_repeated()) continue;  // Chat messages: no numbers in them.
+      // Chat messages have no numbers; the biases of logit_bias are tested by themselves.
+      if (field->is_repeated()) continue;
       path.push_back(field);
       ForEachNumber(field->message_type(), path, name + ".", visit);
       path.pop_back();

@@ -29,7 +29,7 @@ class ServiceTest : public testing::Test {
   static constexpr size_t kCallsMax = 256;
   static constexpr int64_t kMessageBytesMax = 1 << 20;
 
-  ServiceTest() {
+  explicit ServiceTest(AccessGate* access = nullptr) {
     RequestLimits limits;
     limits.model_name = "fake";
     limits.context_tokens = 100'000;
@@ -43,9 +43,11 @@ class ServiceTest : public testing::Test {
     resources_.pump = &pump_;
     resources_.clock = &clock_;
     resources_.refusals = &refusals_;
+    resources_.access = access;
     resources_.process_seed = 42;
 
     ControlOptions control;
+    control.access = access;
     control.model_info.set_name("fake");
     control.version = "test";
     control.config_hash = "0123";
@@ -61,8 +63,10 @@ class ServiceTest : public testing::Test {
     inference_ = std::make_unique<InferenceService>(&resources_);
     GrpcServerOptions options;
     options.listen = *ParseListenAddress("127.0.0.1:0");
+    options.reflection = access == nullptr;
     options.message_bytes_max = kMessageBytesMax;
-    server_ = *GrpcServer::Start(options, {inference_.get(), control_.get()});
+    server_ = *GrpcServer::Start(options, {{inference_.get(), v1::Inference::service_full_name()},
+                                           {control_.get(), v1::Control::service_full_name()}});
     channel_ = NewChannel();
     stub_ = v1::Inference::NewStub(channel_);
     control_stub_ = v1::Control::NewStub(channel_);

@@ -21,7 +21,7 @@ namespace {
 using HealthStatus = grpc::health::v1::HealthCheckResponse;
 
 // A model without weights, whose tokens are two letters.
-LoadedModel NewModel() {
+LoadedModel NewModel(const base::Clock* clock) {
   model::TokenizerData data;
   data.source = "test";
   data.model = "gpt2";
@@ -36,13 +36,13 @@ LoadedModel NewModel() {
   model.config.context_tokens = 1000;
   model.config.vocab = 3;
   model.codec = std::make_unique<ModelTextCodec>(*std::move(tokenizer),
-                                                 absl::FailedPreconditionError("none"));
+                                                 absl::FailedPreconditionError("none"), clock);
   return model;
 }
 
 class ServingTest : public testing::Test {
  protected:
-  ServingTest() : model_(NewModel()) {
+  ServingTest() : model_(NewModel(&clock_)) {
     config::ServerConfig config;
     config.server.listen = "127.0.0.1:0";
     serving_ = *Serving::Start(config, model_, &engine_, &drain_, &clock_, &log_);

@@ -50,15 +50,15 @@ class CanaryRunner final : public engine::StepRunner {
       }
       if (canary_ == Canary::kForgottenSeed) rows.output_index = 0;
       if (canary_ == Canary::kIgnoredBans) rows.banned_ids.clear();
-    }
-    if (canary_ == Canary::kUnpatchedTable) {
-      for (const kernels::BlockCopy& copy : batch.copies) {
-        for (engine::SequenceRows& rows : batch.sequences) {
-          std::replace(rows.table.begin(), rows.table.end(), copy.to, copy.from);
-        }
+      if (canary_ == Canary::kStaleAdjustments && rows.adjustments != nullptr) {
+        rows.adjustments = &adjustments_.try_emplace(rows.id, *rows.adjustments).first->second;
       }
     }
-    if (canary_ == Canary::kForgottenCopy && !batch.copies.empty()) batch.copies.pop_back();
+    copied_blocks_ += static_cast<int64_t>(batch.copies.size());
+    if (canary_ == Canary::kUnpatchedTable) UnpatchTables(batch.moves, &batch);
+    if (canary_ == Canary::kSharedWrite) UnpatchTables(batch.copies, &batch);
+    if (canary_ == Canary::kForgottenCopy && !batch.moves.empty()) batch.moves.pop_back();
+    if (canary_ == Canary::kForgottenFork && !batch.copies.empty()) batch.copies.pop_back();
     inner_->Submit(std::move(batch));
   }
 
@@ -87,11 +87,24 @@ class CanaryRunner final : public engine::StepRunner {
     return result;
   }
 
+  // Blocks that steps copied for answers that had shared them.
+  int64_t copied_blocks() const { return copied_blocks_; }
+
  private:
+  static void UnpatchTables(const std::vector<kernels::BlockCopy>& copies, engine::Batch* batch) {
+    for (const kernels::BlockCopy& copy : copies) {
+      for (engine::SequenceRows& rows : batch->sequences) {
+        std::replace(rows.table.begin(), rows.table.end(), copy.to, copy.from);
+      }
+    }
+  }
+
   const Canary canary_;
   base::Rng rng_;
   engine::StepRunner* const inner_;
+  int64_t copied_blocks_ = 0;
   std::map<engine::RequestId, std::vector<int32_t>> tables_;
+  std::map<engine::RequestId, model::LogitAdjustments> adjustments_;
   // Of the lane's last batch: whether it chooses a token, and its sequences.
   bool samples_[2] = {false, false};
   size_t row_count_[2] = {0, 0};

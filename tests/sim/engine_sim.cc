@@ -2,23 +2,28 @@
 
 #include <algorithm>
 #include <memory>
-#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/clock_fake.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "device/device_lost.h"
 #include "device/stream_fake.h"
 #include "device/vmm_fake.h"
+#include "engine/kv_memory_options.h"
 #include "engine/local_engine.h"
 #include "engine/step_runner_fake.h"
 #include "memory/kv_memory.h"
 #include "scheduler/local_policy.h"
+#include "tests/sim/block_checks.h"
 #include "tests/sim/canaries.h"
 #include "tests/sim/describe.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/sim_client.h"
+#include "tests/sim/sim_options.h"
 
 namespace ebb::sim {
 namespace {
@@ -30,10 +35,7 @@ using engine::Request;
 using engine::RequestId;
 using engine::Token;
 
-constexpr int32_t kBlockTokens = 4;
 constexpr int32_t kBlocksPerPage = 4;
-constexpr int32_t kLayers = 2;
-constexpr int64_t kGranularity = 4096;
 constexpr int64_t kWorkspaceRowBytes = 256;
 
 class EngineSim {
@@ -42,8 +44,10 @@ class EngineSim {
       : canary_(canary),
         lanes_(queues),
         rng_(seed),
-        options_(MakeOptions(seed, queues)),
-        vmm_(VmmOptions()) {
+        answers_rng_(seed + 8),
+        world_options_(MakeSimOptions(seed, queues, &rng_)),
+        vmm_(VmmOptions()),
+        faults_(seed + 6, &vmm_, &clock_) {
     base::Rng loss(seed + 3);  // Of its own: the other draws are the same with it and without.
     if (loss.Chance(0.1)) loss_tick_ = loss.Between(0, 400);
     step_rounds_ = loss.Chance(0.3) ? 1000 : loss.Between(1, 20);
@@ -67,8 +71,11 @@ class EngineSim {
     if (report_.failure.empty() && engine_->Health().ok()) CheckIdle();
     report_.requests = static_cast<int64_t>(clients_.size());
     report_.preemptions = engine_->Load().preemptions_total;
+    report_.copied_blocks = canary_runner_->copied_blocks();
     report_.moved_blocks = memory_->moved_bytes_total() / memory_->geometry().block_bytes();
-    report_.abandoned = runner_->abandoned_count();
+    faults_.Count(Fault::kStepAbandoned, runner_->abandoned_count());
+    faults_.Count(Fault::kStepFails, runner_->failed_count());
+    report_.faults = faults_.counts();
     for (const auto& client : clients_) report_.tokens += client->token_count();
     TearDown();
     return report_;
@@ -78,46 +85,8 @@ class EngineSim {
   device::FakeVmm::Options VmmOptions() {
     device::FakeVmm::Options options;
     options.granularity_bytes = kGranularity;
-    options.capacity_bytes = kGranularity * (ceiling_pages_ + 64);
+    options.capacity_bytes = kGranularity * (world_options_.ceiling_pages + 64);
     options.backed = true;
-    return options;
-  }
-
-  engine::LocalEngineOptions MakeOptions(uint64_t seed, engine::Queues queues) {
-    engine::LocalEngineOptions options;
-    options.queue.queues = queues;
-    base::Rng compaction(seed + 4);  // Of its own, as the loss's.
-    options.memory.compact_above_percent =
-        compaction.Chance(0.2) ? 0 : static_cast<int32_t>(compaction.Between(1, 150));
-    shrinks_eagerly_ = compaction.Chance(0.5);
-    options.memory.compact_bytes_max =
-        compaction.Between(1, 40) * kLayers *
-        kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
-    options.queue.queue_requests_max = static_cast<int32_t>(rng_.Between(1, 16));
-    options.queue.running_sequences_max = static_cast<int32_t>(rng_.Between(1, 8));
-    options.queue.ageing = absl::Milliseconds(rng_.Between(1, 2000));
-    options.queue.resume_immunity_tokens = static_cast<int32_t>(rng_.Between(0, 8));
-    options.queue.growth_prior_tokens = static_cast<int32_t>(rng_.Between(1, 32));
-    options.step.chunk_tokens_max = static_cast<int32_t>(rng_.Between(1, 40));
-    options.step.logits_rows_max = static_cast<int32_t>(rng_.Between(1, 12));
-    options.step.max_gap = absl::Milliseconds(rng_.Between(1, 200));
-    options.window.prefill_min = absl::Milliseconds(rng_.Between(1, 20));
-    options.window.prefill_max = options.window.prefill_min + absl::Milliseconds(100);
-    options.window.decode_min = absl::Milliseconds(rng_.Between(1, 20));
-    options.window.decode_max = options.window.decode_min + absl::Milliseconds(100);
-    options.window.decode_steps = static_cast<int32_t>(rng_.Between(1, 12));
-    options.memory.slack_pages = static_cast<int32_t>(rng_.Between(0, 2));
-    options.memory.prepared_pages = static_cast<int32_t>(rng_.Between(0, 2));
-    options.memory.idle = absl::Milliseconds(500);
-    options.memory.headroom_bytes = rng_.Between(0, 2) * kGranularity;
-    options.memory.static_estimator =
-        rng_.Chance(0.5) ? engine::StaticEstimator::kByTokens : engine::StaticEstimator::kByUsage;
-    // From barely one request to several at once; a page is 16 tokens.
-    ceiling_pages_ = rng_.Between(8, 40);
-    options.memory.ceiling_bytes = ceiling_pages_ * kGranularity;
-    options.memory.limit_bytes = rng_.Between(8, ceiling_pages_) * kGranularity;
-    const int64_t keep_pages = base::Rng(seed + 5).Between(-3 * ceiling_pages_, ceiling_pages_);
-    options.memory.keep_bytes = std::max<int64_t>(0, keep_pages) * kGranularity;
     return options;
   }
 
@@ -129,23 +98,16 @@ class EngineSim {
         kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
     const auto geometry = memory::KvGeometry::Create(shape, kGranularity, kBlocksPerPage);
     CHECK_OK(geometry.status());
-    memory::KvMemory::Options memory;
-    memory.ceiling_bytes = options_.memory.ceiling_bytes;
-    memory.limit_bytes = options_.memory.limit_bytes;
-    memory.headroom_bytes = options_.memory.headroom_bytes;
-    memory.idle_after = options_.memory.idle;
+    memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_.memory);
     memory.shrink.windows_kept = static_cast<int32_t>(rng_.Between(1, 4));
     memory.shrink.slack_pages = options_.memory.slack_pages;
     memory.shrink.after = absl::Milliseconds(rng_.Between(0, 200));
     memory.shrink.pages_at_once = rng_.Between(1, 4);
-    if (shrinks_eagerly_) {
+    if (world_options_.shrinks_eagerly) {
       memory.shrink.windows_kept = 1;
       memory.shrink.slack_pages = 0;
       memory.shrink.after = absl::ZeroDuration();
     }
-    memory.compact_above_percent = options_.memory.compact_above_percent;
-    memory.prepare_ahead_pages = options_.memory.prepared_pages;
-    memory.keep_bytes = options_.memory.keep_bytes;
     for (const Lane lane : lanes_.all()) {
       memory.workspaces.push_back({"workspace", kGranularity * (lanes_.one()             ? 6
                                                                 : lane == Lane::kPrefill ? 4
@@ -212,9 +174,14 @@ class EngineSim {
           static_cast<int32_t>(rng_.Between(0, request.stopping.max_tokens));
     }
     if (rng_.Chance(0.2)) request.stopping.stop_token_ids = {3, 11};
+    AskForRules(&request);
     request.priority = static_cast<int32_t>(rng_.Between(-1, 2));
     if (rng_.Chance(0.1))
       request.deadline = clock_.Now() + absl::Milliseconds(rng_.Between(0, 2000));
+    if (answers_rng_.Chance(0.4)) {
+      request.n = static_cast<int32_t>(answers_rng_.Between(1, 4));
+      request.n = std::min(request.n, options_.queue.running_sequences_max);
+    }
     const int32_t stop_at = rng_.Chance(0.15) ? static_cast<int32_t>(rng_.Between(0, 20)) : -1;
     auto client = std::make_shared<SimClient>(request, stop_at, canary_);
     const absl::StatusOr<RequestId> id = engine_->Submit(std::move(request), client);
@@ -269,7 +236,7 @@ class EngineSim {
         vmm_.FailNth(device::VmmCall::kSetAccess, rng_.Between(1, 4));
         break;
       case 4:
-        vmm_.SetPeerBytes(rng_.Between(0, ceiling_pages_ + 64) * kGranularity);
+        vmm_.SetPeerBytes(rng_.Between(0, world_options_.ceiling_pages + 64) * kGranularity);
         break;
       case 5:
         if (rng_.Chance(0.2)) {
@@ -286,7 +253,7 @@ class EngineSim {
 
   engine::LimitChange RandomLimit() {
     engine::LimitChange change;
-    change.bytes = rng_.Between(0, ceiling_pages_) * kGranularity;
+    change.bytes = rng_.Between(0, world_options_.ceiling_pages) * kGranularity;
     change.deadline = absl::Milliseconds(rng_.Between(0, 200));
     change.force = rng_.Chance(0.2);
     if (rng_.Chance(0.3)) {
@@ -297,7 +264,10 @@ class EngineSim {
   }
 
   // Nobody waits for it.
-  void SetLimit(const engine::LimitChange& change) { (void)BeginLimit(change); }
+  void SetLimit(const engine::LimitChange& change) {
+    faults_.Count(Fault::kLimitMoved);
+    (void)BeginLimit(change);
+  }
 
   absl::StatusOr<engine::Relief::Call> BeginLimit(const engine::LimitChange& change) {
     const absl::Status health = engine_->Health();
@@ -321,8 +291,10 @@ class EngineSim {
   // deadline, unless the first request alone needs more.
   void AwaitLimit(engine::LimitChange change) {
     change.deadline = absl::Milliseconds(100);
+    faults_.Count(Fault::kLimitAwaited);
+    faults_.Pause();
     const auto call = BeginLimit(change);
-    if (!call.ok()) return;
+    if (!call.ok()) return faults_.GoOn();
     int64_t step_rounds[2] = {0, 0};
     absl::Time excused = absl::InfinitePast();
     while (clock_.Now() <= call->deadline && report_.failure.empty()) {
@@ -336,7 +308,7 @@ class EngineSim {
       }
       clock_.Advance(absl::Milliseconds(1));
     }
-    ++report_.limits;
+    faults_.GoOn();
     const engine::LimitAnswer answer = engine_->MemoryLimitAnswer(*call);
     report_.forced += answer.ended_count;
     if (answer.stale || answer.applied || !engine_->Health().ok()) return;
@@ -383,6 +355,7 @@ class EngineSim {
 
   void LoseDevice() {
     world_.device_lost = true;
+    faults_.Count(Fault::kDeviceLost);
     runner_->LoseDevice(device::DeviceLostError(kLossText));
     vmm_.LoseDevice(kLossText);
   }
@@ -401,6 +374,7 @@ class EngineSim {
     if (clients_.empty()) return;
     SimClient& client = *clients_[rng_.Between(0, static_cast<int64_t>(clients_.size()) - 1)];
     client.cancelled = true;
+    faults_.Count(Fault::kCancel);
     if (canary_ == Canary::kDeafCancel && client.id % 2 == 0) return;
     engine_->Cancel(client.id);
   }
@@ -419,7 +393,7 @@ class EngineSim {
     engine::EngineCore& core = engine_->core();
     base::MutexLock lock(&core.mutex);
     CheckBytes();
-    CheckBlocks(core);
+    if (const std::string broken = CheckBlocks(core, *memory_); !broken.empty()) Fail(broken);
   }
 
   // Once the engine knows of the loss, it submits nothing and asks for no memory.
@@ -441,33 +415,6 @@ class EngineSim {
     held_before_ = held;
     if (vmm_.created_bytes() > held) Fail("the device gave more than is held in account");
     if (limit.applied() && held > limit.limit_bytes) Fail("held over an applied limit");
-  }
-
-  void CheckBlocks(engine::EngineCore& core) {
-    std::set<memory::BlockId> seen;
-    int64_t blocks = 0;
-    for (const engine::Sequence* sequence : core.order()) {
-      if (!sequence->running() && sequence->table.block_count() > 0) Fail("waits with blocks");
-      if (sequence->computed_tokens > sequence->table.capacity_tokens()) Fail("tokens, no blocks");
-      if (sequence->state() == engine::SequenceState::kDecoding && !sequence->in_step &&
-          sequence->remaining_tokens() != 1) {
-        Fail("a decoding sequence with a prompt to run");
-      }
-      for (const memory::BlockId block : sequence->table.blocks()) {
-        if (!seen.insert(block).second) Fail("a block with two owners");
-        if (memory_->blocks().references(block) != 1) Fail("references are not owners");
-        if (memory_->pages().state(memory_->geometry().PageOf(block)) !=
-            memory::PageState::kMapped) {
-          Fail("a table names a page that is not mapped");
-        }
-        ++blocks;
-      }
-    }
-    if (memory_->blocks().used_blocks() != blocks) Fail("a block without an owner");
-    if (memory_->accounts().used_total() != blocks) Fail("accounts do not add up");
-    if (memory_->accounts().granted_total() > memory_->blocks().usable_blocks()) {
-      Fail("granted more than there is");
-    }
   }
 
   // ---- the end
@@ -496,6 +443,7 @@ class EngineSim {
 
   // Nothing bad happens any more: everything must end, and cancels act within a step.
   void Settle() {
+    faults_.Pause();
     vmm_.StopFailing();
     vmm_.SetPeerBytes(0);
     if (rng_.Chance(0.5)) {
@@ -503,6 +451,7 @@ class EngineSim {
     }
     if (rng_.Chance(0.1)) {
       world_.drained = true;
+      faults_.Count(Fault::kDrain);
       engine_->BeginDrain(absl::Milliseconds(rng_.Between(0, 500)));
     }
     if (rng_.Chance(0.3)) CancelOne();
@@ -531,6 +480,9 @@ class EngineSim {
     for (int i = 0; i < 20; ++i) Round();
     clock_.Advance(options_.memory.idle);
     for (int i = 0; i < 60; ++i) Round();
+    // While idle, what the device has free is looked at once a second.
+    clock_.Advance(absl::Seconds(1));
+    for (int i = 0; i < 60; ++i) Round();
     if (!engine_->Health().ok()) return;  // Found just now: what is held stays.
     int64_t stuck_bytes = 0;
     for (const memory::PagePool* pool : memory_->pools()) {
@@ -539,7 +491,10 @@ class EngineSim {
     if (stuck_bytes > 0 && !world_.memory_stuck) Fail("quarantined without a cause");
     const int64_t kept = memory_->kept_pages(), mapped = engine_->Memory().pages_mapped;
     const bool could_grow = memory_->budget().bounds().GrowableBytes() >= kGranularity;
-    if (mapped > kept || (mapped < kept && could_grow)) Fail("idle, and other pages than the kept");
+    if (mapped > kept || (mapped < kept && could_grow)) {
+      Fail(absl::StrCat("idle, and ", mapped, " pages instead of the ", kept, " kept",
+                        Describe(engine_.get(), *memory_)));
+    }
     if (memory_->held_bytes() != stuck_bytes + mapped * kGranularity)
       Fail("idle, and memory is held" + Describe(engine_.get(), *memory_));
     if (vmm_.created_bytes() > memory_->held_bytes()) Fail("the device's memory is not back");
@@ -560,12 +515,13 @@ class EngineSim {
   const Canary canary_;
   const engine::Lanes lanes_;
   base::Rng rng_;
-  int64_t ceiling_pages_ = 0;
-  bool shrinks_eagerly_ = false;
-  const engine::LocalEngineOptions options_;
+  base::Rng answers_rng_;  // Of its own, as the loss's.
+  const SimOptions world_options_;
+  const engine::LocalEngineOptions& options_ = world_options_.engine;
   base::FakeClock clock_;
   base::NullLog log_;
   device::FakeVmm vmm_;
+  Faults faults_;
   device::FakeStream streams_[2];
   std::unique_ptr<CanaryVmm> canary_vmm_;
   std::unique_ptr<memory::KvMemory> memory_;

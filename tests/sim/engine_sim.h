@@ -13,6 +13,7 @@
 #include <string>
 
 #include "engine/options.h"
+#include "tests/sim/faults.h"
 
 namespace ebb::sim {
 
@@ -23,6 +24,7 @@ enum class Canary {
   kStaleTable,         // The runner keeps using a sequence's earlier table.
   kForgottenSeed,      // A resumed sequence's random numbers start anew.
   kIgnoredBans,        // Banned ids are chosen all the same.
+  kStaleAdjustments,   // Penalties are those of the request's first token.
   kCrossedResults,     // Two sequences get each other's tokens.
   kLostStep,           // A completed step is never reported.
   kLostPromptLogprob,  // One prompt log-probability is missing.
@@ -39,8 +41,10 @@ enum class Canary {
   kForgottenCopy,      // A block has moved, but for its contents.
   kDoneAbandoned,      // An abandoned step that chooses no token counts as done.
   kDeafAbandon,        // No step is ever abandoned.
+  kForgottenFork,      // A block that answers share is not copied before it is written.
+  kSharedWrite,        // It is copied, and the old one is written.
 };
-inline constexpr int kCanaryCount = 21;
+inline constexpr int kCanaryCount = 24;
 const char* CanaryName(Canary canary);
 
 struct SimReport {
@@ -50,10 +54,10 @@ struct SimReport {
   int64_t preemptions = 0;
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
-  int64_t limits = 0;     // Lowered while requests ran, and awaited to their deadline.
-  int64_t deferred = 0;   // Of those: not reached, for the first request needs more.
-  int64_t forced = 0;     // Requests that force ended.
-  int64_t abandoned = 0;  // Steps.
+  int64_t copied_blocks = 0;  // Of answers that had shared them.
+  int64_t deferred = 0;  // Limits that were awaited and not reached: the first request needs more.
+  int64_t forced = 0;    // Requests that force ended.
+  FaultCounts faults = {};
 };
 
 SimReport RunEngineSim(uint64_t seed, Canary canary, engine::Queues queues);

@@ -75,20 +75,26 @@ int main(int argc, char** argv) {
     sum.ticks += report.ticks;
     sum.requests += report.requests;
     sum.preemptions += report.preemptions;
-    sum.limits += report.limits;
     sum.deferred += report.deferred;
     sum.forced += report.forced;
-    sum.abandoned += report.abandoned;
+    for (int fault = 0; fault < ebb::sim::kFaultCount; ++fault) {
+      sum.faults[fault] += report.faults[fault];
+    }
     sum.tokens += report.tokens;
     sum.moved_blocks += report.moved_blocks;
+    sum.copied_blocks += report.copied_blocks;
   }
   std::printf(
-      "%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions; %lld limits "
-      "awaited, %lld deferred, %lld requests forced out, %lld steps abandoned; %lld blocks moved\n",
+      "%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions, %lld blocks moved, "
+      "%lld copied; %lld limits deferred, %lld requests forced out\n",
       static_cast<unsigned long long>(seeds), static_cast<long long>(sum.ticks),
       static_cast<long long>(sum.requests), static_cast<long long>(sum.tokens),
-      static_cast<long long>(sum.preemptions), static_cast<long long>(sum.limits),
-      static_cast<long long>(sum.deferred), static_cast<long long>(sum.forced),
-      static_cast<long long>(sum.abandoned), static_cast<long long>(sum.moved_blocks));
+      static_cast<long long>(sum.preemptions), static_cast<long long>(sum.moved_blocks),
+      static_cast<long long>(sum.copied_blocks), static_cast<long long>(sum.deferred),
+      static_cast<long long>(sum.forced));
+  for (int fault = 0; fault < ebb::sim::kFaultCount; ++fault) {
+    std::printf("%10lld %s\n", static_cast<long long>(sum.faults[fault]),
+                ebb::sim::FaultName(static_cast<ebb::sim::Fault>(fault)));
+  }
   return 0;
 }

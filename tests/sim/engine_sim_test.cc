@@ -57,6 +57,8 @@ TEST_P(EngineSimTest, EverySeedHolds) {
   int64_t preemptions = 0;
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
+  int64_t copied_blocks = 0;
+  FaultCounts faults = {};
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with SEED=" << seed);
     const SimReport report = RunEngineSim(seed, Canary::kNone, GetParam());
@@ -64,13 +66,22 @@ TEST_P(EngineSimTest, EverySeedHolds) {
     preemptions += report.preemptions;
     tokens += report.tokens;
     moved_blocks += report.moved_blocks;
+    copied_blocks += report.copied_blocks;
+    for (int fault = 0; fault < kFaultCount; ++fault) faults[fault] += report.faults[fault];
   }
   std::cout << "seeds " << first << " to " << first + count - 1 << ": " << tokens << " tokens, "
-            << preemptions << " preemptions, " << moved_blocks << " blocks moved\n";
+            << preemptions << " preemptions, " << moved_blocks << " blocks moved, " << copied_blocks
+            << " copied\n";
   // A simulation in which nothing is ever preempted or moved would show nothing.
   if (count > 100) {
     EXPECT_GT(preemptions, static_cast<int64_t>(count) / 4);
     EXPECT_GT(moved_blocks, static_cast<int64_t>(count) / 10);
+    EXPECT_GT(copied_blocks, static_cast<int64_t>(count) / 2);
+  }
+  if (count >= 2000) {
+    for (int fault = 0; fault < kFaultCount; ++fault) {
+      EXPECT_GE(faults[fault], 100) << FaultName(static_cast<Fault>(fault));
+    }
   }
 }
 

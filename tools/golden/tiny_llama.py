@@ -16,6 +16,7 @@ from gguf import GGMLQuantizationType as Type
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from common import hf_name, pack_ids, permute, reference_logits, unpermute
+from k_quants import quantize
 
 # Weights are drawn with this deviation, so that logits spread over a few units.
 WEIGHT_DEVIATION = 0.15
@@ -40,6 +41,15 @@ MODELS = {
                  base=10000.0, type=Type.Q4_0, tied=False),
     "q4_1": dict(width=96, ffn=160, heads=3, kv_heads=1, head_dim=32, layers=2, vocab=90,
                  base=100000.0, type=Type.Q4_1, tied=True),
+    # Mixed as llama.cpp mixes: K formats for rows of 256, and what it falls back to for others.
+    # Their sums are longer, so their weights smaller.
+    "q4_k_m": dict(width=256, ffn=96, heads=2, kv_heads=1, head_dim=32, layers=2, vocab=96,
+                   key_length=True, base=10000.0, type=Type.Q4_K, tied=False, deviation=0.075,
+                   types={"output": Type.Q6_K, "attn_v": Type.Q6_K, "attn_output": Type.Q5_0,
+                          "ffn_down": Type.Q8_0}),
+    "q5_k_m": dict(width=256, ffn=96, heads=2, kv_heads=1, head_dim=32, layers=2, vocab=96,
+                   key_length=True, base=10000.0, type=Type.Q5_K, tied=True, deviation=0.075,
+                   types={"token_embd": Type.Q6_K, "attn_output": Type.Q5_1, "ffn_down": Type.Q5_0}),
 }
 
 
@@ -103,6 +113,10 @@ def write_metadata(writer, spec, odd):
         writer.add_rope_scaling_factor(spec["linear"])
 
 
+def type_of(spec, tensor):
+    return spec.get("types", {}).get(tensor.split(".")[-2], spec["type"])
+
+
 def make(name, spec, folder, rng):
     writer = gguf.GGUFWriter(f"{folder}/tiny_{name}.gguf", "llama")
     write_metadata(writer, spec, spec.get("key_length", False))
@@ -112,11 +126,13 @@ def make(name, spec, folder, rng):
             weight = rng.uniform(0.5, 1.5, shape).astype(np.float32)
             writer.add_tensor(tensor, weight)
         else:
-            deviation = 1.0 if tensor == "token_embd.weight" and not spec["tied"] else WEIGHT_DEVIATION
+            deviation = spec.get("deviation", WEIGHT_DEVIATION)
+            if tensor == "token_embd.weight" and not spec["tied"]:
+                deviation = 1.0
             weight = rng.normal(0, deviation, shape).astype(np.float32)
-            packed = gguf.quants.quantize(weight, spec["type"])
-            writer.add_tensor(tensor, packed, raw_dtype=spec["type"])
-            weight = gguf.quants.dequantize(packed, spec["type"]).astype(np.float32)
+            packed = quantize(weight, type_of(spec, tensor))
+            writer.add_tensor(tensor, packed, raw_dtype=type_of(spec, tensor))
+            weight = gguf.quants.dequantize(packed, type_of(spec, tensor)).astype(np.float32)
         if "attn_q." in tensor:
             weight = unpermute(weight, spec["heads"])
         if "attn_k." in tensor:

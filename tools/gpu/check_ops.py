@@ -303,6 +303,49 @@ def fill_random(device, count):
     return f"fill_random count={count}", check
 
 
+def adjust_logits(device, rows, vocabulary, count):
+    """Each operation is rounded to float32, so the bits are those of torch's, one operation a time."""
+    def check(rng):
+        api = device.api
+        logits = device.random(rng, rows, vocabulary, dtype=torch.float32, scale=5)
+        chosen = sorted(rng.sample(range(rows), (rows + 1) // 2), key=lambda _: rng.random())
+        places, adjustments, tokens = [], [], []
+        for row in chosen:
+            mine = rng.sample(range(-2, vocabulary + 2), min(rng.randint(0, count), vocabulary))
+            places.append(struct(api.EbbCudaAdjustedRow, begin=len(adjustments), count=len(mine),
+                                 row=row))
+            for token in mine:
+                tokens.append((row, token))
+                adjustments.append(struct(
+                    api.EbbCudaLogitAdjustment, token_id=token, bias=rng.choice([0, rng.gauss(0, 9)]),
+                    repetition=rng.choice([1, rng.uniform(0.01, 3)]),
+                    penalty=rng.choice([0, rng.gauss(0, 2)])))
+        expected = logits.cpu().clone()
+        kept = [i for i, (_, token) in enumerate(tokens) if 0 <= token < vocabulary]
+        at = tuple(torch.tensor([tokens[i][k] for i in kept], dtype=torch.int64) for k in (0, 1))
+        bias, repetition, penalty = (
+            torch.tensor([getattr(adjustments[i], name) for i in kept], dtype=torch.float32)
+            for name in ("bias", "repetition", "penalty"))
+        raw = expected[at]
+        x = raw + bias
+        expected[at] = torch.where(x > 0, x / repetition, x * repetition) - penalty
+        # Placeholders where there is nothing: an array of no elements has no address.
+        before = device.guarded((len(adjustments) + 1,), torch.float32)
+        before.tensor.zero_()
+        device_places = device.structs((api.EbbCudaAdjustedRow * len(places))(*places))
+        adjustments.append(struct(api.EbbCudaLogitAdjustment))
+        device_adjustments = device.structs(
+            (api.EbbCudaLogitAdjustment * len(adjustments))(*adjustments))
+        device.run("adjust_logits", struct(
+            api.EbbCudaAdjustLogits, logits=logits, rows=device_places,
+            adjustments=device_adjustments, before=before, row_count=len(places), count_max=count,
+            vocabulary=vocabulary))
+        assert torch.equal(logits.cpu(), expected), "a logit has other bits"
+        told = before.check("before").cpu()
+        assert torch.equal(told[kept], raw), "what was before is told wrongly"
+    return f"adjust_logits rows={rows} vocabulary={vocabulary} count={count}", check
+
+
 def small_cases(device):
     """Enough to exercise every check on the fake, which emulates each thread."""
     yield [embed(device, 3, 40)]
@@ -316,6 +359,7 @@ def small_cases(device):
     yield [prefill_attention(device, 4, 2, 32, 8, layout, [(0, 5), (9, 12)]) for layout in LAYOUTS]
     yield [decode_attention(device, 4, 2, 32, 8, layout, [5, 0, 33], 16) for layout in LAYOUTS]
     yield [fill_random(device, 1003)]
+    yield [adjust_logits(device, 5, 50, 20)]
     yield check_sample.cases_of(device, vocabularies=(50, 300), rows=3)
 
 
@@ -342,6 +386,8 @@ def all_cases(device):
            for some in lengths for i, shape in enumerate(shapes) for block in (8, 16, 64, 256)
            for split in (256, 512)]
     yield [fill_random(device, count) for count in (1, 1003, 1 << 20)]
+    yield [adjust_logits(device, *shape) for shape in ((1, 8, 1), (17, 1000, 300),
+                                                       (64, 128256, 5000))]
     yield check_sample.cases_of(device, vocabularies=(8, 1000, 49152, 128256), rows=17)
 
 

@@ -6,58 +6,60 @@ import torch
 
 from paged import struct
 
-# Where rounding may decide, either answer is right: a draw, or a share, this near a boundary.
-UNSURE = 1e-9
+# Where rounding may decide, either answer is right. A weight's own rounding is far below this.
+MIN_P_UNSURE = 1e-9
+
+
+def share_unsure(vocabulary):
+    """A draw or a share this near a boundary: the kernels cut each weight to 2^-43 of the largest,
+    and the sums here, in float64, err by far less than is added for them."""
+    return vocabulary * 2.0**-43 + 1e-11
 
 
 def _chain(row, params, banned):
     """The kept ids (ascending) with their weights, and whether a rounding error could have kept
-    others."""
-    allowed = row.copy()
-    for token in banned:
-        if 0 <= token < len(allowed):
-            allowed[token] = -math.inf
-    order = sorted(range(len(allowed)), key=lambda i: (-allowed[i], i))
-    best = allowed[order[0]]
+    others. `row`: float64, on the host."""
+    allowed = row.clone()
+    known = [token for token in banned if 0 <= token < len(row)]
+    allowed[known] = -math.inf
+    order = torch.sort(allowed, descending=True, stable=True).indices
     if params["temperature"] == 0:
-        return [(order[0], 1.0)], False
-    weights = [math.exp((x - best) / params["temperature"]) for x in allowed]
+        return order[:1], torch.ones(1, dtype=torch.float64), False
+    weights = torch.exp((allowed - allowed[order[0]]) / params["temperature"])
     unsure = False
-    kept = order
-    if params["top_k"] > 0:
-        kept = order[:params["top_k"]]
+    kept = order[:params["top_k"]] if params["top_k"] > 0 else order
     if params["top_p"] < 1:
-        total, total_kept = math.fsum(weights[i] for i in kept), 0.0
-        for count, token in enumerate(kept):
-            total_kept += weights[token]
-            unsure |= abs(total_kept / total - params["top_p"]) < UNSURE
-            if total_kept >= params["top_p"] * total:
-                kept = kept[:count + 1]
-                break
-    unsure |= any(abs(weights[i] - params["min_p"]) < UNSURE for i in kept if weights[i] > 0)
-    kept = [i for i in kept if weights[i] >= params["min_p"]]
-    return [(i, weights[i]) for i in sorted(kept) if weights[i] > 0], unsure
+        shares = weights[kept].cumsum(0)
+        shares = shares / shares[-1]
+        unsure |= bool(((shares - params["top_p"]).abs() < share_unsure(len(row))).any())
+        kept = kept[:int((shares < params["top_p"]).sum()) + 1]
+    if params["min_p"] > 0:
+        unsure |= bool(((weights[kept] - params["min_p"]).abs() < MIN_P_UNSURE).any())
+    kept = kept[(weights[kept] >= params["min_p"]) & (weights[kept] > 0)].sort().values
+    return kept, weights[kept], unsure
 
 
 def possible_tokens(row, params, banned):
     """The token that the draw chooses; several where rounding may decide; None: do not ask."""
-    kept, unsure = _chain(row, params, banned)
+    kept, weights, unsure = _chain(row, params, banned)
     if unsure:
         return None
-    total, passed, tokens = math.fsum(w for _, w in kept), 0.0, set()
-    for token, weight in kept:
-        low, passed = passed / total, passed + weight
-        if low - UNSURE <= params["unit"] < passed / total + UNSURE:
-            tokens.add(token)
-    return tokens
+    ends = weights.cumsum(0)
+    low, high = (ends - weights) / ends[-1], ends / ends[-1]
+    near = share_unsure(len(row))
+    return set(kept[(low - near <= params["unit"]) & (params["unit"] < high + near)].tolist())
+
+
+def as_float32(x):
+    return ctypes.c_float(x).value
 
 
 def _random_params(rng, vocabulary):
     return {
         "unit": rng.random(),
-        "temperature": rng.choice([0.0, 0.3, 1.0, 2.5]),
-        "top_p": rng.choice([1.0, 0.9, 0.35, 0.999]),
-        "min_p": rng.choice([0.0, 0.0, 0.05]),
+        "temperature": as_float32(rng.choice([0.0, 0.3, 1.0, 2.5])),
+        "top_p": as_float32(rng.choice([1.0, 0.9, 0.35, 0.999])),
+        "min_p": as_float32(rng.choice([0.0, 0.0, 0.05])),
         "top_k": rng.choice([0, 0, 1, 5, 40, vocabulary, vocabulary + 9]),
         "top_count": rng.choice([-1, 0, 3, 32]),
         "target_id": rng.choice([-1, rng.randrange(vocabulary)]),
@@ -66,14 +68,14 @@ def _random_params(rng, vocabulary):
     }
 
 
-def _check_row(out, logits, params, banned, what):
-    row = [float(x) for x in logits]
+def _check_row(out, row, params, banned, what):
+    """`row`: its logits in float64, on the host."""
     assert out.status == 0, f"{what}: status {out.status}"
     tokens = possible_tokens(row, params, banned)
     if tokens is not None:
         assert out.token_id in tokens, f"{what}: token {out.token_id}, not {sorted(tokens)}: {params}"
     # float32 sums of exponentials; logits are up to about 20.
-    logprobs = torch.log_softmax(logits.double().cpu(), dim=0)
+    logprobs = torch.log_softmax(row, dim=0)
     close = lambda got, token: abs(got - float(logprobs[token])) < 1e-4
     if params["top_count"] >= 0:
         assert close(out.logprob, out.token_id), f"{what}: log-probability {out.logprob}"
@@ -82,7 +84,7 @@ def _check_row(out, logits, params, banned, what):
     wanted = max(params["top_count"], params["target_top_count"] if params["target_id"] >= 0 else 0, 0)
     wanted = min(wanted, len(row))
     assert out.top_count >= wanted, f"{what}: {out.top_count} alternatives, not {wanted}"
-    order = sorted(range(len(row)), key=lambda i: (-row[i], i))[:wanted]
+    order = torch.sort(row, descending=True, stable=True).indices[:wanted].tolist()
     assert list(out.top_ids[:wanted]) == order, f"{what}: alternatives {out.top_ids[:wanted]}"
     for place, token in enumerate(order):
         assert close(out.top_logprobs[place], token), f"{what}: alternative {place}"
@@ -119,8 +121,9 @@ def filters(device, rows, vocabulary, shape):
             wanted.append((params, mine))
             banned += mine
         results = _run(device, logits, sampling, banned, vocabulary)
+        rows_read = logits.double().cpu()
         for r, (params, mine) in enumerate(wanted):
-            _check_row(results[r], logits[r], params, mine, f"row {r}")
+            _check_row(results[r], rows_read[r], params, mine, f"row {r}")
     return f"sample rows={rows} vocabulary={vocabulary} {shape}", check
 
 

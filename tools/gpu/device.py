@@ -78,9 +78,9 @@ class Device:
         return torch.frombuffer(bytearray(array), dtype=torch.uint8).to(self.name)
 
     def random(self, rng, *shape, dtype=torch.bfloat16, scale=1.0):
-        """Normal numbers, the same on every device for the same rng."""
-        generator = torch.Generator().manual_seed(rng.getrandbits(40))
-        return (torch.randn(*shape, generator=generator) * scale).to(dtype).to(self.name)
+        """Normal numbers, made where they lie: the same for the same rng, on devices of one kind."""
+        generator = torch.Generator(self.name).manual_seed(rng.getrandbits(40))
+        return (torch.randn(*shape, generator=generator, device=self.name) * scale).to(dtype)
 
     def guarded(self, shape, dtype):
         return Guarded(self, shape, dtype)

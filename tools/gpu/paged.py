@@ -55,10 +55,13 @@ class Paged:
         self.device_tables = device.api.EbbCudaTables(self._indices.data_ptr(),
                                                       self._begins.data_ptr())
 
+    def _begin(self, layer, index, values):
+        return (layer * self.kv.layer_stride_bytes + index * self.kv.index_stride_bytes
+                + (self.kv.value_offset_bytes if values else 0))
+
     def part(self, pool, layer, index, values):
         """A view of one layer's keys or values of a block: [kv_heads, block_tokens, head_dim]."""
-        begin = (layer * self.kv.layer_stride_bytes + index * self.kv.index_stride_bytes
-                 + (self.kv.value_offset_bytes if values else 0))
+        begin = self._begin(layer, index, values)
         part = pool[begin:begin + self.kv.value_offset_bytes]
         return part.view(torch.bfloat16).view(self.kv_heads, self.block_tokens, self.head_dim)
 
@@ -67,10 +70,19 @@ class Paged:
         Gives them as [length, kv_heads, head_dim]."""
         shape = (length, self.kv_heads, self.head_dim)
         both = [self.device.random(rng, *shape, scale=scale) for _ in range(2)]
+        blocks = self.tables[sequence]
+        # Every part begins at a multiple of its size.
+        parts = self.pool.view(torch.bfloat16).view(-1, self.kv_heads, self.block_tokens,
+                                                    self.head_dim)
         for values, numbers in enumerate(both):
-            for b, index in enumerate(self.tables[sequence]):
-                rows = numbers[b * self.block_tokens:(b + 1) * self.block_tokens]
-                self.part(self.pool, layer, index, values)[:, :len(rows)] = rows.transpose(0, 1)
+            begins = [self._begin(layer, index, values) // self.kv.value_offset_bytes
+                      for index in blocks]
+            # What is past the sequence's end stays poisoned.
+            whole = torch.full((len(blocks) * self.block_tokens, *shape[1:]), -1,
+                               dtype=torch.int16, device=self.device.name).view(torch.bfloat16)
+            whole[:length] = numbers
+            parts[self.device.tensor(begins, torch.int64)] = (
+                whole.view(len(blocks), self.block_tokens, *shape[1:]).transpose(1, 2))
         return both
 
 

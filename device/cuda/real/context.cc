@@ -213,7 +213,8 @@ int32_t Free(EbbCudaContext* context, void* memory) {
 int32_t HostAlloc(EbbCudaContext* context, int64_t bytes, void** memory) {
   const int32_t code = EnterContext(context);
   if (code != EBB_CUDA_OK) return code;
-  return FromCuda(cudaHostAlloc(memory, static_cast<size_t>(bytes), cudaHostAllocPortable),
+  return FromCuda(cudaHostAlloc(memory, static_cast<size_t>(bytes),
+                                cudaHostAllocPortable | cudaHostAllocMapped),
                   "cudaHostAlloc");
 }
 

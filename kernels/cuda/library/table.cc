@@ -30,6 +30,7 @@ EbbCudaApi MakeTable() {
   api.swiglu = Enter<EbbCudaSwiGlu, LaunchSwiGlu>;
   api.sample = Enter<EbbCudaSample, LaunchSample>;
   api.sample_scratch_bytes = SampleScratchBytes;
+  api.adjust_logits = Enter<EbbCudaAdjustLogits, LaunchAdjustLogits>;
   api.fill_random = Enter<EbbCudaFillRandom, LaunchFillRandom>;
   return api;
 }

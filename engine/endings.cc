@@ -1,0 +1,57 @@
+#include "engine/endings.h"
+
+#include <string>
+
+namespace ebb::engine {
+namespace {
+
+const char* ReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kError:
+      return "error";
+  }
+  return "?";
+}
+
+// Null where there was no such time.
+nlohmann::ordered_json Milliseconds(absl::Duration duration) {
+  if (duration == absl::InfiniteDuration()) return nullptr;
+  return absl::ToDoubleMilliseconds(duration);
+}
+
+nlohmann::ordered_json RequestLine(const LiveRequest& request, const Finish& finish) {
+  return {{"id", request.id},
+          {"label", request.request.label},
+          {"status", absl::StatusCodeToString(finish.status.code())},
+          {"finish_reason", ReasonName(finish.reason)},
+          {"answers", request.request.n},
+          {"prompt_tokens", finish.prompt_tokens},
+          {"completion_tokens", finish.completion_tokens},
+          {"queue_ms", Milliseconds(finish.queue_time)},
+          {"first_token_ms", Milliseconds(finish.first_token_time)},
+          {"total_ms", Milliseconds(finish.total_time)},
+          {"preemptions", finish.preemptions}};
+}
+
+}  // namespace
+
+void TellEnding(Ending* ending, base::Log* log) {
+  LiveRequest& request = *ending->request;
+  base::MutexLock lock(&request.telling);
+  request.sink->OnAnswerFinish(ending->answer, ending->finish);
+  const bool first_told = request.untold_answers == request.request.n;
+  AddAnswer(ending->answer, ending->finish, first_told, &request.total);
+  if (--request.untold_answers > 0) return;
+  if (log != nullptr) log->Write("request_finished", RequestLine(request, request.total));
+  request.sink->OnFinish(request.total);
+}
+
+}  // namespace ebb::engine

@@ -1,0 +1,20 @@
+#include "engine/kv_memory_options.h"
+
+namespace ebb::engine {
+
+memory::KvMemory::Options KvMemoryOptionsFrom(const MemoryOptions& options) {
+  memory::KvMemory::Options memory;
+  memory.ceiling_bytes = options.ceiling_bytes;
+  memory.limit_bytes = options.limit_bytes;
+  memory.headroom_bytes = options.headroom_bytes;
+  memory.keep_bytes = options.keep_bytes;
+  memory.idle_after = options.idle;
+  memory.shrink.windows_kept = options.shrink_windows;
+  memory.shrink.after = options.shrink_after;
+  memory.shrink.pages_at_once = options.shrink_pages_max;
+  memory.compact_above_percent = options.compact_above_percent;
+  memory.prepare_ahead_pages = options.prepared_pages;
+  return memory;
+}
+
+}  // namespace ebb::engine

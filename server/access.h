@@ -1,0 +1,73 @@
+// AccessGate: who may use this server: the bearer tokens of a file, and the tenant that each names.
+//
+//   NAME TOKEN        # comment
+//
+// The file is looked at again at most once a second, when somebody asks. A new file that is broken
+// changes nothing but the log.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mutex.h"
+
+namespace ebb::server {
+
+// Tokens are kept as digests only. Equal sizes make comparing take the same time for all of them.
+struct AccessToken {
+  std::string name;
+  std::array<unsigned char, 32> digest;
+};
+
+// What a tokens file says. INVALID_ARGUMENT names the line, never the token.
+absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
+                                                     absl::string_view source);
+
+// Thread-safe.
+class AccessGate {
+ public:
+  // INVALID_ARGUMENT when the file cannot be read, others may read it, or a line is wrong. `clock`
+  // and `log` outlive the gate.
+  static absl::StatusOr<std::unique_ptr<AccessGate>> Open(const std::string& path,
+                                                          const base::Clock* clock, base::Log* log);
+
+  // `authorization`: the header's value, "Bearer TOKEN"; empty where there is none. The name of the
+  // token, or UNAUTHENTICATED.
+  absl::StatusOr<std::string> Check(absl::string_view authorization);
+
+ private:
+  // Which version of the file it is.
+  struct Stamp {
+    int64_t inode = 0;
+    int64_t bytes = 0;
+    int64_t modified_seconds = 0;
+    int64_t modified_nanos = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  struct Contents {
+    Stamp stamp;
+    std::vector<AccessToken> tokens;
+  };
+  AccessGate(std::string path, const base::Clock* clock, base::Log* log);
+  static Stamp StampOf(const std::string& path);
+  static absl::StatusOr<Contents> Read(const std::string& path);
+  void ReadAgainIfChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::string path_;
+  const base::Clock* const clock_;
+  base::Log* const log_;
+  base::Mutex mutex_;
+  Stamp seen_ ABSL_GUARDED_BY(mutex_);  // Of the file last looked at, good or not.
+  absl::Time looked_ ABSL_GUARDED_BY(mutex_);
+  std::vector<AccessToken> tokens_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace ebb::server

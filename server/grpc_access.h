@@ -1,0 +1,36 @@
+// AccessGate on gRPC: what every method of ours asks first.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "grpcpp/grpcpp.h"
+#include "server/access.h"
+#include "server/grpc_status.h"
+
+namespace ebb::server {
+
+// The caller's tenant, "" where `access` is null: everybody may. UNAUTHENTICATED otherwise.
+inline absl::StatusOr<std::string> TenantOf(AccessGate* access,
+                                            const grpc::CallbackServerContext& context) {
+  if (access == nullptr) return std::string();
+  const auto range = context.client_metadata().equal_range("authorization");
+  if (range.first == range.second) return access->Check("");
+  if (std::next(range.first) != range.second) {
+    return absl::UnauthenticatedError("authorization is given twice");
+  }
+  const grpc::string_ref& value = range.first->second;
+  return access->Check(absl::string_view(value.data(), value.size()));
+}
+
+// For a caller who may not: the call, ended. Null for one who may.
+inline grpc::ServerUnaryReactor* RefuseStranger(AccessGate* access,
+                                                grpc::CallbackServerContext* context) {
+  const absl::StatusOr<std::string> tenant = TenantOf(access, *context);
+  if (tenant.ok()) return nullptr;
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(tenant.status()));
+  return reactor;
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,174 @@
+#include "server/http/answer_json.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace ebb::server {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json Usage(int64_t prompt_tokens, int64_t completion_tokens) {
+  return {{"prompt_tokens", prompt_tokens},
+          {"completion_tokens", completion_tokens},
+          {"total_tokens", prompt_tokens + completion_tokens}};
+}
+
+std::string ReasonOf(const v1::Finished& finished) {
+  return finished.finish_reason() == v1::FINISH_REASON_LENGTH ? "length" : "stop";
+}
+
+std::string DataEvent(const Json& json) { return absl::StrCat("data: ", JsonText(json), "\n\n"); }
+
+Json ListOf(const google::protobuf::RepeatedField<int32_t>& ids) {
+  Json list = Json::array();
+  for (const int32_t id : ids) list.push_back(id);
+  return list;
+}
+
+}  // namespace
+
+AnswerJson::AnswerJson(const AnswerHead& head, const AnswerStyle& style,
+                       std::vector<std::string> prompt_texts, const TextCodec* codec)
+    : head_(head), style_(style), codec_(codec) {
+  for (std::string& text : prompt_texts) {
+    choices_.emplace_back(codec).prompt_text = std::move(text);
+  }
+}
+
+Json AnswerJson::NewObject(bool chunk) const {
+  const char* const object = !is_chat() ? "text_completion"
+                             : chunk    ? "chat.completion.chunk"
+                                        : "chat.completion";
+  return {{"id", head_.id},
+          {"object", object},
+          {"created", head_.created_seconds},
+          {"model", head_.model}};
+}
+
+std::string AnswerJson::OpenEcho(Choice* choice, const CallNews& news) {
+  const auto& ids = choice->prompt_info.prompt_token_ids();
+  if (style_.logprobs) {
+    if (!ids.empty()) choice->logprobs.AddWithout(ids[0]);
+    for (const v1::TokenLogprobs& token : news.prompt_logprobs.logprobs()) {
+      choice->logprobs.Add(token);
+    }
+  }
+  if (!choice->prompt_text.empty()) return choice->prompt_text;
+  return codec_->Decode({ids.data(), static_cast<size_t>(ids.size())}, /*show_special=*/true);
+}
+
+Json AnswerJson::LogprobsOf(Choice* choice, const v1::Delta& delta) {
+  if (!style_.logprobs) return nullptr;
+  if (is_chat()) return ChatLogprobs(delta.logprobs(), *codec_);
+  for (const v1::TokenLogprobs& token : delta.logprobs()) choice->logprobs.Add(token);
+  return choice->logprobs.Take();
+}
+
+Json AnswerJson::WholeChoice(size_t index, const CallNews& news) {
+  Choice& choice = choices_[index];
+  choice.prompt_info = news.prompt_info;
+  std::string text;
+  if (style_.echo) text = OpenEcho(&choice, news);
+  text += news.delta.text();
+  Json out = {{"index", index}};
+  if (is_chat()) {
+    out["message"] = {{"role", "assistant"}, {"content", text}, {"refusal", nullptr}};
+  } else {
+    out["text"] = text;
+  }
+  out["logprobs"] = LogprobsOf(&choice, news.delta);
+  out["finish_reason"] = ReasonOf(news.finished);
+  if (style_.return_token_ids) {
+    if (!is_chat()) out["prompt_token_ids"] = ListOf(news.prompt_info.prompt_token_ids());
+    out["token_ids"] = ListOf(news.delta.token_ids());
+  }
+  return out;
+}
+
+std::string AnswerJson::Whole(const std::vector<CallNews>& choices, const v1::Usage& usage) {
+  CHECK_EQ(choices.size(), choices_.size());
+  Json out = NewObject(/*chunk=*/false);
+  Json& list = out["choices"] = Json::array();
+  for (size_t i = 0; i < choices.size(); ++i) list.push_back(WholeChoice(i, choices[i]));
+  out["usage"] = Usage(usage.prompt_tokens(), usage.completion_tokens());
+  if (is_chat() && style_.return_token_ids) {
+    out["prompt_token_ids"] = ListOf(choices[0].prompt_info.prompt_token_ids());
+  }
+  return JsonText(out);
+}
+
+std::string AnswerJson::Event(size_t index, Json content, Json logprobs, Json finish_reason,
+                              const Json& extra) {
+  Json choice = {{"index", index}};
+  choice[is_chat() ? "delta" : "text"] = std::move(content);
+  choice["logprobs"] = std::move(logprobs);
+  choice["finish_reason"] = std::move(finish_reason);
+  choice.update(extra);
+  Json out = NewObject(/*chunk=*/true);
+  out["choices"] = Json::array({std::move(choice)});
+  if (style_.continuous_usage) {
+    out["usage"] =
+        Usage(choices_[index].prompt_info.prompt_tokens(), choices_[index].completion_tokens);
+  } else if (style_.include_usage) {
+    out["usage"] = nullptr;
+  }
+  return DataEvent(out);
+}
+
+std::string AnswerJson::Events(size_t index, const CallNews& news) {
+  Choice& choice = choices_[index];
+  if (news.has_prompt_info) choice.prompt_info = news.prompt_info;
+  // Nothing is told before there is something of the answer: until then an error is a status.
+  if (!news.has_prompt_logprobs && !news.has_delta && !news.has_finished) return "";
+  std::string events;
+  if (!std::exchange(choice.opened, true)) {
+    Json extra = Json::object();
+    if (style_.return_token_ids) {
+      extra["prompt_token_ids"] = ListOf(choice.prompt_info.prompt_token_ids());
+    }
+    if (is_chat()) {
+      events += Event(index, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr, extra);
+    } else if (style_.echo || !extra.empty()) {
+      const std::string text = style_.echo ? OpenEcho(&choice, news) : "";
+      events += Event(index, text, LogprobsOf(&choice, v1::Delta()), nullptr, extra);
+    }
+  }
+  const v1::Delta& delta = news.delta;
+  choice.completion_tokens += delta.token_ids_size();
+  const bool tells_tokens = delta.logprobs_size() > 0 || delta.token_ids_size() > 0;
+  if (news.has_delta && (!delta.text().empty() || tells_tokens)) {
+    Json extra = Json::object();
+    if (style_.return_token_ids) extra["token_ids"] = ListOf(delta.token_ids());
+    Json content = is_chat() ? Json{{"content", delta.text()}} : Json(delta.text());
+    events += Event(index, std::move(content), LogprobsOf(&choice, delta), nullptr, extra);
+  }
+  if (news.has_finished) {
+    choice.completion_tokens = news.finished.usage().completion_tokens();
+    events += Event(index, is_chat() ? Json::object() : Json(""), nullptr, ReasonOf(news.finished),
+                    Json::object());
+  }
+  return events;
+}
+
+std::string AnswerJson::LastEvents() const {
+  std::string events;
+  if (style_.include_usage) {
+    int64_t prompt_tokens = 0;
+    int64_t completion_tokens = 0;
+    for (size_t i = 0; i < choices_.size(); ++i) {
+      const bool opens_prompt = i % static_cast<size_t>(style_.n) == 0;
+      if (opens_prompt) prompt_tokens += choices_[i].prompt_info.prompt_tokens();
+      completion_tokens += choices_[i].completion_tokens;
+    }
+    Json out = NewObject(/*chunk=*/true);
+    out["choices"] = Json::array();
+    out["usage"] = Usage(prompt_tokens, completion_tokens);
+    events += DataEvent(out);
+  }
+  return events + "data: [DONE]\n\n";
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,82 @@
+// AnswerJson: the answers to one OpenAI request, as OpenAI's JSON: whole, or as server-sent events.
+//
+//   chat         role, then contents, then the reason why it ended    chat.completion[.chunk]
+//   completions  texts, the last with the reason                      text_completion
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "nlohmann/json.hpp"
+#include "proto/ebb.pb.h"
+#include "server/http/logprobs_json.h"
+#include "server/http/openai_request.h"
+#include "server/text_codec.h"
+
+namespace ebb::server {
+
+// What came from one call since it was last asked; see HttpCall::Take.
+struct CallNews {
+  bool has_prompt_info = false;
+  v1::PromptInfo prompt_info;
+  bool has_prompt_logprobs = false;
+  v1::PromptLogprobs prompt_logprobs;
+  bool has_delta = false;
+  v1::Delta delta;
+  bool has_finished = false;  // It ended well.
+  v1::Finished finished;
+  absl::Status failure;  // Not OK: it did not.
+};
+
+struct AnswerHead {
+  std::string id;  // "cmpl-..." or "chatcmpl-...".
+  int64_t created_seconds = 0;
+  std::string model;
+};
+
+// Thread-compatible. `codec` outlives it.
+class AnswerJson {
+ public:
+  // `prompt_texts[i]`: the text to echo for choice i; empty for prompts of token ids, whose text
+  // comes from the ids. Each prompt has style.n choices, one after the other.
+  AnswerJson(const AnswerHead& head, const AnswerStyle& style,
+             std::vector<std::string> prompt_texts, const TextCodec* codec);
+
+  // The whole answer, of one CallNews for each choice; all have finished. `usage`: of all calls.
+  std::string Whole(const std::vector<CallNews>& choices, const v1::Usage& usage);
+
+  // Events of choice `index` for what came. May be empty.
+  std::string Events(size_t index, const CallNews& news);
+  // After the last choice's last event.
+  std::string LastEvents() const;
+
+ private:
+  using Json = nlohmann::ordered_json;
+  struct Choice {
+    explicit Choice(const TextCodec* codec) : logprobs(codec) {}
+    std::string prompt_text;
+    CompletionLogprobs logprobs;
+    bool opened = false;
+    v1::PromptInfo prompt_info;
+    int64_t completion_tokens = 0;
+  };
+
+  bool is_chat() const { return style_.api == OpenAiApi::kChat; }
+  // Text and log-probabilities of the prompt, for echo.
+  std::string OpenEcho(Choice* choice, const CallNews& news);
+  Json LogprobsOf(Choice* choice, const v1::Delta& delta);
+  Json WholeChoice(size_t index, const CallNews& news);
+  Json NewObject(bool chunk) const;
+  // One event of choice `index`. `content`: "delta" of a chat, "text" of a completion.
+  std::string Event(size_t index, Json content, Json logprobs, Json finish_reason,
+                    const Json& extra);
+
+  const AnswerHead head_;
+  const AnswerStyle style_;
+  const TextCodec* const codec_;
+  std::vector<Choice> choices_;
+};
+
+}  // namespace ebb::server

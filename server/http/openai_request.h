@@ -1,0 +1,40 @@
+// OpenAI's requests, read into ours: one GenerateRequest for each prompt. Ranges are
+// RequestReader's to check, as for every way in; here are only the forms that JSON allows.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/json_document.h"
+#include "proto/ebb.pb.h"
+
+namespace ebb::server {
+
+enum class OpenAiApi { kCompletions, kChat };
+
+// How the client wants its answer laid out.
+struct AnswerStyle {
+  OpenAiApi api = OpenAiApi::kCompletions;
+  bool stream = false;
+  bool include_usage = false;     // A last event with the usage.
+  bool continuous_usage = false;  // The usage in every event.
+  bool echo = false;              // The prompt before the answer.
+  bool logprobs = false;
+  bool return_token_ids = false;
+  int64_t n = 1;  // Choices for each prompt.
+};
+
+struct OpenAiRequest {
+  AnswerStyle style;
+  std::vector<v1::GenerateRequest> prompts;  // At least one.
+};
+
+// INVALID_ARGUMENT names the field by its JSON name; UNIMPLEMENTED for what unsupported_fields.h
+// lists.
+absl::StatusOr<OpenAiRequest> ReadCompletionsRequest(model::JsonValue body);
+absl::StatusOr<OpenAiRequest> ReadChatRequest(model::JsonValue body);
+
+// The `messages` of a chat, for /tokenize too.
+absl::Status ReadMessages(model::JsonValue body, v1::Chat* chat);
+
+}  // namespace ebb::server

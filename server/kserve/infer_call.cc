@@ -1,0 +1,29 @@
+#include "server/kserve/infer_call.h"
+
+#include <utility>
+
+#include "server/field_checks.h"
+#include "server/kserve/infer_response.h"
+
+namespace ebb::server {
+
+void InferCall::Start(const ::inference::ModelInferRequest& in,
+                      const absl::StatusOr<std::string>& tenant) {
+  if (!tenant.ok()) return Refuse(tenant.status());
+  absl::StatusOr<InferRequest> request = ReadInferRequest(in);
+  if (!request.ok()) return Refuse(request.status());
+  if (request->stream) {
+    return Refuse(FieldError("stream", "ModelInfer has one response; call ModelStreamInfer"));
+  }
+  request_ = *std::move(request);
+  GenerateCall::Start(request_.generate, tenant);
+}
+
+void InferCall::FillResponse() {
+  v1::Delta delta;
+  answers_->TakeDelta(&delta);
+  const v1::Finished finished = answers_->Finished();
+  FillInferResponse(request_, prompt_info_, delta, &finished, response_);
+}
+
+}  // namespace ebb::server

@@ -1,0 +1,84 @@
+// DrivenEngine: a small engine over fakes, driven by hand: nothing happens until the test says so.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock_fake.h"
+#include "base/log.h"
+#include "device/stream_fake.h"
+#include "device/vmm_fake.h"
+#include "engine/local_engine.h"
+#include "engine/step_runner_fake.h"
+#include "gtest/gtest.h"
+#include "memory/kv_memory.h"
+#include "scheduler/local_policy.h"
+#include "tests/engine/small_engine.h"
+
+namespace ebb::engine {
+
+inline constexpr int32_t kDrivenVocabulary = 64;
+inline constexpr int32_t kDrivenEndId = 7;
+inline constexpr int64_t kDrivenPageBytes = 4096;
+
+// Blocks of 4 tokens, pages of 16, a context of 128. A fixture may inherit from it.
+class DrivenEngine {
+ public:
+  // A round of steps takes `round_time`.
+  explicit DrivenEngine(const LocalEngineOptions& options, base::Log* log = nullptr,
+                        absl::Duration round_time = absl::Milliseconds(20))
+      : options_(options), round_time_(round_time) {
+    memory::KvMemory::Options memory = SmallMemory(options, 4 * kDrivenPageBytes);
+    memory.shrink.windows_kept = options.memory.shrink_windows;
+    memory.shrink.after = options.memory.shrink_after;
+    memory.compact_above_percent = options.memory.compact_above_percent;
+    memory_ = *memory::KvMemory::Create(SmallGeometry(kDrivenPageBytes), memory, &vmm_);
+    runner_ = std::make_unique<FakeStepRunner>(SmallRunner(
+        memory_.get(), streams_, &vmm_, &clock_, kDrivenVocabulary, options.queue.queues));
+    policy_ =
+        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options));
+    engine_ = *LocalEngine::Create(options, {&clock_,
+                                             log == nullptr ? &null_log_ : log,
+                                             &vmm_,
+                                             memory_.get(),
+                                             runner_.get(),
+                                             policy_.get(),
+                                             {kDrivenVocabulary, 128, {kDrivenEndId}}});
+  }
+  ~DrivenEngine() {
+    engine_->BeginDrain(absl::ZeroDuration());
+    for (int i = 0; i < 4; ++i) Round();
+    EXPECT_TRUE(engine_->Shutdown().ok());
+  }
+
+  // Keeper and loops until neither moves; no step completes.
+  void Plan() {
+    for (int i = 0; i < 10; ++i) {
+      engine_->keeper().RunOnce();
+      engine_->prefill().RunOnce();
+      engine_->decode().RunOnce();
+    }
+  }
+  void Round() {
+    Plan();
+    streams_[0].RunAll();
+    streams_[1].RunAll();
+    clock_.Advance(round_time_);
+    Plan();
+  }
+
+  const LocalEngineOptions options_;
+  const absl::Duration round_time_;
+  base::FakeClock clock_;
+  base::NullLog null_log_;
+  device::FakeVmm vmm_{SmallVmm(kDrivenPageBytes, 256 * kDrivenPageBytes)};
+  std::unique_ptr<memory::KvMemory> memory_;
+  device::FakeStream streams_[2];
+  std::unique_ptr<FakeStepRunner> runner_;
+  std::unique_ptr<scheduler::LocalPolicy> policy_;
+  std::unique_ptr<LocalEngine> engine_;
+};
+
+}  // namespace ebb::engine

@@ -1,0 +1,14 @@
+// What must hold of a simulated engine's sequences and blocks at any time.
+#pragma once
+
+#include <string>
+
+#include "engine/core.h"
+#include "memory/kv_memory.h"
+
+namespace ebb::sim {
+
+// What is broken; empty: nothing. REQUIRES: the core's mutex is held.
+std::string CheckBlocks(const engine::EngineCore& core, memory::KvMemory& memory);
+
+}  // namespace ebb::sim
