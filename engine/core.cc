@@ -10,34 +10,6 @@
 #include "engine/endings.h"
 
 namespace ebb::engine {
-<<<<<<< HEAD
-namespace {
-
-// Null where there was no such time.
-nlohmann::ordered_json Milliseconds(absl::Duration duration) {
-  if (duration == absl::InfiniteDuration()) return nullptr;
-  return absl::ToDoubleMilliseconds(duration);
-}
-
-nlohmann::ordered_json RequestLine(const Ending& ending) {
-  const Finish& finish = ending.finish;
-  nlohmann::ordered_json line = {{"id", ending.id},
-                                 {"label", ending.label},
-                                 {"status", absl::StatusCodeToString(finish.status.code())},
-                                 {"finish_reason", FinishReasonName(finish.reason)},
-                                 {"prompt_tokens", finish.prompt_tokens},
-                                 {"completion_tokens", finish.completion_tokens},
-                                 {"queue_ms", Milliseconds(finish.queue_time)},
-                                 {"first_token_ms", Milliseconds(finish.first_token_time)},
-                                 {"total_ms", Milliseconds(finish.total_time)},
-                                 {"preemptions", finish.preemptions}};
-  if (!ending.trace_id.empty()) line["trace_id"] = ending.trace_id;
-  return line;
-}
-
-}  // namespace
-=======
->>>>>>> main
 
 EngineCore::EngineCore(const LocalEngineOptions& new_options, const EngineParts& new_parts)
     : options(new_options), parts(new_parts), lanes(new_options.queue.queues) {
@@ -390,18 +362,9 @@ void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status statu
   CHECK(!sequence->in_step);
   sequence->table.ShrinkTo(0);
   sequence->MoveTo(SequenceState::kFinished);
-<<<<<<< HEAD
-  Ending ending;
-  ending.id = sequence->id;
-  ending.label = sequence->request.label;
-  ending.trace_id = sequence->request.trace_id;
-  ending.sink = sequence->sink;
-  Finish& finish = ending.finish;
-=======
   const std::shared_ptr<LiveRequest> owner = sequence->owner;
   if (!status.ok() && !owner->failed.has_value()) owner->failed = EarlyEnd{reason, status};
   Finish finish;
->>>>>>> main
   finish.reason = reason;
   finish.status = std::move(status);
   finish.stop_token_id = stop_token_id;

@@ -71,11 +71,8 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     CHECK_EQ(result.sequences.size(), lane.batch.size());
     lane.times.Observe({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy},
                        result.ended - result.started);
-<<<<<<< HEAD
     lane.done.Add(lane.shape.row_count, result.ended - result.started);
-=======
     core->CountStep(lane.shape.row_count, result.started, result.ended);
->>>>>>> main
   }
   std::vector<Outcome> outcomes;
   for (size_t i = 0; i < lane.batch.size(); ++i) {

@@ -17,15 +17,8 @@ namespace ebb::engine {
 
 // Of one answer.
 struct Ending {
-<<<<<<< HEAD
-  RequestId id = 0;
-  std::string label;
-  std::string trace_id;
-  std::shared_ptr<RequestSink> sink;
-=======
   std::shared_ptr<LiveRequest> request;
   int32_t answer = 0;
->>>>>>> main
   Finish finish;
 };
 

@@ -46,14 +46,10 @@ struct Request {
   TokenRules rules;
   int32_t priority = 0;  // Lower goes first.
   absl::Time deadline = absl::InfiniteFuture();
-<<<<<<< HEAD
   std::string label;     // The client's name for it, for logs only.
   std::string trace_id;  // Of the trace that it belongs to, for logs only; empty: none.
-=======
-  std::string label;  // The client's name for it, for logs only.
   std::string
       tenant;  // Whose it is: tenants share the engine fairly. Empty: nobody's in particular.
->>>>>>> main
 };
 
 inline constexpr int32_t kAnswersMax = 16;

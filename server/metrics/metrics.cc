@@ -29,10 +29,9 @@ void AddServer(const MetricsOptions& options, const ProgressMonitor& progress, F
 void AddRefusals(const RefusalLog& refusals, Families* out) {
   const RefusalLog::Counts counts = refusals.counts();
   for (size_t code = 1; code < counts.size(); ++code) {
-    out->Counter(
-        "ebb_requests_refused_total", "Requests that were turned away.",
-        static_cast<double>(counts[code]),
-        {{"code", absl::StatusCodeToString(static_cast<absl::StatusCode>(code))}});
+    out->Counter("ebb_requests_refused_total", "Requests that were turned away.",
+                 static_cast<double>(counts[code]),
+                 {{"code", absl::StatusCodeToString(static_cast<absl::StatusCode>(code))}});
   }
 }
 

@@ -7,16 +7,17 @@ namespace {
 
 // Bounds that dashboards for language models use, with smaller ones before them: small models on
 // large devices are faster than those foresee.
-constexpr double kFirstTokenBounds[] = {.001, .005, .01, .02, .04, .06, .08, .1, .25,  .5,  .75,
+constexpr double kFirstTokenBounds[] = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5,  .75,
                                         1,    2.5,  5,   7.5, 10,  20,  40,  80, 160, 640, 2560};
 constexpr double kInterTokenBounds[] = {.0005, .001, .0025, .005, .01, .025, .05, .075,
                                         .1,    .15,  .2,    .3,   .4,  .5,   .75, 1,
                                         2.5,   5,    7.5,   10,   20,  40,   80};
-constexpr double kRequestBounds[] = {.001, .005, .01, .05, .1, .3, .5,  .8,  1,   1.5,  2,   2.5, 5,
-                                     10,   15,   20,  30,  40, 50, 60, 120, 240, 480, 960, 1920, 7680};
-constexpr double kTokensBounds[] = {1,    2,    5,     10,    20,    50,     100,    200,    500,
-                                    1000, 2000, 5000,  10000, 20000, 50000,  100000, 200000, 500000,
-                                    1000000};
+constexpr double kRequestBounds[] = {.001, .005, .01, .05, .1,  .3,  .5,   .8,  1,
+                                     1.5,  2,    2.5, 5,   10,  15,  20,   30,  40,
+                                     50,   60,   120, 240, 480, 960, 1920, 7680};
+constexpr double kTokensBounds[] = {1,     2,      5,      10,     20,     50,    100,
+                                    200,   500,    1000,   2000,   5000,   10000, 20000,
+                                    50000, 100000, 200000, 500000, 1000000};
 
 struct CauseName {
   CancelCause cause;
