@@ -154,6 +154,8 @@ MemoryView EngineCore::MemoryLocked() {
   view.limit_bytes = memory().limit_state().limit_bytes;
   view.page_bytes = memory().geometry().page_bytes();
   view.pages_mapped = memory().pages().count(memory::PageState::kMapped);
+  view.page_maps_total = memory().pages().mapped_total();
+  view.page_unmaps_total = memory().pages().unmapped_total();
   view.block_tokens = memory().geometry().block_tokens();
   view.moved_bytes_total = memory().moved_bytes_total();
   view.flips_total = memory().flips().flips_total();
@@ -170,6 +172,7 @@ LoadView EngineCore::Load() {
   view.preemptions_total = preemptions_total_;
   view.finished_total = finished_total_;
   view.prefilled_tokens_total = prefilled_tokens_total_;
+  view.recomputed_tokens_total = recomputed_tokens_total_;
   view.completion_tokens_total = completion_tokens_total_;
   view.last_step_age = LastStepAge(Now());
   for (const Lane which : lanes.all()) {
@@ -402,6 +405,7 @@ void EngineCore::Preempt(Sequence* sequence) {
   sequence->table.ShrinkTo(0);
   sequence->table = NewTable();
   sequence->forked_blocks = 0;
+  sequence->recompute_until = std::max(sequence->recompute_until, sequence->computed_tokens);
   sequence->computed_tokens = 0;
   sequence->made_since_resume = 0;
   sequence->yields = false;

@@ -59,6 +59,9 @@ struct MemoryView {
   int64_t limit_bytes = 0;
   int64_t page_bytes = 0;
   int64_t pages_mapped = 0;
+  // KV pages that were mapped and unmapped since the start.
+  int64_t page_maps_total = 0;
+  int64_t page_unmaps_total = 0;
   int64_t block_tokens = 0;
   int64_t moved_bytes_total = 0;  // By compaction, since the start.
   // KV pages that were given back and taken again within a minute: since the start, and those of
@@ -101,6 +104,7 @@ struct LoadView {
   // Tokens whose keys and values prefill computed; once more for each time that they are computed
   // again after a preemption.
   int64_t prefilled_tokens_total = 0;
+  int64_t recomputed_tokens_total = 0;  // Of these, those computed again.
   // Tokens of answers, each counted once.
   int64_t completion_tokens_total = 0;
   // How long nothing has come out while anything runs: since a step last completed, or, for a step

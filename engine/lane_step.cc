@@ -89,12 +89,15 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     } else {
       SequenceResult& answer = result.sequences[i];
       const bool prefilled = rows.sequence->state() == SequenceState::kPrefilling;
+      const int32_t again =
+          std::clamp(rows.sequence->recompute_until - rows.sequence->computed_tokens, 0,
+                     rows.token_count);
       rows.sequence->computed_tokens += rows.token_count;
       for (PromptLogprob& logprob : answer.prompt_logprobs) {
         rows.sequence->prompt_logprobs.push_back(std::move(logprob));
       }
       if (rows.sample) TakeToken(core, std::move(answer.token), result.ended, &outcome);
-      core->CountTokens(prefilled ? rows.token_count : 0, outcome.has_token ? 1 : 0);
+      core->CountTokens(prefilled ? rows.token_count : 0, again, outcome.has_token ? 1 : 0);
     }
     outcomes.push_back(std::move(outcome));
   }

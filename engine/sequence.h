@@ -104,6 +104,7 @@ struct Sequence {
   // Follows the tokens; null when nothing asks for any.
   const std::unique_ptr<model::LogitAdjustments> adjustments;
   int32_t computed_tokens = 0;  // The first so many have keys and values in the table's blocks.
+  int32_t recompute_until = 0;  // The first so many had them before a preemption.
   memory::BlockTable table;
   int64_t forked_blocks = 0;  // The table's first so many may be in those of other answers too.
   bool in_step = false;

@@ -434,6 +434,11 @@ TEST_F(LocalEngineTest, CountsTokensAndThoseComputedAgain) {
   ASSERT_TRUE(first->finished() && second->finished());
   EXPECT_EQ(engine_->Load().preemptions_total, 1);
   EXPECT_EQ(engine_->Load().prefilled_tokens_total, 29 + 9 + made);
+  // Its last token had not been computed yet when it gave way.
+  EXPECT_EQ(engine_->Load().recomputed_tokens_total, 9 + made - 1);
+  EXPECT_GT(engine_->Memory().page_unmaps_total, 0);
+  EXPECT_GE(engine_->Memory().page_maps_total,
+            engine_->Memory().page_unmaps_total + engine_->Memory().pages_mapped);
   EXPECT_EQ(engine_->Load().completion_tokens_total, 30 + 20);
 }
 
