@@ -184,8 +184,7 @@ class EngineCore {
   int64_t preemptions_total() const { return preemptions_total_; }
   int64_t finished_total() const { return finished_total_; }
   // Of a sequence's part in a step that has been reaped.
-  void CountTokens(int64_t prefilled_tokens, int64_t recomputed_tokens,
-                   int64_t completion_tokens) {
+  void CountTokens(int64_t prefilled_tokens, int64_t recomputed_tokens, int64_t completion_tokens) {
     prefilled_tokens_total_ += prefilled_tokens;
     recomputed_tokens_total_ += recomputed_tokens;
     completion_tokens_total_ += completion_tokens;

@@ -89,9 +89,8 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     } else {
       SequenceResult& answer = result.sequences[i];
       const bool prefilled = rows.sequence->state() == SequenceState::kPrefilling;
-      const int32_t again =
-          std::clamp(rows.sequence->recompute_until - rows.sequence->computed_tokens, 0,
-                     rows.token_count);
+      const int32_t again = std::clamp(
+          rows.sequence->recompute_until - rows.sequence->computed_tokens, 0, rows.token_count);
       rows.sequence->computed_tokens += rows.token_count;
       for (PromptLogprob& logprob : answer.prompt_logprobs) {
         rows.sequence->prompt_logprobs.push_back(std::move(logprob));

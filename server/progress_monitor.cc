@@ -1,6 +1,6 @@
 #include "server/progress_monitor.h"
 
-#include "nlohmann/json.hpp"
+#include "absl/strings/str_cat.h"
 
 namespace ebb::server {
 
@@ -18,30 +18,52 @@ const char* HealthStateName(HealthState state) {
   return "?";
 }
 
-std::string HealthReport::Json() const {
-  nlohmann::ordered_json json = {{"status", HealthStateName(state)},
-                                 {"running", running_requests},
-                                 {"last_step_age_seconds", absl::ToDoubleSeconds(last_step_age)}};
-  json["threshold_seconds"] = threshold == absl::InfiniteDuration()
-                                  ? nlohmann::ordered_json(nullptr)
-                                  : nlohmann::ordered_json(absl::ToDoubleSeconds(threshold));
-  return json.dump();
+ProgressMonitor::ProgressMonitor(const engine::Engine* engine, const base::Clock* clock,
+                                 absl::Duration threshold)
+    : engine_(engine),
+      clock_(clock),
+      threshold_(threshold > absl::ZeroDuration() ? threshold : absl::InfiniteDuration()) {}
+
+void ProgressMonitor::Poll() {
+  {
+    base::MutexLock lock(&mutex_);
+    asked_ = clock_->Now();
+  }
+  const absl::Status health = engine_->Health();
+  const engine::LoadView load = engine_->Load();
+  base::MutexLock lock(&mutex_);
+  asked_ = absl::InfiniteFuture();
+  health_ = health;
+  running_requests_ = load.running_requests;
+  last_step_age_ = load.last_step_age;
 }
 
 HealthReport ProgressMonitor::Check() const {
-  const engine::LoadView load = engine_->Load();
-  HealthReport report;
-  report.running_requests = load.running_requests;
-  report.last_step_age = load.last_step_age;
-  report.threshold = threshold_;
-  if (!engine_->Health().ok()) {
-    report.state = HealthState::kDeviceLost;
-  } else if (load.running_requests > 0 && load.last_step_age > threshold_) {
-    report.state = HealthState::kStalled;
-  } else if (draining_) {
-    report.state = HealthState::kDraining;
+  const absl::Time now = clock_->Now();
+  base::MutexLock lock(&mutex_);
+  if (!health_.ok()) return {HealthState::kDeviceLost, std::string(health_.message())};
+  if (IsStalled(now - asked_)) {
+    return {HealthState::kStalled,
+            absl::StrCat("the engine has not answered for ", absl::FormatDuration(now - asked_))};
   }
-  return report;
+  if (IsStalled(last_step_age_)) {
+    return {HealthState::kStalled, absl::StrCat(running_requests_,
+                                                " requests run, and no step has "
+                                                "completed for ",
+                                                absl::FormatDuration(last_step_age_))};
+  }
+  if (draining_) return {HealthState::kDraining, "the server is draining; ask another one"};
+  return {HealthState::kReady, "ready"};
+}
+
+void ProgressMonitor::SetDraining() {
+  base::MutexLock lock(&mutex_);
+  draining_ = true;
+}
+
+bool ProgressMonitor::draining() const {
+  base::MutexLock lock(&mutex_);
+  return draining_;
 }
 
 }  // namespace ebb::server

@@ -1,56 +1,70 @@
-// ProgressMonitor: whether this server is alive, ready, and getting on.
+// ProgressMonitor: whether new requests should be sent here.
 //
-//   live    nothing hangs; else restart the process
-//   ready   live, not draining, and the device works: requests may be sent here
-//   stalled requests run, and no step has completed for longer than the threshold
+//   ready        yes, however busy: the queue says when it is full
+//   draining     the server was told to end
+//   stalled      requests run, and for longer than the threshold nothing has come out
+//   device_lost  nothing computes in this process any more
 //
-// A server that is merely busy is ready: its queue says when it is full.
+// One thread asks the engine, again and again, and may wait there; whoever wants to know is told
+// what it heard last, and a thread that gets no answer for longer than the threshold says that the
+// engine is stalled, too.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/mutex.h"
 #include "engine/engine.h"
 
 namespace ebb::server {
 
 enum class HealthState { kReady, kDraining, kStalled, kDeviceLost };
+inline constexpr HealthState kHealthStates[] = {HealthState::kReady, HealthState::kDraining,
+                                                HealthState::kStalled, HealthState::kDeviceLost};
 
 // "ready", "draining", "stalled", "device_lost".
 const char* HealthStateName(HealthState state);
 
 struct HealthReport {
   HealthState state = HealthState::kReady;
-  int64_t running_requests = 0;
-  absl::Duration last_step_age;
-  absl::Duration threshold;  // Infinite: never stalled.
+  std::string message;  // For people: why it is in this state.
 
   bool ready() const { return state == HealthState::kReady; }
-  bool live() const { return ready() || state == HealthState::kDraining; }
-  // {"status":"ready","running":3,"last_step_age_seconds":0.02,"threshold_seconds":60}
-  std::string Json() const;
 };
 
-// Thread-safe. Never waits for a step.
+// Thread-safe. Everything passed in outlives it.
 class ProgressMonitor {
  public:
-  // `engine` outlives it. A threshold of zero: never stalled.
-  ProgressMonitor(const engine::Engine* engine, absl::Duration threshold)
-      : engine_(engine),
-        threshold_(threshold > absl::ZeroDuration() ? threshold : absl::InfiniteDuration()) {}
+  // A threshold of zero: never stalled.
+  ProgressMonitor(const engine::Engine* engine, const base::Clock* clock, absl::Duration threshold);
 
+  // Asks the engine. To be called by one thread, a few times within the threshold.
+  void Poll();
+
+  // Waits for nobody.
   HealthReport Check() const;
 
   // From here on not ready. For good.
-  void SetDraining() { draining_ = true; }
-  bool draining() const { return draining_; }
+  void SetDraining();
+  bool draining() const;
 
  private:
+  bool IsStalled(absl::Duration silence) const { return silence > threshold_; }
+
   const engine::Engine* const engine_;
+  const base::Clock* const clock_;
   const absl::Duration threshold_;
-  std::atomic<bool> draining_ = false;
+  mutable base::Mutex mutex_;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  // When the engine was asked; infinite when it has answered.
+  absl::Time asked_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  // What it answered last.
+  absl::Status health_ ABSL_GUARDED_BY(mutex_);
+  int64_t running_requests_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Duration last_step_age_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
 };
 
 }  // namespace ebb::server

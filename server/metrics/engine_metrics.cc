@@ -1,14 +1,16 @@
 #include "server/metrics/engine_metrics.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 
 namespace ebb::server {
 namespace {
 
-std::string QueueName(memory::WindowQueue queue) {
-  return std::string(memory::WindowQueueName(queue));
+std::string LaneName(const engine::LaneView& lane) {
+  return std::string(memory::WindowQueueName(lane.queue));
 }
 
 prometheus::ClientMetric::Histogram StepTokens(const engine::StepTotals& totals) {
@@ -32,26 +34,28 @@ void AddLoad(const engine::LoadView& load, Families* out) {
   out->Gauge("ebb_requests_waiting",
              "Requests in the queue, and those that gave their memory up and wait to go on.",
              static_cast<double>(load.waiting_requests));
-  out->Counter("ebb_preemptions_total", "Times that a request had to give its memory up.",
+  out->Counter("ebb_preemptions_total", "Times that an answer had to give its memory up.",
                static_cast<double>(load.preemptions_total));
   out->Counter("ebb_prefilled_tokens_total",
-               "Tokens computed by prefill, again after each preemption.",
+               "Tokens that prefill has computed, those computed again too.",
                static_cast<double>(load.prefilled_tokens_total));
+  out->Counter("ebb_recomputed_tokens_total", "Tokens computed again after a preemption.",
+               static_cast<double>(load.recomputed_tokens_total));
   out->Counter("ebb_generation_tokens_total", "Tokens of answers.",
                static_cast<double>(load.completion_tokens_total));
-  out->Gauge("ebb_engine_last_step_age_seconds",
+  out->Gauge("ebb_last_step_age_seconds",
              "Time without a completed step while anything runs; else 0.",
              absl::ToDoubleSeconds(load.last_step_age));
 }
 
 void AddLanes(const std::vector<engine::LaneView>& lanes, Families* out) {
   for (const engine::LaneView& lane : lanes) {
-    out->Counter("ebb_step_busy_seconds_total", "Time in which a lane's steps ran.",
-                 absl::ToDoubleSeconds(lane.done.busy), {{"lane", QueueName(lane.queue)}});
+    out->Counter("ebb_step_seconds_total", "Time in which a lane's steps ran.",
+                 absl::ToDoubleSeconds(lane.done.busy), {{"lane", LaneName(lane)}});
   }
   for (const engine::LaneView& lane : lanes) {
-    out->Histogram("ebb_step_tokens", "Tokens in one step of a lane.", StepTokens(lane.done),
-                   {{"lane", QueueName(lane.queue)}});
+    out->Histogram("ebb_step_tokens", "Tokens of a step; its count is the number of steps.",
+                   StepTokens(lane.done), {{"lane", LaneName(lane)}});
   }
 }
 
@@ -60,56 +64,55 @@ void AddMemory(const engine::MemoryView& memory, Families* out) {
              static_cast<double>(memory.held_bytes));
   out->Gauge("ebb_memory_needed_bytes", "Keys and values of the tokens that requests have.",
              static_cast<double>(memory.needed_bytes));
-  out->Gauge("ebb_memory_cached_bytes", "Held for prefixes that no request uses.",
-             static_cast<double>(memory.cached_bytes));
   out->Gauge("ebb_memory_limit_bytes", "The memory limit in force.",
              static_cast<double>(memory.limit_bytes));
   if (memory.share_bytes.has_value()) {
-    out->Gauge("ebb_memory_share_bytes", "What the ledger between servers lets this one hold.",
+    out->Gauge("ebb_memory_share_bytes",
+               "What the ledger between servers lets this one hold; only where there is one.",
                static_cast<double>(*memory.share_bytes));
   }
   out->Gauge("ebb_memory_page_bytes", "Size of a KV page.", static_cast<double>(memory.page_bytes));
-  out->Gauge("ebb_memory_pages_mapped", "KV pages that are mapped.",
+  out->Gauge("ebb_memory_pages_mapped", "KV pages that are mapped now.",
              static_cast<double>(memory.pages_mapped));
+  out->Counter("ebb_memory_page_maps_total", "KV pages that were mapped.",
+               static_cast<double>(memory.page_maps_total));
+  out->Counter("ebb_memory_page_unmaps_total", "KV pages that were unmapped.",
+               static_cast<double>(memory.page_unmaps_total));
   out->Counter("ebb_memory_moved_bytes_total", "Bytes that compaction has moved.",
                static_cast<double>(memory.moved_bytes_total));
   out->Counter("ebb_memory_page_flips_total",
-               "KV pages taken again within a minute of being given back.",
+               "KV pages mapped again within a minute of being unmapped.",
                static_cast<double>(memory.flips_total));
 }
 
 void AddWindows(const std::vector<engine::WindowView>& windows,
                 const std::vector<engine::LaneView>& lanes, int64_t block_bytes, Families* out) {
-  struct Last {
-    std::string queue;
-    engine::WindowView window;  // Of number 0 where none was opened yet.
-  };
-  std::vector<Last> lasts;
+  // Of number 0 where none was opened yet.
+  std::vector<std::pair<std::string, engine::WindowView>> lasts;
   for (const engine::LaneView& lane : lanes) {
-    Last last{QueueName(lane.queue), {}};
+    lasts.emplace_back(LaneName(lane), engine::WindowView());
     for (const engine::WindowView& window : windows) {
-      if (window.plan.queue == lane.queue) last.window = window;  // The oldest comes first.
+      if (window.plan.queue == lane.queue) lasts.back().second = window;  // The oldest comes first.
     }
-    lasts.push_back(last);
   }
   const auto bytes = [block_bytes](int64_t blocks) {
     return static_cast<double>(blocks * block_bytes);
   };
-  for (const Last& last : lasts) {
-    out->Counter("ebb_windows_total", "Windows that a queue has opened.",
-                 static_cast<double>(last.window.number), {{"queue", last.queue}});
+  for (const auto& [lane, last] : lasts) {
+    out->Counter("ebb_windows_total", "Windows that a lane has opened.",
+                 static_cast<double>(last.number), {{"lane", lane}});
   }
-  for (const Last& last : lasts) {
-    out->Gauge("ebb_window_length_seconds", "Planned length of the queue's last window.",
-               absl::ToDoubleSeconds(last.window.plan.length), {{"queue", last.queue}});
+  for (const auto& [lane, last] : lasts) {
+    out->Gauge("ebb_window_length_seconds", "Planned length of a lane's last window.",
+               absl::ToDoubleSeconds(last.plan.length), {{"lane", lane}});
   }
-  for (const Last& last : lasts) {
-    out->Gauge("ebb_window_demand_bytes", "Memory that the queue's last window asked for.",
-               bytes(last.window.plan.demand_blocks), {{"queue", last.queue}});
+  for (const auto& [lane, last] : lasts) {
+    out->Gauge("ebb_window_demand_bytes", "Memory that a lane's last window asked for.",
+               bytes(last.plan.demand_blocks), {{"lane", lane}});
   }
-  for (const Last& last : lasts) {
-    out->Gauge("ebb_window_grant_bytes", "Memory that the queue's last window was granted.",
-               bytes(last.window.plan.grant_blocks), {{"queue", last.queue}});
+  for (const auto& [lane, last] : lasts) {
+    out->Gauge("ebb_window_grant_bytes", "Memory that a lane's last window was granted.",
+               bytes(last.plan.grant_blocks), {{"lane", lane}});
   }
 }
 

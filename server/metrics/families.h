@@ -28,10 +28,6 @@ class Families {
     Add(name, help, prometheus::MetricType::Histogram, std::move(labels)).histogram =
         std::move(value);
   }
-  // What does not change, as labels of a sample that is 1.
-  void Info(absl::string_view name, absl::string_view help, Labels labels) {
-    Gauge(name, help, 1, std::move(labels));
-  }
 
   const std::vector<prometheus::MetricFamily>& all() const { return families_; }
   std::vector<prometheus::MetricFamily>& all() { return families_; }

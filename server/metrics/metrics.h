@@ -10,10 +10,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
-#include "absl/time/time.h"
 #include "engine/engine.h"
 #include "server/metrics/families.h"
 #include "server/metrics/request_metrics.h"
@@ -27,9 +25,7 @@ struct MetricsOptions {
   std::string config_hash;
   std::string model_name;
   std::string kernels;
-  absl::Time process_start;
   int64_t kv_bytes_per_token = 0;
-  std::optional<int64_t> floor_bytes;  // With the ledger between servers: what is always ours.
   bool vllm_aliases = false;
 };
 
@@ -52,6 +48,7 @@ class Metrics {
   const RequestMetrics* const requests_;
   const RefusalLog* const refusals_;
   const ProgressMonitor* const progress_;
+  const double start_seconds_;
 };
 
 }  // namespace ebb::server

@@ -1,34 +1,32 @@
-// RequestMetrics: what is counted where requests are served. No lock and no memory is taken: tokens
-// are observed on the engine's threads.
+// RequestMetrics: what is counted where requests are served.
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "engine/request.h"
+#include "prometheus/counter.h"
+#include "prometheus/histogram.h"
 #include "server/metrics/families.h"
-#include "server/metrics/histogram.h"
 
 namespace ebb::server {
 
-// What a request's metrics rest on. It belongs to the request's call, and is used by one thread at
-// a time, as the engine's sink is.
+// When a request's tokens came. It belongs to the request's call, and is used by one thread at a
+// time, as the engine's sink is.
 struct RequestTimes {
-  absl::Time received;                           // When the call began.
-  absl::Time last_token = absl::InfinitePast();  // None yet.
+  RequestTimes(absl::Time now, int32_t answers)
+      : received(now), last_tokens(static_cast<size_t>(answers), absl::InfinitePast()) {}
+
+  absl::Time received;                  // When the call began.
+  bool any_token = false;               // Of any answer.
+  std::vector<absl::Time> last_tokens;  // By answer; in the infinite past: none yet.
 };
 
-// Why a request ended before its time.
-enum class CancelCause {
-  kClient,    // It left.
-  kDeadline,  // Its deadline passed.
-  kShutdown,  // The server drained, or lost its device.
-  kMemory,    // A memory limit had no room for it.
-  kFailure,   // Anything else: ours, or the device's.
-};
+// How an accepted request ended.
+enum class Outcome { kStop, kLength, kCancelled, kDeadline, kShutdown, kMemory, kError };
+Outcome OutcomeOf(const engine::Finish& finish);
 
 // Thread-safe.
 class RequestMetrics {
@@ -37,28 +35,28 @@ class RequestMetrics {
 
   // The engine has taken the request.
   void OnAccepted(int64_t prompt_tokens);
-  void OnToken(RequestTimes* times, absl::Time now);
+  void OnToken(RequestTimes* times, int32_t answer, absl::Time now);
+  void OnAnswerFinish(const engine::Finish& finish);
   void OnFinish(const RequestTimes& times, const engine::Finish& finish, absl::Time now);
 
-  void Collect(Families* families) const;
+  void Collect(Families* out) const;
 
  private:
-  static constexpr size_t kReasons = std::size(engine::kFinishReasons);
-  static constexpr size_t kCauses = static_cast<size_t>(CancelCause::kFailure) + 1;
+  static constexpr size_t kOutcomes = static_cast<size_t>(Outcome::kError) + 1;
 
-  std::array<std::atomic<int64_t>, kReasons> finished_{};
-  std::array<std::atomic<int64_t>, kCauses> cancelled_{};
-  std::atomic<int64_t> prompt_tokens_ = 0;
-  Histogram first_token_;
-  Histogram inter_token_;
-  Histogram per_output_token_;
-  Histogram duration_;
-  Histogram queue_;
-  Histogram prefill_;
-  Histogram decode_;
-  Histogram inference_;
-  Histogram prompt_length_;
-  Histogram generation_length_;
+  prometheus::Counter accepted_;
+  prometheus::Counter prompt_tokens_;
+  prometheus::Counter finished_[kOutcomes];
+  prometheus::Histogram first_token_;
+  prometheus::Histogram inter_token_;
+  prometheus::Histogram per_output_token_;
+  prometheus::Histogram duration_;
+  prometheus::Histogram queue_;
+  prometheus::Histogram prefill_;
+  prometheus::Histogram decode_;
+  prometheus::Histogram inference_;
+  prometheus::Histogram prompt_length_;
+  prometheus::Histogram generation_length_;
 };
 
 }  // namespace ebb::server

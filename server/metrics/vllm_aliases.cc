@@ -42,9 +42,10 @@ const MetricFamily* Find(const std::vector<MetricFamily>& families, const char* 
 }
 
 // The reasons that vLLM knows.
-const char* TheirReason(const std::string& reason) {
-  if (reason == "stop" || reason == "length") return reason == "stop" ? "stop" : "length";
-  return reason == "error" ? "error" : "abort";
+const char* TheirReason(const std::string& outcome) {
+  if (outcome == "stop") return "stop";
+  if (outcome == "length") return "length";
+  return outcome == "error" ? "error" : "abort";
 }
 
 void AddSuccess(const MetricFamily& finished, const Families::Labels& labels, Families* out) {
@@ -87,7 +88,7 @@ void AddMemory(const VllmAliasOptions& options, const engine::MemoryView& memory
   Families::Labels sizes = labels;
   sizes.push_back({"block_size", absl::StrCat(memory.block_tokens)});
   sizes.push_back({"num_gpu_blocks", absl::StrCat(blocks)});
-  out->Info("vllm:cache_config_info", "Size of the KV memory, by the limit in force.", sizes);
+  out->Gauge("vllm:cache_config_info", "Size of the KV memory, by the limit in force.", 1, sizes);
   // No prefix is kept when its request has ended.
   out->Counter("vllm:prefix_cache_queries_total", "Tokens looked for in a prefix cache: none.", 0,
                labels);
