@@ -106,6 +106,15 @@ class FakeEngine final : public Engine {
     base::MutexLock lock(&mutex_);
     windows_ = std::move(windows);
   }
+  // What Load adds to what the fake counts itself.
+  void SetLastStepAge(absl::Duration age) {
+    base::MutexLock lock(&mutex_);
+    last_step_age_ = age;
+  }
+  void SetLanes(std::vector<LaneView> lanes) {
+    base::MutexLock lock(&mutex_);
+    lanes_ = std::move(lanes);
+  }
   void SetLimitAnswer(absl::StatusOr<LimitAnswer> answer) {
     base::MutexLock lock(&mutex_);
     limit_answer_ = std::move(answer);
@@ -178,6 +187,8 @@ class FakeEngine final : public Engine {
     view.finished_total = finished_count_;
     view.prefilled_tokens_total = prefilled_tokens_;
     view.completion_tokens_total = completion_tokens_;
+    view.last_step_age = last_step_age_;
+    view.lanes = lanes_;
     return view;
   }
 
@@ -363,6 +374,8 @@ class FakeEngine final : public Engine {
   absl::StatusOr<LimitAnswer> limit_answer_ ABSL_GUARDED_BY(mutex_) = LimitAnswer{};
   MemoryView memory_ ABSL_GUARDED_BY(mutex_);
   std::vector<WindowView> windows_ ABSL_GUARDED_BY(mutex_);
+  std::vector<LaneView> lanes_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration last_step_age_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
   absl::Status health_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_lost_ ABSL_GUARDED_BY(mutex_);
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);

@@ -31,6 +31,12 @@ struct AccessToken {
 absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
                                                      absl::string_view source);
 
+// Who sends a request: what the transport knows of it besides what is asked.
+struct Caller {
+  std::string tenant;    // The name of the token; empty where everybody may use the server.
+  std::string trace_id;  // As trace_context.h reads it; empty where there is none.
+};
+
 // Thread-safe.
 class AccessGate {
  public:

@@ -39,8 +39,9 @@ class GrpcServer {
   // With the port that is really listened on.
   const ListenAddress& address() const { return address_; }
 
-  // Health answers NOT_SERVING from now on, and tells those who watch.
-  void SetNotServing();
+  // Whether health answers SERVING or NOT_SERVING from now on; those who watch are told. REQUIRES:
+  // Shutdown has not been called.
+  void SetServing(bool serving);
 
   // No new connections and calls. Calls still open after `flush` are cancelled. Returns when none
   // is left.

@@ -66,7 +66,7 @@ ExitCode CodeOf(const absl::Status& status) {
 ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, base::Log* log) {
   const absl::Time start = clock.Now();
   DrainSwitch drain;
-  SignalThread signals(&drain, config.server.drain_grace);
+  SignalThread signals(&drain, config.server.drain_grace, config.server.drain_delay);
   log->Write("config", {{"hash", ConfigHash(config)},
                         {"settings", nlohmann::ordered_json::parse(config::Print(config))}});
   std::unique_ptr<AccessGate> access;

@@ -3,6 +3,7 @@
 //
 //   POST /v1/completions, /v1/chat/completions, /tokenize, /detokenize      on worker threads
 //   GET  /v1/models, /tokenizer_info, /version, /health, /health/live, /health/ready   at once
+//   GET  /metrics                                                           on a thread of its own
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include "server/generate_call.h"
 #include "server/http/exchange.h"
 #include "server/http/openai_request.h"
+#include "server/metrics/metrics.h"
 #include "server/task_threads.h"
 
 namespace ebb::server {
@@ -31,10 +33,11 @@ struct HttpModelInfo {
   std::optional<std::string> chat_template;
 };
 
-// Thread-safe. `resources` outlives it; the HttpServer is shut down before it goes.
+// Thread-safe. `resources` and `metrics` outlive it; the HttpServer is shut down before it goes.
 class HttpApi final : public HttpHandler {
  public:
-  HttpApi(CallResources* resources, const HttpModelInfo& model, const std::string& version);
+  HttpApi(CallResources* resources, const Metrics* metrics, const HttpModelInfo& model,
+          const std::string& version);
 
   struct RouteName {
     std::string method;
@@ -61,14 +64,15 @@ class HttpApi final : public HttpHandler {
   static const GetRoute* FindGet(absl::string_view path);
   static const PostRoute* FindPost(absl::string_view path);
 
-  // The caller's tenant, or UNAUTHENTICATED.
-  absl::StatusOr<std::string> TenantOf(const HttpRequest& head) const;
+  // UNAUTHENTICATED for one who may not.
+  absl::StatusOr<Caller> CallerOf(const HttpRequest& head) const;
 
   HttpReply Models() const;
   HttpReply TokenizerInfo() const;
   HttpReply Version() const;
   HttpReply Live() const;
   HttpReply Ready() const;
+  void Scrape(const std::shared_ptr<Exchange>& exchange);
 
   absl::Status Completions(const HttpRequest& request, const std::shared_ptr<Exchange>& exchange);
   absl::Status ChatCompletions(const HttpRequest& request,
@@ -83,10 +87,12 @@ class HttpApi final : public HttpHandler {
                  const std::shared_ptr<Exchange>& exchange);
 
   CallResources* const resources_;
+  const Metrics* const metrics_;
   const HttpModelInfo model_;
   const std::string version_;
   TaskThreads workers_;
   TaskThreads long_texts_;
+  TaskThreads scrapes_;
 };
 
 }  // namespace ebb::server

@@ -90,7 +90,7 @@ grpc::ServerWriteReactor<wire::GenerateResponse>* VllmService::Generate(
     grpc::CallbackServerContext* context, const wire::GenerateRequest* request) {
   last_generate_nanos_ = absl::ToUnixNanos(resources_->clock->Now());
   const auto call = std::make_shared<VllmCall>(resources_, context);
-  call->Start(*request, TenantOf(resources_->access, *context));
+  call->Start(*request, CallerOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 
@@ -106,12 +106,9 @@ grpc::ServerUnaryReactor* VllmService::HealthCheck(grpc::CallbackServerContext* 
                                                    const wire::HealthCheckRequest*,
                                                    wire::HealthCheckResponse* response) {
   if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
-  const absl::Status health = resources_->engine->Health();
-  const bool draining = resources_->live_calls->closed();
-  response->set_healthy(health.ok() && !draining);
-  response->set_message(!health.ok() ? std::string(health.message())
-                        : draining   ? "draining"
-                                     : "ready");
+  const HealthReport health = resources_->progress->Check();
+  response->set_healthy(health.ready());
+  response->set_message(health.message);
   return FinishNow(context);
 }
 

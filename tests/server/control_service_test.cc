@@ -187,7 +187,7 @@ TEST_F(ServiceTest, HealthAnswers) {
   EXPECT_EQ(check("ebb.v1.Inference"), grpc::health::v1::HealthCheckResponse::SERVING);
   EXPECT_EQ(check("ebb.v1.Control"), grpc::health::v1::HealthCheckResponse::SERVING);
   EXPECT_EQ(check("nothing"), -static_cast<int>(grpc::StatusCode::NOT_FOUND));
-  server_->SetNotServing();
+  server_->SetServing(false);
   EXPECT_EQ(check(""), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
   EXPECT_EQ(check("ebb.v1.Inference"), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
 }

@@ -44,6 +44,8 @@ class ServiceTest : public testing::Test {
     resources_.clock = &clock_;
     resources_.refusals = &refusals_;
     resources_.access = access;
+    resources_.progress = &progress_;
+    resources_.metrics = &request_metrics_;
     resources_.process_seed = 42;
 
     ControlOptions control;
@@ -58,7 +60,7 @@ class ServiceTest : public testing::Test {
       base::MutexLock lock(&mutex_);
       drain_graces_.push_back(grace);
     };
-    control.is_draining = [this] { return live_calls_.closed(); };
+    control.is_draining = [this] { return progress_.draining(); };
     control_ = std::make_unique<ControlService>(std::move(control), &engine_, &clock_);
     inference_ = std::make_unique<InferenceService>(&resources_);
     GrpcServerOptions options;
@@ -103,6 +105,8 @@ class ServiceTest : public testing::Test {
   base::RealClock clock_;
   KeepLog log_;
   RefusalLog refusals_{&clock_, &log_};
+  ProgressMonitor progress_{&engine_, &clock_, absl::Minutes(1)};
+  RequestMetrics request_metrics_;
   LiveCalls live_calls_{kCallsMax};
   CallPump pump_;
   std::unique_ptr<RequestReader> reader_;

@@ -34,12 +34,14 @@ class HttpTest : public testing::Test {
     resources_.pump = &pump_;
     resources_.clock = &clock_;
     resources_.refusals = &refusals_;
+    resources_.progress = &progress_;
+    resources_.metrics = &request_metrics_;
     resources_.process_seed = 42;
     HttpModelInfo model;
     model.name = "fake";
     model.context_tokens = limits.context_tokens;
     model.eos_token = "<|end|>";
-    api_ = std::make_unique<HttpApi>(&resources_, model, "test");
+    api_ = std::make_unique<HttpApi>(&resources_, &metrics_, model, "test");
     options_.listen = *ParseListenAddress("127.0.0.1:0");
     options_.body_bytes_max = 1 << 20;
   }
@@ -79,6 +81,10 @@ class HttpTest : public testing::Test {
   base::RealClock clock_;
   KeepLog log_;
   RefusalLog refusals_{&clock_, &log_};
+  ProgressMonitor progress_{&engine_, &clock_, absl::Minutes(1)};
+  RequestMetrics request_metrics_;
+  const Metrics metrics_{
+      {"test", "0123", "fake", "none"}, &engine_, &request_metrics_, &refusals_, &progress_};
   LiveCalls live_calls_{kCallsMax};
   CallPump pump_;
   std::unique_ptr<RequestReader> reader_;
