@@ -75,7 +75,7 @@ class Prometheus:
                 ["prometheus", f"--config.file={folder / 'prometheus.yml'}",
                  f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"],
                 stdout=log, stderr=subprocess.STDOUT)
-        self.log = folder / "log"
+        self._log = folder / "log"
 
     def ask(self, path, **parameters):
         answer = json.loads(get(f"{self.url}/{path}?{urllib.parse.urlencode(parameters)}"))
@@ -88,9 +88,11 @@ class Prometheus:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
         self._process.terminate()
         self._process.wait()
+        if failure:
+            print("the end of Prometheus' log:", self._log.read_text()[-2000:], file=sys.stderr)
         self._directory.cleanup()
 
 
