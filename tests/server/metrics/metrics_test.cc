@@ -35,7 +35,8 @@ std::vector<std::vector<std::string>> RowsOfDocument(size_t columns) {
     for (const absl::string_view cell : absl::StrSplit(line, '|')) {
       cells.emplace_back(absl::StripAsciiWhitespace(cell));
     }
-    if (cells.size() != columns + 2) continue;  // What stands before the first bar and after the last.
+    if (cells.size() != columns + 2)
+      continue;  // What stands before the first bar and after the last.
     rows.emplace_back(cells.begin() + 1, cells.end() - 1);
   }
   return rows;
@@ -122,9 +123,9 @@ TEST_F(MetricsTest, AServerSaysWhatTheDocumentLists) {
     for (const ClientMetric& sample : family.metric) {
       EXPECT_EQ(LabelNames(sample), LabelNames(family.metric[0])) << family.name;
     }
-    const bool is_new = said.insert({family.name, TypeName(family.type),
-                                     LabelNames(family.metric[0]), family.help})
-                            .second;
+    const bool is_new =
+        said.insert({family.name, TypeName(family.type), LabelNames(family.metric[0]), family.help})
+            .second;
     EXPECT_TRUE(is_new) << family.name << " is there twice";
   }
   std::set<std::vector<std::string>> listed;
