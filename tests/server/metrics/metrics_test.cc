@@ -1,6 +1,7 @@
 // The metrics of a server are those that docs/metrics.md lists.
 #include "server/metrics/metrics.h"
 
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <set>
@@ -143,6 +144,43 @@ TEST_F(MetricsTest, NamesFollowPrometheusRules) {
     EXPECT_TRUE(absl::StartsWith(family.name, "ebb_") || absl::StartsWith(family.name, "process_"))
         << family.name;
   }
+}
+
+// Dashboards and recorded series rest on them.
+TEST_F(MetricsTest, BucketsAreFixed) {
+  const std::string first_token =
+      "0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1 2.5 5 7.5 10 20 40 80 160 640 2560";
+  const std::string gap =
+      "0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1 2.5 5 7.5 "
+      "10 20 40 80";
+  const std::string request =
+      "0.001 0.005 0.01 0.05 0.1 0.3 0.5 0.8 1 1.5 2 2.5 5 10 15 20 30 40 50 60 120 240 480 960 "
+      "1920 7680";
+  const std::string tokens =
+      "1 2 5 10 20 50 100 200 500 1000 2000 5000 10000 20000 50000 100000 200000 500000 1e+06";
+  const std::map<std::string, std::string> wanted = {
+      {"ebb_time_to_first_token_seconds", first_token},
+      {"ebb_inter_token_latency_seconds", gap},
+      {"ebb_time_per_output_token_seconds", gap},
+      {"ebb_request_duration_seconds", request},
+      {"ebb_request_queue_seconds", request},
+      {"ebb_request_prefill_seconds", request},
+      {"ebb_request_decode_seconds", request},
+      {"ebb_request_inference_seconds", request},
+      {"ebb_request_prompt_tokens", tokens},
+      {"ebb_request_generation_tokens", tokens},
+      {"ebb_step_tokens", "1 2 4 8 16 32 64 128 256 512 1024 2048 4096 8192 16384"},
+  };
+  std::map<std::string, std::string> said;
+  for (const MetricFamily& family : Collect()) {
+    if (family.type != MetricType::Histogram) continue;
+    std::vector<double> bounds;
+    for (const ClientMetric::Bucket& bucket : family.metric[0].histogram.bucket) {
+      if (std::isfinite(bucket.upper_bound)) bounds.push_back(bucket.upper_bound);
+    }
+    said[family.name] = absl::StrJoin(bounds, " ");
+  }
+  EXPECT_EQ(said, wanted);
 }
 
 TEST_F(MetricsTest, AShareIsToldWhereThereIsOne) {
