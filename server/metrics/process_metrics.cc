@@ -51,13 +51,11 @@ double ProcessStartSeconds() {
       clock_gettime(CLOCK_REALTIME, &wall) != 0) {
     return 0;
   }
-  return Seconds(wall) - Seconds(boot) +
-         start_ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+  return Seconds(wall) - Seconds(boot) + start_ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 void AddProcess(double start_seconds, Families* out) {
-  out->Gauge("process_start_time_seconds", "When the process started, since 1970.",
-             start_seconds);
+  out->Gauge("process_start_time_seconds", "When the process started, since 1970.", start_seconds);
   rusage usage;
   if (getrusage(RUSAGE_SELF, &usage) == 0) {
     out->Counter("process_cpu_seconds_total", "Time on processors, user and system together.",

@@ -73,7 +73,7 @@ const BadCase kBadCases[] = {
      "f.json:1: quite_different: unknown key; sections: model, server, security, device, kernels, "
      "cuda, kv, "
      "memory, "
-     "sharing, prefill_window, decode_window, scheduler, requests, log"},
+     "sharing, prefill_window, decode_window, scheduler, requests, log, metrics"},
     {"{\"memory.idle_ms\": 5}",
      "f.json:1: memory.idle_ms: unknown key; write it as \"memory\": {\"idle_ms\": ...}"},
     {"{\"kv\": {\"dtype\": \"f16\"},\n\"kv\": {}}",
@@ -197,7 +197,7 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
        "unknown key; sections: model, server, security, device, kernels, cuda, kv, memory, "
        "sharing, "
        "prefill_window, "
-       "decode_window, scheduler, requests, log"},
+       "decode_window, scheduler, requests, log, metrics"},
       {"kv=5", "unknown key; keys of kv: dtype, block_tokens"},
       {"memory.idle_ms=", "must be a whole number, 1 to 86400000; not \"\""},
       {"memory.idle_ms=1.5", "must be a whole number, 1 to 86400000; not \"1.5\""},

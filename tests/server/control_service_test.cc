@@ -20,7 +20,17 @@ TEST_F(ServiceTest, TellsAboutModelAndServer) {
 }
 
 TEST_F(ServiceTest, ShowsMemory) {
-  engine_.SetMemoryView({10, 20, 30, 40, 50, 60, 70, 80, 90});
+  engine::MemoryView view;
+  view.held_bytes = 10;
+  view.needed_bytes = 20;
+  view.cached_bytes = 30;
+  view.limit_bytes = 40;
+  view.page_bytes = 50;
+  view.pages_mapped = 60;
+  view.block_tokens = 70;
+  view.moved_bytes_total = 80;
+  view.flips_per_minute = 90;
+  engine_.SetMemoryView(view);
   grpc::ClientContext context;
   v1::GetMemoryResponse memory;
   ASSERT_TRUE(control_stub_->GetMemory(&context, {}, &memory).ok());
