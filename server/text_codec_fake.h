@@ -53,17 +53,23 @@ class FakeTextCodec final : public TextCodec {
     return ids;
   }
 
-  // kBegin role ':' content kEnd for each message, then kBegin.
+  // kBegin "tools:" JSON kEnd if there are tools; kBegin role ':' content and calls kEnd for each
+  // message; then kBegin.
   absl::StatusOr<std::vector<int32_t>> EncodeChat(
       const model::ChatConversation& conversation) const override {
     if (!has_template) return absl::FailedPreconditionError("the model has no chat template");
     std::vector<int32_t> ids;
-    for (const model::ChatMessage& turn : conversation.messages) {
+    const auto add_turn = [&](const std::string& text) {
       ids.push_back(kBegin);
-      for (const char c : absl::StrCat(turn.role, ":", turn.content.value_or(""))) {
-        ids.push_back(static_cast<uint8_t>(c));
-      }
+      for (const char c : text) ids.push_back(static_cast<uint8_t>(c));
       ids.push_back(kEnd);
+    };
+    if (conversation.tools_json.has_value()) {
+      add_turn(absl::StrCat("tools:", *conversation.tools_json));
+    }
+    for (const model::ChatMessage& turn : conversation.messages) {
+      add_turn(absl::StrCat(turn.role, turn.name.value_or(""), turn.tool_call_id.value_or(""), ":",
+                            turn.content.value_or(""), turn.tool_calls_json.value_or("")));
     }
     ids.push_back(kBegin);
     return ids;

@@ -1,9 +1,12 @@
 #include "server/http/answer_json.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/check.h"
+#include "base/rng.h"
 
 namespace ebb::server {
 namespace {
@@ -16,8 +19,21 @@ Json Usage(int64_t prompt_tokens, int64_t completion_tokens) {
           {"total_tokens", prompt_tokens + completion_tokens}};
 }
 
-std::string ReasonOf(const v1::Finished& finished) {
-  return finished.finish_reason() == v1::FINISH_REASON_LENGTH ? "length" : "stop";
+std::string ReasonOf(const v1::Finished& finished, int64_t calls) {
+  if (finished.finish_reason() == v1::FINISH_REASON_LENGTH) return "length";
+  return calls > 0 ? "tool_calls" : "stop";
+}
+
+// Nine letters and digits: there are templates that refuse every other form.
+std::string CallId(uint64_t bits) {
+  constexpr absl::string_view kLetters =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  std::string id(9, ' ');
+  for (char& letter : id) {
+    letter = kLetters[bits % kLetters.size()];
+    bits /= kLetters.size();
+  }
+  return id;
 }
 
 std::string DataEvent(const Json& json) { return absl::StrCat("data: ", JsonText(json), "\n\n"); }
@@ -34,7 +50,7 @@ AnswerJson::AnswerJson(const AnswerHead& head, const AnswerStyle& style,
                        std::vector<std::string> prompt_texts, const TextCodec* codec)
     : head_(head), style_(style), codec_(codec) {
   for (std::string& text : prompt_texts) {
-    choices_.emplace_back(codec).prompt_text = std::move(text);
+    choices_.emplace_back(codec, style.tool_calls).prompt_text = std::move(text);
   }
 }
 
@@ -67,20 +83,47 @@ Json AnswerJson::LogprobsOf(Choice* choice, const v1::Delta& delta) {
   return choice->logprobs.Take();
 }
 
+ToolCallPiece AnswerJson::TakePiece(Choice* choice, const CallNews& news) const {
+  ToolCallPiece piece = choice->parser.Feed(news.delta.text());
+  if (news.has_finished) {
+    ToolCallPiece last = choice->parser.Flush();
+    piece.content += last.content;
+    for (ToolCall& call : last.calls) piece.calls.push_back(std::move(call));
+  }
+  if (!style_.parallel_tool_calls) {
+    piece.calls.resize(std::min<size_t>(piece.calls.size(), choice->calls == 0 ? 1 : 0));
+  }
+  return piece;
+}
+
+Json AnswerJson::CallJson(const ToolCall& call) {
+  return {{"id", CallId(base::RandomBits(head_.call_seed, next_call_++))},
+          {"type", "function"},
+          {"function", {{"name", call.name}, {"arguments", call.arguments}}}};
+}
+
+Json AnswerJson::MessageOf(Choice* choice, const CallNews& news) {
+  const ToolCallPiece piece = TakePiece(choice, news);
+  Json message = {{"role", "assistant"}, {"content", piece.content}, {"refusal", nullptr}};
+  if (piece.calls.empty()) return message;
+  if (piece.content.empty()) message["content"] = nullptr;
+  for (const ToolCall& call : piece.calls) message["tool_calls"].push_back(CallJson(call));
+  choice->calls = static_cast<int64_t>(piece.calls.size());
+  return message;
+}
+
 Json AnswerJson::WholeChoice(size_t index, const CallNews& news) {
   Choice& choice = choices_[index];
   choice.prompt_info = news.prompt_info;
-  std::string text;
-  if (style_.echo) text = OpenEcho(&choice, news);
-  text += news.delta.text();
   Json out = {{"index", index}};
   if (is_chat()) {
-    out["message"] = {{"role", "assistant"}, {"content", text}, {"refusal", nullptr}};
+    out["message"] = MessageOf(&choice, news);
   } else {
-    out["text"] = text;
+    const std::string echo = style_.echo ? OpenEcho(&choice, news) : "";
+    out["text"] = echo + news.delta.text();
   }
   out["logprobs"] = LogprobsOf(&choice, news.delta);
-  out["finish_reason"] = ReasonOf(news.finished);
+  out["finish_reason"] = ReasonOf(news.finished, choice.calls);
   if (style_.return_token_ids) {
     if (!is_chat()) out["prompt_token_ids"] = ListOf(news.prompt_info.prompt_token_ids());
     out["token_ids"] = ListOf(news.delta.token_ids());
@@ -138,17 +181,24 @@ std::string AnswerJson::Events(size_t index, const CallNews& news) {
   }
   const v1::Delta& delta = news.delta;
   choice.completion_tokens += delta.token_ids_size();
-  const bool tells_tokens = delta.logprobs_size() > 0 || delta.token_ids_size() > 0;
-  if (news.has_delta && (!delta.text().empty() || tells_tokens)) {
+  const ToolCallPiece piece = TakePiece(&choice, news);
+  if (!piece.content.empty() || delta.logprobs_size() > 0 || delta.token_ids_size() > 0) {
     Json extra = Json::object();
     if (style_.return_token_ids) extra["token_ids"] = ListOf(delta.token_ids());
-    Json content = is_chat() ? Json{{"content", delta.text()}} : Json(delta.text());
+    Json content = is_chat() ? Json{{"content", piece.content}} : Json(piece.content);
     events += Event(index, std::move(content), LogprobsOf(&choice, delta), nullptr, extra);
+  }
+  // One in each event: there are clients that look at the first alone.
+  for (const ToolCall& call : piece.calls) {
+    Json told = {{"index", choice.calls++}};
+    told.update(CallJson(call));
+    events += Event(index, {{"tool_calls", Json::array({std::move(told)})}}, nullptr, nullptr,
+                    Json::object());
   }
   if (news.has_finished) {
     choice.completion_tokens = news.finished.usage().completion_tokens();
-    events += Event(index, is_chat() ? Json::object() : Json(""), nullptr, ReasonOf(news.finished),
-                    Json::object());
+    events += Event(index, is_chat() ? Json::object() : Json(""), nullptr,
+                    ReasonOf(news.finished, choice.calls), Json::object());
   }
   return events;
 }

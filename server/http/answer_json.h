@@ -1,6 +1,7 @@
 // AnswerJson: the answers to one OpenAI request, as OpenAI's JSON: whole, or as server-sent events.
 //
-//   chat         role, then contents, then the reason why it ended    chat.completion[.chunk]
+//   chat         role, then contents and calls of tools, then the reason why it ended
+//                chat.completion[.chunk]
 //   completions  texts, the last with the reason                      text_completion
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "server/http/logprobs_json.h"
 #include "server/http/openai_request.h"
 #include "server/text_codec.h"
+#include "server/tool_calls.h"
 
 namespace ebb::server {
 
@@ -34,6 +36,7 @@ struct AnswerHead {
   std::string id;  // "cmpl-..." or "chatcmpl-...".
   int64_t created_seconds = 0;
   std::string model;
+  uint64_t call_seed = 0;  // Random: names the calls of tools.
 };
 
 // Thread-compatible. `codec` outlives it.
@@ -55,9 +58,11 @@ class AnswerJson {
  private:
   using Json = nlohmann::ordered_json;
   struct Choice {
-    explicit Choice(const TextCodec* codec) : logprobs(codec) {}
+    Choice(const TextCodec* codec, ToolCallFormat format) : logprobs(codec), parser(format) {}
     std::string prompt_text;
     CompletionLogprobs logprobs;
+    ToolCallParser parser;
+    int64_t calls = 0;  // Told so far.
     bool opened = false;
     v1::PromptInfo prompt_info;
     int64_t completion_tokens = 0;
@@ -67,6 +72,10 @@ class AnswerJson {
   // Text and log-probabilities of the prompt, for echo.
   std::string OpenEcho(Choice* choice, const CallNews& news);
   Json LogprobsOf(Choice* choice, const v1::Delta& delta);
+  // What of the answer's text came, without calls that are not to be told.
+  ToolCallPiece TakePiece(Choice* choice, const CallNews& news) const;
+  Json CallJson(const ToolCall& call);
+  Json MessageOf(Choice* choice, const CallNews& news);
   Json WholeChoice(size_t index, const CallNews& news);
   Json NewObject(bool chunk) const;
   // One event of choice `index`. `content`: "delta" of a chat, "text" of a completion.
@@ -77,6 +86,7 @@ class AnswerJson {
   const AnswerStyle style_;
   const TextCodec* const codec_;
   std::vector<Choice> choices_;
+  uint64_t next_call_ = 0;
 };
 
 }  // namespace ebb::server

@@ -1,10 +1,13 @@
 #include "server/http/body_fields.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "model/load_error.h"
 #include "server/field_checks.h"
@@ -47,6 +50,39 @@ absl::Status BodyError(const absl::Status& status) {
   return FieldError("body", "is not valid JSON");
 }
 
+// As deep as the body nests.
+void AppendText(JsonValue value, std::string* out) {
+  using Json = nlohmann::json;
+  const char* comma = "";
+  if (value.IsObject()) {
+    out->push_back('{');
+    CHECK_OK(value.ForEachMember([&](absl::string_view key, JsonValue member) {
+      absl::StrAppend(out, std::exchange(comma, ","), Json(std::string(key)).dump(), ":");
+      AppendText(member, out);
+      return absl::OkStatus();
+    }));
+    out->push_back('}');
+  } else if (value.IsArray()) {
+    out->push_back('[');
+    CHECK_OK(value.ForEachElement([&](JsonValue element) {
+      out->append(std::exchange(comma, ","));
+      AppendText(element, out);
+      return absl::OkStatus();
+    }));
+    out->push_back(']');
+  } else if (const std::optional<absl::string_view> text = value.String()) {
+    out->append(Json(std::string(*text)).dump());
+  } else if (const std::optional<bool> truth = value.Bool()) {
+    out->append(*truth ? "true" : "false");
+  } else if (const std::optional<int64_t> integer = value.Int64()) {
+    absl::StrAppend(out, *integer);
+  } else if (const std::optional<double> number = value.Number()) {
+    out->append(Json(*number).dump());
+  } else {
+    out->append("null");
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const model::JsonDocument>> ParseBody(absl::string_view text) {
@@ -67,6 +103,12 @@ std::optional<JsonValue> FindField(JsonValue object, absl::string_view name) {
   const std::optional<JsonValue> value = object.Find(name);
   if (!value.has_value() || value->IsNull()) return std::nullopt;
   return value;
+}
+
+std::string TextOf(JsonValue value) {
+  std::string text;
+  AppendText(value, &text);
+  return text;
 }
 
 absl::StatusOr<int64_t> IntegerOf(JsonValue value, absl::string_view name) {

@@ -38,6 +38,9 @@ absl::Status ReadStrings(model::JsonValue object, absl::string_view name,
 absl::Status ReadIntegers(model::JsonValue object, absl::string_view name,
                           absl::FunctionRef<void(int64_t)> set);
 
+// The value as JSON again.
+std::string TextOf(model::JsonValue value);
+
 // `value` itself; `name` is for the error.
 absl::StatusOr<int64_t> IntegerOf(model::JsonValue value, absl::string_view name);
 

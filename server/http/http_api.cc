@@ -15,6 +15,7 @@
 #include "server/http/body_fields.h"
 #include "server/http/logprobs_json.h"
 #include "server/http/openai_answer.h"
+#include "server/http/openai_chat.h"
 #include "server/http/openai_error.h"
 #include "server/http/openai_request.h"
 #include "server/trace_context.h"
@@ -89,6 +90,7 @@ HttpApi::HttpApi(CallResources* resources, const Metrics* metrics, const HttpMod
       metrics_(metrics),
       model_(model),
       version_(version),
+      tool_calls_(DetectToolCallFormat(model.chat_template.value_or(""))),
       workers_(kWorkers, kWaitingMax),
       long_texts_(/*threads=*/1, kLongTextsMax),
       scrapes_(/*threads=*/1, kScrapesMax) {}
@@ -241,6 +243,8 @@ absl::Status HttpApi::Generate(const HttpRequest& request,
   ASSIGN_OR_RETURN(const Caller caller, CallerOf(request));
   const bool is_chat = api == OpenAiApi::kChat;
   const std::string prefix = is_chat ? "chatcmpl-" : "cmpl-";
+  const uint64_t serial = resources_->next_serial.fetch_add(1);
+  const uint64_t random = base::RandomBits(~resources_->process_seed, serial);
   std::string request_id;
   AnswerHead head;
   if (const std::string* const given = request.Header("x-request-id")) {
@@ -248,18 +252,28 @@ absl::Status HttpApi::Generate(const HttpRequest& request,
     request_id = *given;
     head.id = prefix + request_id;
   } else {
-    const uint64_t serial = resources_->next_serial.fetch_add(1);
-    const uint64_t random = base::RandomBits(~resources_->process_seed, serial);
     head.id = request_id = absl::StrCat(prefix, absl::Hex(random, absl::kZeroPad16));
   }
   head.created_seconds = absl::ToUnixSeconds(resources_->clock->Now());
   head.model = model_.name;
-  ASSIGN_OR_RETURN(const auto body, ParseBody(request.body));
-  ASSIGN_OR_RETURN(OpenAiRequest read,
-                   is_chat ? ReadChatRequest(body->root()) : ReadCompletionsRequest(body->root()));
+  head.call_seed = random;
+  ASSIGN_OR_RETURN(OpenAiRequest read, ReadBody(request.body, api));
   std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id, caller)
       ->Start();
   return absl::OkStatus();
+}
+
+absl::StatusOr<OpenAiRequest> HttpApi::ReadBody(const std::string& text, OpenAiApi api) const {
+  ASSIGN_OR_RETURN(const auto body, ParseBody(text));
+  if (api == OpenAiApi::kCompletions) return ReadCompletionsRequest(body->root());
+  ASSIGN_OR_RETURN(OpenAiRequest read, ReadChatRequest(body->root(), tool_calls_));
+  // A template that knows no tools at all is the codec's to refuse.
+  const bool is_unread = tool_calls_ == ToolCallFormat::kNone &&
+                         absl::StrContains(model_.chat_template.value_or(""), "tool");
+  if (!read.style.tools || !is_unread) return read;
+  return absl::UnimplementedError(
+      "tools: this model writes its calls in a form that this server does not read; over gRPC, "
+      "tools_json tells it of tools and its answer is the text that it wrote");
 }
 
 absl::Status HttpApi::Completions(const HttpRequest& request,
@@ -280,7 +294,7 @@ absl::Status HttpApi::Tokenize(const HttpRequest& request,
   std::vector<int32_t> ids;
   if (FindField(body->root(), "messages").has_value()) {
     v1::GenerateRequest chat;
-    RETURN_IF_ERROR(ReadMessages(body->root(), chat.mutable_chat()));
+    RETURN_IF_ERROR(ReadConversation(body->root(), chat.mutable_chat()));
     ASSIGN_OR_RETURN(ReadRequest read, resources_->reader->Read(chat, /*default_seed=*/0));
     ids = std::move(read.request.prompt);
   } else {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
 #include "server/generate_call.h"
@@ -19,6 +20,7 @@
 #include "server/http/openai_request.h"
 #include "server/metrics/metrics.h"
 #include "server/task_threads.h"
+#include "server/tool_calls.h"
 
 namespace ebb::server {
 
@@ -82,6 +84,7 @@ class HttpApi final : public HttpHandler {
 
   absl::Status Generate(const HttpRequest& request, const std::shared_ptr<Exchange>& exchange,
                         OpenAiApi api);
+  absl::StatusOr<OpenAiRequest> ReadBody(const std::string& body, OpenAiApi api) const;
   nlohmann::ordered_json ModelJson() const;
   void ServePost(const PostRoute& route, const HttpRequest& request,
                  const std::shared_ptr<Exchange>& exchange);
@@ -90,6 +93,7 @@ class HttpApi final : public HttpHandler {
   const Metrics* const metrics_;
   const HttpModelInfo model_;
   const std::string version_;
+  const ToolCallFormat tool_calls_;  // As the model writes them.
   TaskThreads workers_;
   TaskThreads long_texts_;
   TaskThreads scrapes_;

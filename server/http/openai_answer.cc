@@ -104,6 +104,7 @@ void OpenAiAnswer::TakeChoices(size_t call, v1::GenerateResponse response) {
   usage_.set_completion_tokens(usage_.completion_tokens() + usage.completion_tokens());
   for (size_t answer = 0; answer < n(); ++answer) {
     CallNews& news = whole_[call * n() + answer];
+    news.has_finished = true;
     *news.prompt_info.mutable_prompt_token_ids() = response.prompt_token_ids();
     *news.prompt_logprobs.mutable_logprobs() = response.prompt_logprobs();
     if (n() == 1) {

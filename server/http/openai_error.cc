@@ -17,14 +17,20 @@ using Json = nlohmann::ordered_json;
 
 // The names of ours that errors begin with, and the client's for them.
 constexpr std::pair<absl::string_view, absl::string_view> kLeadingNames[] = {
-    {"text: ", "prompt: "},   {"token_ids.ids", "prompt"},   {"token_ids", "tokens"},
-    {"chat: ", "messages: "}, {"chat.messages", "messages"}, {"request_id: ", "x-request-id: "},
+    {"text: ", "prompt: "},
+    {"token_ids.ids", "prompt"},
+    {"token_ids", "tokens"},
+    {"chat: ", "messages: "},
+    {"chat.messages", "messages"},
+    {"chat.tools_json", "tools"},
+    {"request_id: ", "x-request-id: "},
 };
 
 std::string InTheClientsWords(absl::string_view message) {
   for (const auto& [ours, theirs] : kLeadingNames) {
     if (!absl::StartsWith(message, ours)) continue;
-    return absl::StrCat(theirs, message.substr(ours.size()));
+    return absl::StrReplaceAll(absl::StrCat(theirs, message.substr(ours.size())),
+                               {{".tool_calls_json", ".tool_calls"}});
   }
   return absl::StrReplaceAll(message, {{"sampling.", ""},
                                        {"stopping.", ""},

@@ -11,6 +11,7 @@
 #include "engine/request.h"
 #include "server/field_checks.h"
 #include "server/http/body_fields.h"
+#include "server/http/openai_chat.h"
 #include "server/http/unsupported_fields.h"
 
 namespace ebb::server {
@@ -152,64 +153,7 @@ absl::Status ReadPrompts(JsonValue body, const v1::GenerateRequest& base,
   });
 }
 
-// A string, or parts that are all text; one line each.
-absl::Status ReadContent(JsonValue content, const std::string& name, std::string* out) {
-  if (const std::optional<absl::string_view> text = content.String()) {
-    *out = std::string(*text);
-    return absl::OkStatus();
-  }
-  if (!content.IsArray()) {
-    return FieldError(
-        name, absl::StrCat("must be a string or a list of parts, got ", content.TypeName()));
-  }
-  int64_t i = 0;
-  return content.ForEachElement([&](JsonValue part) -> absl::Status {
-    const std::string part_name = absl::StrCat(name, "[", i, "]");
-    if (!part.IsObject()) return FieldError(part_name, "must be an object");
-    const std::optional<JsonValue> type = FindField(part, "type");
-    if (!type.has_value() || !type->String().has_value()) {
-      return FieldError(absl::StrCat(part_name, ".type"), "must be a string");
-    }
-    if (type->String() != "text") {
-      return absl::UnimplementedError(
-          absl::StrCat(part_name, ".type: this server reads parts of type \"text\" only"));
-    }
-    const std::optional<JsonValue> text = FindField(part, "text");
-    if (!text.has_value() || !text->String().has_value()) {
-      return FieldError(absl::StrCat(part_name, ".text"), "must be a string");
-    }
-    absl::StrAppend(out, i == 0 ? "" : "\n", *text->String());
-    ++i;
-    return absl::OkStatus();
-  });
-}
-
 }  // namespace
-
-absl::Status ReadMessages(JsonValue body, v1::Chat* chat) {
-  const std::optional<JsonValue> messages = FindField(body, "messages");
-  if (!messages.has_value()) return FieldError("messages", "is required");
-  if (!messages->IsArray()) return FieldError("messages", "must be a list");
-  int64_t i = 0;
-  return messages->ForEachElement([&](JsonValue in) -> absl::Status {
-    const std::string name = absl::StrCat("messages[", i, "]");
-    if (!in.IsObject()) return FieldError(name, "must be an object");
-    RETURN_IF_ERROR(CheckMessageFields(in, i));
-    v1::ChatMessage* const message = chat->add_messages();
-    const std::optional<JsonValue> role = FindField(in, "role");
-    if (!role.has_value() || !role->String().has_value()) {
-      return FieldError(absl::StrCat(name, ".role"), "must be a string");
-    }
-    // OpenAI's newer name for it.
-    message->set_role(role->String() == "developer" ? "system" : std::string(*role->String()));
-    if (const std::optional<JsonValue> content = FindField(in, "content")) {
-      RETURN_IF_ERROR(
-          ReadContent(*content, absl::StrCat(name, ".content"), message->mutable_content()));
-    }
-    ++i;
-    return absl::OkStatus();
-  });
-}
 
 absl::StatusOr<OpenAiRequest> ReadCompletionsRequest(JsonValue body) {
   RETURN_IF_ERROR(CheckCompletionsFields(body));
@@ -237,7 +181,7 @@ absl::StatusOr<OpenAiRequest> ReadCompletionsRequest(JsonValue body) {
   return out;
 }
 
-absl::StatusOr<OpenAiRequest> ReadChatRequest(JsonValue body) {
+absl::StatusOr<OpenAiRequest> ReadChatRequest(JsonValue body, ToolCallFormat tool_calls) {
   RETURN_IF_ERROR(CheckChatFields(body));
   OpenAiRequest out;
   out.style.api = OpenAiApi::kChat;
@@ -254,7 +198,14 @@ absl::StatusOr<OpenAiRequest> ReadChatRequest(JsonValue body) {
     if (out.style.logprobs) request.mutable_output()->set_logprobs(v);
   }));
   if (top_without_logprobs) return FieldError("top_logprobs", "needs logprobs to be true");
-  RETURN_IF_ERROR(ReadMessages(body, request.mutable_chat()));
+  RETURN_IF_ERROR(ReadConversation(body, request.mutable_chat()));
+  RETURN_IF_ERROR(
+      ReadBool(body, "parallel_tool_calls", [&](bool v) { out.style.parallel_tool_calls = v; }));
+  out.style.tools = request.chat().has_tools_json();
+  if (out.style.tools) {
+    out.style.tool_calls = tool_calls;
+    request.mutable_output()->set_show_special(MarksAreControlTokens(tool_calls));
+  }
   out.prompts.push_back(std::move(request));
   return out;
 }

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "model/json_document.h"
 #include "proto/ebb.pb.h"
+#include "server/tool_calls.h"
 
 namespace ebb::server {
 
@@ -21,7 +22,11 @@ struct AnswerStyle {
   bool echo = false;              // The prompt before the answer.
   bool logprobs = false;
   bool return_token_ids = false;
-  int64_t n = 1;  // Choices for each prompt.
+  int64_t n = 1;       // Choices for each prompt.
+  bool tools = false;  // The model is told of tools.
+  // How their calls stand in the answer's text.
+  ToolCallFormat tool_calls = ToolCallFormat::kNone;
+  bool parallel_tool_calls = true;  // Else only the first is told.
 };
 
 struct OpenAiRequest {
@@ -32,9 +37,7 @@ struct OpenAiRequest {
 // INVALID_ARGUMENT names the field by its JSON name; UNIMPLEMENTED for what unsupported_fields.h
 // lists.
 absl::StatusOr<OpenAiRequest> ReadCompletionsRequest(model::JsonValue body);
-absl::StatusOr<OpenAiRequest> ReadChatRequest(model::JsonValue body);
-
-// The `messages` of a chat, for /tokenize too.
-absl::Status ReadMessages(model::JsonValue body, v1::Chat* chat);
+// `tool_calls`: how the model writes calls of tools.
+absl::StatusOr<OpenAiRequest> ReadChatRequest(model::JsonValue body, ToolCallFormat tool_calls);
 
 }  // namespace ebb::server

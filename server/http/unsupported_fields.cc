@@ -64,8 +64,6 @@ constexpr Field kCompletionsFields[] = {
 };
 
 constexpr Field kChatFields[] = {
-    {"tools", IsEmpty},
-    {"tool_choice", IsNone},
     {"functions", IsEmpty},
     {"function_call", IsNone},
     {"modalities", IsTextOnly},
@@ -82,9 +80,6 @@ constexpr Field kChatFields[] = {
 };
 
 constexpr Field kMessageFields[] = {
-    {"name", IsEmpty},
-    {"tool_calls", IsEmpty},
-    {"tool_call_id", Never},
     {"function_call", Never},
 };
 

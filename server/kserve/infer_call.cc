@@ -20,10 +20,9 @@ void InferCall::Start(const ::inference::ModelInferRequest& in,
 }
 
 void InferCall::FillResponse() {
-  v1::Delta delta;
-  answers_->TakeDelta(&delta);
-  const v1::Finished finished = answers_->Finished();
-  FillInferResponse(request_, prompt_info_, delta, &finished, response_);
+  v1::GenerateResponse whole;
+  answers_->TakeAll(&whole);
+  FillInferResponse(request_, prompt_info_, PartsOf(std::move(whole)), response_);
 }
 
 }  // namespace ebb::server

@@ -1,16 +1,27 @@
-// FillInferResponse: a part of an answer, or a whole one, as named tensors.
+// FillInferResponse: parts of a request's answers, or whole ones, as named tensors.
 #pragma once
 
+#include <optional>
+#include <vector>
+
+#include "absl/types/span.h"
 #include "proto/ebb.pb.h"
 #include "proto/kserve.pb.h"
 #include "server/kserve/infer_request.h"
 
 namespace ebb::server {
 
-// `delta`: what came since the last response. `finished`: how the answer ended, or null while it
-// goes on.
+// One of the request's answers.
+struct InferPart {
+  v1::Delta delta;                                // What came since the last response.
+  std::optional<v1::FinishReason> finish_reason;  // None while it goes on.
+};
+
+// Of a whole answer.
+std::vector<InferPart> PartsOf(v1::GenerateResponse whole);
+
+// Each tensor has an element for each of `parts`, but num_input_tokens, which has one.
 void FillInferResponse(const InferRequest& request, const v1::PromptInfo& prompt,
-                       const v1::Delta& delta, const v1::Finished* finished,
-                       ::inference::ModelInferResponse* out);
+                       absl::Span<const InferPart> parts, ::inference::ModelInferResponse* out);
 
 }  // namespace ebb::server

@@ -1,12 +1,12 @@
 #include "server/kserve/infer_stream.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/grpc_access.h"
 #include "server/grpc_calls.h"
-#include "server/kserve/infer_response.h"
 
 namespace ebb::server {
 namespace {
@@ -181,6 +181,22 @@ void StreamedInfer::FillError(const absl::Status& status,
   message->mutable_infer_response()->set_id(request_.id);
 }
 
+bool StreamedInfer::TakeParts() {
+  parts_.resize(static_cast<size_t>(std::max<int64_t>(request_.generate.output().n(), 1)));
+  for (InferPart& part : parts_) part.delta.Clear();
+  bool some = false;
+  for (v1::Delta delta; answers_->TakeDelta(&delta); delta.Clear()) {
+    parts_.at(static_cast<size_t>(delta.index())).delta.Swap(&delta);
+    some = true;
+  }
+  // Told from here on with every response.
+  for (v1::Finished finished; answers_->TakeAnswerEnd(&finished); finished.Clear()) {
+    parts_.at(static_cast<size_t>(finished.index())).finish_reason = finished.finish_reason();
+    some = true;
+  }
+  return some;
+}
+
 StreamedInfer::Taken StreamedInfer::Take(wire::ModelStreamInferResponse* message) {
   base::MutexLock lock(&mutex_);
   if (done_) return Taken::kNothing;
@@ -191,12 +207,11 @@ StreamedInfer::Taken StreamedInfer::Take(wire::ModelStreamInferResponse* message
   }
   if (!accepted_) return Taken::kNothing;
   const bool ended = answers_->ended();
-  v1::Delta delta;
-  if (!ended && (!request_.stream || !answers_->TakeDelta(&delta))) return Taken::kNothing;
+  if (!ended && (!request_.stream || !TakeParts())) return Taken::kNothing;
   wire::ModelInferResponse* const response = message->mutable_infer_response();
   (*response->mutable_parameters())[kFinalResponse].set_bool_param(ended);
   if (!ended) {
-    FillInferResponse(request_, prompt_info_, delta, nullptr, response);
+    FillInferResponse(request_, prompt_info_, parts_, response);
     return Taken::kMessage;
   }
   done_ = true;
@@ -204,9 +219,15 @@ StreamedInfer::Taken StreamedInfer::Take(wire::ModelStreamInferResponse* message
     FillError(finish.status, message);
     return Taken::kLastMessage;
   }
-  answers_->TakeDelta(&delta);
-  const v1::Finished finished = answers_->Finished();
-  FillInferResponse(request_, prompt_info_, delta, &finished, response);
+  if (request_.stream) {
+    TakeParts();
+    if (parts_.size() == 1) parts_[0].finish_reason = answers_->Finished().finish_reason();
+  } else {
+    v1::GenerateResponse whole;
+    answers_->TakeAll(&whole);
+    parts_ = PartsOf(std::move(whole));
+  }
+  FillInferResponse(request_, prompt_info_, parts_, response);
   return Taken::kLastMessage;
 }
 

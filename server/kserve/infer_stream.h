@@ -16,6 +16,7 @@
 #include <memory>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -24,6 +25,7 @@
 #include "proto/kserve.pb.h"
 #include "server/generate_call.h"
 #include "server/kserve/infer_request.h"
+#include "server/kserve/infer_response.h"
 
 namespace ebb::server {
 
@@ -97,15 +99,19 @@ class StreamedInfer final : public GenerateCall {
   using GenerateCall::Release;
 
  private:
+  bool streams() const override { return request_.stream; }
   void Advance() override;
   void Fail(const absl::Status& status) override;
+  // Of a streamed answer: what came since the last time. False when nothing did.
+  bool TakeParts() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FillError(const absl::Status& status, ::inference::ModelStreamInferResponse* message) const;
 
   const std::shared_ptr<InferStream> stream_;
   InferRequest request_;  // Set by Start.
   std::atomic<bool> posted_ = false;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
-  bool done_ ABSL_GUARDED_BY(mutex_) = false;  // The last message has been taken.
+  std::vector<InferPart> parts_ ABSL_GUARDED_BY(mutex_);  // By answer; of one that is streamed.
+  bool done_ ABSL_GUARDED_BY(mutex_) = false;             // The last message has been taken.
 };
 
 }  // namespace ebb::server

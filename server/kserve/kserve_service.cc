@@ -1,5 +1,6 @@
 #include "server/kserve/kserve_service.h"
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -21,6 +22,7 @@ constexpr absl::string_view kProductName = "ebb";
 struct Tensor {
   const char* name;
   const char* datatype;
+  int64_t elements = 1;  // -1: one for each of the request's answers.
 };
 
 // Only the first input is required; the outputs after the first come when they are asked for.
@@ -31,15 +33,15 @@ constexpr Tensor kInputs[] = {{"text_input", "BYTES"},
                               {"return_finish_reason", "BOOL"},
                               {"return_num_input_tokens", "BOOL"},
                               {"return_num_output_tokens", "BOOL"}};
-constexpr Tensor kOutputs[] = {{"text_output", "BYTES"},
-                               {"finish_reason", "BYTES"},
+constexpr Tensor kOutputs[] = {{"text_output", "BYTES", -1},
+                               {"finish_reason", "BYTES", -1},
                                {"num_input_tokens", "UINT32"},
-                               {"num_output_tokens", "UINT32"}};
+                               {"num_output_tokens", "UINT32", -1}};
 
 void Fill(const Tensor& tensor, wire::ModelMetadataResponse::TensorMetadata* out) {
   out->set_name(tensor.name);
   out->set_datatype(tensor.datatype);
-  out->add_shape(1);
+  out->add_shape(tensor.elements);
 }
 
 grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,

@@ -81,6 +81,8 @@ absl::Status SetInteger(const std::string& name, const Json& value, v1::Generate
   if (name == "seed") out->mutable_sampling()->set_seed(static_cast<uint64_t>(number));
   if (name == "max_tokens") out->mutable_stopping()->set_max_tokens(number);
   if (name == "min_tokens") out->mutable_stopping()->set_min_tokens(number);
+  if (name == "n") out->mutable_output()->set_n(number);
+  if (name == "best_of") out->mutable_output()->set_best_of(number);
   return absl::OkStatus();
 }
 
@@ -91,13 +93,6 @@ absl::Status SetTruth(const std::string& name, const Json& value, v1::GenerateRe
   return absl::OkStatus();
 }
 
-// A request has one output.
-absl::Status CheckOne(const std::string& name, const Json& value) {
-  ASSIGN_OR_RETURN(const double number, NumberOf(name, value));
-  if (number == 1) return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrCat(name, ": one answer for each request"));
-}
-
 }  // namespace
 
 absl::Status SetSamplingKey(const std::string& name, const Json& value, v1::GenerateRequest* out) {
@@ -105,13 +100,13 @@ absl::Status SetSamplingKey(const std::string& name, const Json& value, v1::Gene
       absl::EndsWith(name, "_penalty")) {
     return SetNumber(name, value, out->mutable_sampling());
   }
-  if (name == "top_k" || name == "seed" || name == "max_tokens" || name == "min_tokens") {
+  if (name == "top_k" || name == "seed" || name == "max_tokens" || name == "min_tokens" ||
+      name == "n" || name == "best_of") {
     return SetInteger(name, value, out);
   }
   if (name == "ignore_eos" || name == "skip_special_tokens") return SetTruth(name, value, out);
   if (name == "stop") return AddStops(name, value, out->mutable_stopping());
   if (name == "stop_token_ids") return AddStopIds(name, value, out->mutable_stopping());
-  if (name == "n") return CheckOne(name, value);
   return FieldError(name, "is no parameter that this server knows; docs/gateways.md lists them");
 }
 

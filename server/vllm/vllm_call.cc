@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "base/check.h"
 #include "proto/ebb.pb.h"
 #include "server/vllm/vllm_request.h"
 
@@ -31,6 +32,7 @@ void FillLogprobs(const v1::Delta& delta, wire::OutputLogProbs* out) {
 
 void VllmCall::Start(const wire::GenerateRequest& in, const absl::StatusOr<Caller>& caller) {
   stream_ = in.stream();
+  n_ = std::max<int64_t>(in.sampling_params().n(), 1);
   stop_token_due_ = in.sampling_params().include_stop_str_in_output();
   stop_token_ids_.assign(in.sampling_params().stop_token_ids().begin(),
                          in.sampling_params().stop_token_ids().end());
@@ -66,47 +68,61 @@ bool VllmCall::TakeDelta(v1::Delta* delta) {
     delta->add_token_ids(answers_->finish().stop_token_id);
     some = true;
   }
-  completion_tokens_ += static_cast<uint32_t>(delta->token_ids_size());
+  parts_[delta->index()].completion_tokens += static_cast<uint32_t>(delta->token_ids_size());
   return some;
 }
 
-bool VllmCall::FillNext(wire::GenerateResponse* message) {
-  v1::Delta delta;
-  if (!stream_ || !TakeDelta(&delta)) return false;
-  wire::GenerateStreamChunk* const chunk = message->mutable_chunk();
+bool VllmCall::IsAborted() const {
+  return answers_->ended() && answers_->finish().reason == engine::FinishReason::kCancelled;
+}
+
+bool VllmCall::TakeEnd(v1::Finished* finished) {
+  if (answers_->TakeAnswerEnd(finished)) return true;
+  if (!IsAborted()) return false;
+  int64_t index = 0;
+  while (parts_[index].ended) ++index;
+  finished->set_index(index);
+  return true;
+}
+
+void VllmCall::FillChunk(const v1::Delta& delta, wire::GenerateStreamChunk* chunk) {
   chunk->mutable_token_ids()->Add(delta.token_ids().begin(), delta.token_ids().end());
   if (!delta.logprobs().empty()) FillLogprobs(delta, chunk->mutable_output_logprobs());
   wire::InputLogProbs input;
   if (TakeInputLogProbs(&input)) chunk->mutable_input_logprobs()->Swap(&input);
   chunk->set_prompt_tokens(static_cast<uint32_t>(prompt_info_.prompt_tokens()));
-  chunk->set_completion_tokens(completion_tokens_);
+  chunk->set_completion_tokens(parts_[delta.index()].completion_tokens);
+  chunk->set_index(static_cast<uint32_t>(delta.index()));
+}
+
+bool VllmCall::FillNext(wire::GenerateResponse* message) {
+  if (!stream_ && !answers_->ended()) return false;
+  for (v1::Delta delta; TakeDelta(&delta); delta.Clear()) {
+    if (stream_) {
+      FillChunk(delta, message->mutable_chunk());
+      return true;
+    }
+    parts_[delta.index()].rest.Swap(&delta);
+  }
+  v1::Finished finished;
+  if (ends_ + 1 >= n_ || !TakeEnd(&finished)) return false;
+  FillComplete(finished, message->mutable_complete());
   return true;
 }
 
-void VllmCall::FillComplete(const engine::Finish& finish, wire::GenerateComplete* complete) {
-  v1::Delta delta;
-  TakeDelta(&delta);  // Nothing, if it was streamed.
-  complete->mutable_output_ids()->Add(delta.token_ids().begin(), delta.token_ids().end());
-  if (!delta.logprobs().empty()) FillLogprobs(delta, complete->mutable_output_logprobs());
+void VllmCall::FillComplete(const v1::Finished& finished, wire::GenerateComplete* complete) {
+  Part& part = parts_[finished.index()];
+  part.ended = true;
+  ++ends_;
+  const v1::Delta& rest = part.rest;
+  complete->mutable_output_ids()->Add(rest.token_ids().begin(), rest.token_ids().end());
+  if (!rest.logprobs().empty()) FillLogprobs(rest, complete->mutable_output_logprobs());
   wire::InputLogProbs input;
   if (TakeInputLogProbs(&input)) complete->mutable_input_logprobs()->Swap(&input);
-  complete->set_prompt_tokens(static_cast<uint32_t>(finish.prompt_tokens));
-  complete->set_completion_tokens(completion_tokens_);
-}
-
-grpc::Status VllmCall::FillLast(wire::GenerateResponse* message) {
-  const engine::Finish& finish = answers_->finish();
-  wire::GenerateComplete* const complete = message->mutable_complete();
-  if (finish.reason == engine::FinishReason::kCancelled) {
-    // Whoever ends a request by its id learns what it had answered until then.
-    TakeFinish();
-    FillComplete(finish, complete);
-    complete->set_finish_reason("abort");
-    return grpc::Status::OK;
-  }
-  if (const grpc::Status status = EndStatus(); !status.ok()) return status;
-  FillComplete(finish, complete);
-  const v1::Finished finished = answers_->Finished();
+  complete->set_prompt_tokens(static_cast<uint32_t>(prompt_info_.prompt_tokens()));
+  complete->set_completion_tokens(part.completion_tokens);
+  complete->set_index(static_cast<uint32_t>(finished.index()));
+  if (!finished.has_finish_reason()) return complete->set_finish_reason("abort");
   complete->set_finish_reason(finished.finish_reason() == v1::FINISH_REASON_LENGTH ? "length"
                                                                                    : "stop");
   if (finished.has_stop_text()) complete->set_matched_stop_str(finished.stop_text());
@@ -115,6 +131,22 @@ grpc::Status VllmCall::FillLast(wire::GenerateResponse* message) {
       std::count(stop_token_ids_.begin(), stop_token_ids_.end(), stop_id) > 0) {
     complete->set_matched_token_id(stop_id);
   }
+}
+
+grpc::Status VllmCall::FillLast(wire::GenerateResponse* message) {
+  if (IsAborted()) {
+    // Whoever ends a request by its id learns what it had answered until then.
+    TakeFinish();
+  } else if (const grpc::Status status = EndStatus(); !status.ok()) {
+    return status;
+  }
+  v1::Finished finished;
+  if (n_ > 1) {
+    CHECK(TakeEnd(&finished));
+  } else if (!IsAborted()) {
+    finished = answers_->Finished();
+  }
+  FillComplete(finished, message->mutable_complete());
   return grpc::Status::OK;
 }
 

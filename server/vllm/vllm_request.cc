@@ -16,12 +16,6 @@ absl::Status Unsupported(absl::string_view field, absl::string_view why) {
   return absl::UnimplementedError(absl::StrCat("sampling_params.", field, ": ", why));
 }
 
-// Whatever would change the answer and is not done yet: nothing is silently left out.
-absl::Status CheckSupported(const wire::SamplingParams& params) {
-  if (params.n() > 1) return Unsupported("n", "one answer for each request");
-  return absl::OkStatus();
-}
-
 absl::Status CheckNoConstraint(const wire::SamplingParams& params) {
   if (params.constraint_case() == wire::SamplingParams::CONSTRAINT_NOT_SET) return absl::OkStatus();
   if (params.constraint_case() == wire::SamplingParams::kJsonObject && !params.json_object()) {
@@ -56,6 +50,7 @@ void FillStopping(const wire::SamplingParams& params, v1::Stopping* out) {
 }
 
 void FillOutput(const wire::SamplingParams& params, v1::Output* out) {
+  if (params.n() != 0) out->set_n(params.n());
   if (params.has_logprobs()) out->set_logprobs(params.logprobs());
   if (params.has_prompt_logprobs()) out->set_prompt_logprobs(params.prompt_logprobs());
   out->set_show_special(!params.skip_special_tokens());
@@ -64,7 +59,6 @@ void FillOutput(const wire::SamplingParams& params, v1::Output* out) {
 }  // namespace
 
 absl::Status FillSampling(const wire::SamplingParams& params, v1::GenerateRequest* out) {
-  RETURN_IF_ERROR(CheckSupported(params));
   RETURN_IF_ERROR(CheckNoConstraint(params));
   if (params.has_truncate_prompt_tokens()) {
     return Unsupported("truncate_prompt_tokens", "this server takes prompts as they are");
@@ -86,9 +80,9 @@ absl::StatusOr<v1::GenerateRequest> ToGenerateRequest(const wire::GenerateReques
                       absl::StrCat("must be 0, the only one, got ", in.data_parallel_rank()));
   }
   const wire::SamplingParams& params = in.sampling_params();
-  if (params.include_stop_str_in_output() && params.has_logprobs()) {
+  if (params.include_stop_str_in_output() && (params.has_logprobs() || params.n() > 1)) {
     return Unsupported("include_stop_str_in_output",
-                       "not together with logprobs: a stop token has none");
+                       "not together with logprobs, for a stop token has none, nor with n above 1");
   }
   v1::GenerateRequest out;
   RETURN_IF_ERROR(FillSampling(params, &out));

@@ -10,7 +10,7 @@
 namespace ebb::server {
 
 // Sets sampling, stopping and output from `params`. UNIMPLEMENTED for what this server cannot do:
-// constraints, truncated prompts, and what is listed at CheckSupported.
+// constraints and truncated prompts.
 absl::Status FillSampling(const ::vllm::grpc::engine::SamplingParams& params,
                           v1::GenerateRequest* out);
 

@@ -20,6 +20,13 @@ def arguments(doc):
     return parser.parse_args()
 
 
+def run_checks(checks, *given):
+    """Calls each with what is given; the first that fails ends the script with its traceback."""
+    for check in checks:
+        check(*given)
+        print("ok", check.__name__, flush=True)
+
+
 class Server:
     """Use it in a with statement. `grpc` and `http` are its addresses, HOST:PORT."""
 

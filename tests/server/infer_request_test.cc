@@ -63,7 +63,7 @@ TEST(InferRequestTest, ReadsSamplingParameters) {
   const auto read = ReadInferRequest(WithSampling(R"({
       "temperature": "0.5", "top_p": 0.9, "top_k": -1, "min_p": 0.1, "seed": 5, "max_tokens": "20",
       "min_tokens": 2, "stop": ["a", "b"], "stop_token_ids": [4], "ignore_eos": "true",
-      "skip_special_tokens": false, "n": 1, "presence_penalty": "0.5", "frequency_penalty": -1,
+      "skip_special_tokens": false, "n": 2, "best_of": "3", "presence_penalty": "0.5", "frequency_penalty": -1,
       "repetition_penalty": 1.5})"));
   ASSERT_TRUE(read.ok()) << read.status();
   const v1::GenerateRequest& generate = read->generate;
@@ -72,6 +72,8 @@ TEST(InferRequestTest, ReadsSamplingParameters) {
   EXPECT_EQ(generate.sampling().top_k(), 0);
   EXPECT_EQ(generate.sampling().min_p(), 0.1);
   EXPECT_EQ(generate.sampling().seed(), 5u);
+  EXPECT_EQ(generate.output().n(), 2);
+  EXPECT_EQ(generate.output().best_of(), 3);
   EXPECT_EQ(generate.sampling().presence_penalty(), 0.5);
   EXPECT_EQ(generate.sampling().frequency_penalty(), -1);
   EXPECT_EQ(generate.sampling().repetition_penalty(), 1.5);
@@ -169,7 +171,6 @@ TEST(InferRequestTest, RefusesBadSamplingParameters) {
     EXPECT_EQ(CodeOf(WithSampling(json)), "INVALID_ARGUMENT") << json;
   }
   EXPECT_EQ(CodeOf(WithSampling(std::string(100'000, ' '))), "INVALID_ARGUMENT");
-  EXPECT_EQ(CodeOf(WithSampling("{\"n\": 2}")), "UNIMPLEMENTED");
   wire::ModelInferRequest twice = WithSampling("{\"seed\": 2}");
   (*twice.mutable_parameters())["seed"].set_int64_param(2);
   EXPECT_EQ(CodeOf(twice), "INVALID_ARGUMENT");

@@ -120,6 +120,73 @@ TEST_F(KserveServiceTest, StreamsAndMarksTheLast) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+// The texts in a tensor.
+std::vector<std::string> TextsOf(const wire::ModelInferResponse& response,
+                                 const std::string& name) {
+  std::vector<std::string> texts;
+  for (int i = 0; i < response.outputs_size(); ++i) {
+    if (response.outputs(i).name() != name) continue;
+    std::string raw = response.raw_output_contents(i);
+    while (!raw.empty()) {
+      const auto bytes = static_cast<size_t>(static_cast<uint8_t>(raw[0]));
+      texts.push_back(raw.substr(4, bytes));
+      raw.erase(0, 4 + bytes);
+    }
+    EXPECT_EQ(response.outputs(i).shape(0), static_cast<int64_t>(texts.size()));
+  }
+  return texts;
+}
+
+using Texts = std::vector<std::string>;
+
+TEST_F(KserveServiceTest, SeveralAnswersAreElements) {
+  FakeEngine::Script script;
+  script.others = {{{'t', 'w', 'o'}, -0.25f}, {{'f', 'o', 'u', 'r'}, -1.0f}};
+  Answers("one", script);
+  wire::ModelInferRequest request = AskInfer("a ");
+  (*request.mutable_parameters())["n"].set_int64_param(3);
+  AddInput("return_finish_reason", true, &request);
+  AddInput("return_num_output_tokens", true, &request);
+  wire::ModelInferResponse response;
+  const grpc::Status status = Infer(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(TextsOf(response, "text_output"), (Texts{"a one", "a two", "a four"}));
+  EXPECT_EQ(TextsOf(response, "finish_reason"), (Texts{"stop", "stop", "stop"}));
+  EXPECT_EQ(OutputOf(response, "num_output_tokens"), std::string("\3\0\0\0\3\0\0\0\4\0\0\0", 12));
+
+  (*request.mutable_parameters())["n"].set_int64_param(2);
+  (*request.mutable_parameters())["best_of"].set_int64_param(3);
+  ASSERT_TRUE(Infer(request, &response).ok());
+  EXPECT_EQ(TextsOf(response, "text_output"), (Texts{"a two", "a one"}));
+
+  // On a stream: the same whole, and then in pieces.
+  grpc::ClientContext context;
+  const auto stream = kserve_stub_->ModelStreamInfer(&context);
+  ASSERT_TRUE(stream->Write(request));
+  wire::ModelStreamInferResponse message;
+  ASSERT_TRUE(stream->Read(&message));
+  EXPECT_TRUE(IsFinal(message));
+  EXPECT_EQ(TextsOf(message.infer_response(), "text_output"), (Texts{"a two", "a one"}));
+  AddInput("stream", true, &request);
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->Read(&message));
+  EXPECT_NE(message.error_message().find("best_of"), std::string::npos);
+  request.mutable_parameters()->erase("best_of");
+  ASSERT_TRUE(stream->Write(request));
+  Texts texts(2);
+  Texts reasons;
+  do {
+    ASSERT_TRUE(stream->Read(&message));
+    EXPECT_EQ(message.error_message(), "");
+    const Texts pieces = TextsOf(message.infer_response(), "text_output");
+    reasons = TextsOf(message.infer_response(), "finish_reason");
+    ASSERT_EQ(pieces.size(), 2u);
+    for (size_t i = 0; i < 2; ++i) texts[i] += pieces[i];
+  } while (!IsFinal(message));
+  EXPECT_EQ(texts, (Texts{"one", "two"}));
+  EXPECT_EQ(reasons, (Texts{"stop", "stop"}));
+}
+
 TEST_F(KserveServiceTest, AnErrorOnAStreamIsOneRequests) {
   Answers("ok");
   grpc::ClientContext context;

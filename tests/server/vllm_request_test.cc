@@ -30,7 +30,7 @@ TEST(VllmRequestTest, CarriesEveryField) {
         temperature: 0 top_p: 0.5 top_k: 40 min_p: 0.25 seed: -5
         max_tokens: 9 min_tokens: 2 stop: [ "a", "b" ] stop_token_ids: [ 3, 5 ]
         ignore_eos: true skip_special_tokens: true logprobs: 2 prompt_logprobs: 0
-        n: 1 repetition_penalty: 1.5 presence_penalty: -1 frequency_penalty: 0.5
+        n: 3 repetition_penalty: 1.5 presence_penalty: -1 frequency_penalty: 0.5
         logit_bias { key: 1 value: 2 } json_object: false spaces_between_special_tokens: true
       })"));
   ASSERT_TRUE(request.ok()) << request.status();
@@ -54,6 +54,7 @@ TEST(VllmRequestTest, CarriesEveryField) {
   EXPECT_EQ(request->stopping().stop(1), "b");
   EXPECT_EQ(request->stopping().stop_token_ids(1), 5);
   EXPECT_TRUE(request->stopping().ignore_eos());
+  EXPECT_EQ(request->output().n(), 3);
   EXPECT_EQ(request->output().logprobs(), 2);
   EXPECT_TRUE(request->output().has_prompt_logprobs());
   EXPECT_TRUE(request->output().return_token_ids());
@@ -74,6 +75,7 @@ TEST(VllmRequestTest, ZeroIsTheDefaultWhereItMeansNothing) {
   EXPECT_FALSE(request->sampling().has_seed());
   EXPECT_FALSE(request->stopping().has_max_tokens());
   EXPECT_FALSE(request->stopping().has_min_tokens());
+  EXPECT_FALSE(request->output().has_n());
   EXPECT_FALSE(request->output().has_logprobs());
   EXPECT_FALSE(request->output().return_prompt_token_ids());
   EXPECT_TRUE(request->output().show_special());
@@ -83,7 +85,7 @@ TEST(VllmRequestTest, RefusesWhatItCannotDo) {
   for (const std::string field :
        {"json_schema: '{}'", "regex: 'a'", "grammar: 'a'", "structural_tag: 'a'",
         "json_object: true", "choice { choices: 'a' }", "truncate_prompt_tokens: 5",
-        "include_stop_str_in_output: true logprobs: 0"}) {
+        "include_stop_str_in_output: true logprobs: 0", "include_stop_str_in_output: true n: 2"}) {
     const std::string text = "text: 'hi' sampling_params { " + field + " }";
     EXPECT_EQ(CodeOf(text), "UNIMPLEMENTED") << text;
     EXPECT_NE(ToGenerateRequest(Parse(text))
@@ -96,10 +98,6 @@ TEST(VllmRequestTest, RefusesWhatItCannotDo) {
   EXPECT_EQ(CodeOf("text: 'hi' data_parallel_rank: 0"), "OK");
   EXPECT_EQ(CodeOf("text: 'hi' data_parallel_rank: 1"), "INVALID_ARGUMENT");
   EXPECT_EQ(CodeOf("sampling_params {}"), "INVALID_ARGUMENT");
-}
-
-TEST(VllmRequestTest, RefusesWhatChangesAnAnswerAndIsNotDone) {
-  EXPECT_EQ(CodeOf("text: 'hi' sampling_params { n: 2 }"), "UNIMPLEMENTED");
 }
 
 // Images come in field 7, transfers of keys and values in 6 and 8.

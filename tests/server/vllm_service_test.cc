@@ -213,6 +213,74 @@ TEST_F(VllmServiceTest, AbortEndsARequestByItsId) {
   EXPECT_EQ(engine_.cancel_count(), 2);
 }
 
+TEST_F(VllmServiceTest, EachOfSeveralAnswersIsComplete) {
+  FakeEngine::Script script;
+  script.others = {{{'t', 'w', 'o'}, -0.5f}, {{'f', 'o', 'u', 'r'}, -1.0f}};
+  Answers("one", script);
+  const std::vector<std::string> texts = {"one", "two", "four"};
+  for (const bool streams : {false, true}) {
+    wire::GenerateRequest request = AskIds("hi", streams);
+    request.mutable_sampling_params()->set_n(3);
+    request.mutable_sampling_params()->set_logprobs(0);
+    request.mutable_sampling_params()->set_prompt_logprobs(0);
+    grpc::Status status;
+    std::vector<std::string> got(3);
+    std::vector<int> completes(3), logprobs(3);
+    int prompts = 0;
+    for (const wire::GenerateResponse& message : Call(request, &status)) {
+      const wire::GenerateComplete& complete = message.complete();
+      const wire::GenerateStreamChunk& chunk = message.chunk();
+      const size_t index = message.has_chunk() ? chunk.index() : complete.index();
+      EXPECT_EQ(completes.at(index), 0) << "nothing follows a complete one";
+      got[index] += TextOf(message.has_chunk() ? chunk.token_ids() : complete.output_ids());
+      logprobs[index] +=
+          chunk.output_logprobs().token_ids_size() + complete.output_logprobs().token_ids_size();
+      prompts += chunk.has_input_logprobs() + complete.has_input_logprobs();
+      if (message.has_chunk()) continue;
+      ++completes[index];
+      EXPECT_EQ(complete.finish_reason(), "stop");
+      EXPECT_EQ(complete.prompt_tokens(), 2u);
+      EXPECT_EQ(complete.completion_tokens(), texts[index].size());
+    }
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(got, texts);
+    EXPECT_EQ(completes, (std::vector<int>{1, 1, 1}));
+    EXPECT_EQ(logprobs, (std::vector<int>{3, 3, 4}));
+    EXPECT_EQ(prompts, 1);
+  }
+  wire::GenerateRequest many = AskIds("hi", false);
+  many.mutable_sampling_params()->set_n(4'000'000'000);
+  grpc::Status status;
+  Call(many, &status);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(VllmServiceTest, AbortEndsEveryAnswer) {
+  FakeEngine::Script script = Held(2);
+  script.others = {{{'t', 'w', 'o'}, -0.5f}};
+  Answers("one", script);
+  wire::GenerateRequest request = AskIds("hi", true);
+  request.set_request_id("mine");
+  request.mutable_sampling_params()->set_n(2);
+  grpc::ClientContext context;
+  const auto stream = vllm_stub_->Generate(&context, request);
+  wire::GenerateResponse message;
+  ASSERT_TRUE(stream->Read(&message));
+  wire::AbortRequest abort;
+  abort.add_request_ids("mine");
+  wire::AbortResponse aborted;
+  grpc::ClientContext abort_context;
+  ASSERT_TRUE(vllm_stub_->Abort(&abort_context, abort, &aborted).ok());
+  std::vector<std::string> reasons(2);
+  while (stream->Read(&message)) {
+    if (message.has_complete()) {
+      reasons.at(message.complete().index()) += message.complete().finish_reason();
+    }
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(reasons, (std::vector<std::string>{"abort", "abort"}));
+}
+
 TEST_F(VllmServiceTest, AClientThatLeavesCancels) {
   Answers("abcdef", Held(2));
   grpc::ClientContext context;

@@ -37,13 +37,20 @@ class HttpTest : public testing::Test {
     resources_.progress = &progress_;
     resources_.metrics = &request_metrics_;
     resources_.process_seed = 42;
-    HttpModelInfo model;
-    model.name = "fake";
-    model.context_tokens = limits.context_tokens;
-    model.eos_token = "<|end|>";
-    api_ = std::make_unique<HttpApi>(&resources_, &metrics_, model, "test");
+    UseTemplate("");
     options_.listen = *ParseListenAddress("127.0.0.1:0");
     options_.body_bytes_max = 1 << 20;
+  }
+
+  // The model's chat template has this source, as far as the API looks at it. Ends the server.
+  void UseTemplate(const std::string& source) {
+    server_.reset();
+    HttpModelInfo model;
+    model.name = "fake";
+    model.context_tokens = 100'000;
+    model.eos_token = "<|end|>";
+    if (!source.empty()) model.chat_template = source;
+    api_ = std::make_unique<HttpApi>(&resources_, &metrics_, model, "test");
   }
 
   // Called by itself at the first connection: a test may change options_ before.

@@ -22,7 +22,7 @@ absl::StatusOr<OpenAiRequest> Completions(const std::string& text) {
 absl::StatusOr<OpenAiRequest> Chat(const std::string& text) {
   const auto body = ParseBody(text);
   if (!body.ok()) return body.status();
-  return ReadChatRequest((*body)->root());
+  return ReadChatRequest((*body)->root(), ToolCallFormat::kHermes);
 }
 
 // A completion's body with one more field.
@@ -163,18 +163,19 @@ TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
     EXPECT_EQ(status.message().find(name + ": "), 0u) << status;
   }
   for (const std::string field :
-       {R"("tools":[])", R"("tool_choice":"none")", R"("modalities":["text"])"}) {
+       {R"("tools":[])", R"("tool_choice":"none")", R"("tool_choice":"auto")", R"("functions":[])",
+        R"("modalities":["text"])"}) {
     EXPECT_TRUE(Chat(ChatWith(field)).ok()) << field;
   }
   for (const std::string field :
-       {R"("tools":[{"type":"function"}])", R"("tool_choice":"auto")", R"("modalities":["audio"])",
+       {R"("functions":[{"name":"f"}])", R"("tool_choice":"required")", R"("modalities":["audio"])",
         R"("chat_template_kwargs":{"a":1})"}) {
     EXPECT_EQ(Chat(ChatWith(field)).status().code(), StatusCode::kUnimplemented) << field;
   }
   EXPECT_EQ(
       Chat(R"({"messages":[{"role":"user","content":[{"type":"image_url"}]}]})").status().message(),
       "messages[0].content[0].type: this server reads parts of type \"text\" only");
-  EXPECT_EQ(Chat(R"({"messages":[{"role":"assistant","tool_calls":[{}]}]})").status().code(),
+  EXPECT_EQ(Chat(R"({"messages":[{"role":"assistant","function_call":{}}]})").status().code(),
             StatusCode::kUnimplemented);
 }
 
@@ -184,7 +185,9 @@ TEST(OpenAiRequestTest, ChangedBodiesDoNotCrash) {
   const std::string completion =
       R"({"prompt":[[1,2],[3]],"stop":["a"],"logit_bias":{},"stream":true,)"
       R"("stream_options":{"include_usage":true},"temperature":0.5,"seed":12})";
-  const std::string chat = ChatWith(R"("top_logprobs":2,"logprobs":true,"tools":[],"stop":"x")");
+  const std::string chat =
+      ChatWith(R"("top_logprobs":2,"logprobs":true,"stop":"x","tools":[{"type":"function",)"
+               R"("function":{"name":"f"}}],"tool_choice":"auto")");
   constexpr char kBytes[] = "{}[]\",:0123456789eE-+.ntrufalse\\\x80 ";
   int ok_count = 0;
   for (int round = 0; round < 4000; ++round) {
