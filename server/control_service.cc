@@ -19,13 +19,6 @@ constexpr size_t kLimitCallsMax = 16;
 constexpr int64_t kDrainGraceMsMax = 86'400'000;
 constexpr int64_t kDeadlineMsMax = 86'400'000;
 
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
-                                    const absl::Status& status) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
 absl::Duration TimeLeft(const grpc::CallbackServerContext& context) {
   const std::chrono::system_clock::time_point deadline = context.deadline();
   if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteDuration();

@@ -42,13 +42,6 @@ void Fill(const Tensor& tensor, wire::ModelMetadataResponse::TensorMetadata* out
   out->add_shape(1);
 }
 
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
-                                    const absl::Status& status = absl::OkStatus()) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
 }  // namespace
 
 KserveService::KserveService(KserveOptions options, CallResources* resources)

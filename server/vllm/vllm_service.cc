@@ -24,13 +24,6 @@ namespace wire = ::vllm::grpc::engine;
 
 constexpr size_t kTokenizerChunkBytes = size_t{64} << 10;
 
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
-                                    const absl::Status& status = absl::OkStatus()) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
 std::string Sha256(absl::string_view bytes) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
   unsigned int length = 0;
