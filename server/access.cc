@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,12 +25,6 @@ constexpr size_t kNameBytesMax = 64;
 constexpr size_t kTokenBytesMin = 16;
 constexpr size_t kTokenBytesMax = 512;
 constexpr absl::Duration kLookEvery = absl::Seconds(1);
-
-std::array<unsigned char, 32> DigestOf(absl::string_view token) {
-  std::array<unsigned char, 32> digest;
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
-  return digest;
-}
 
 bool IsName(absl::string_view name) {
   return name.size() <= kNameBytesMax && std::all_of(name.begin(), name.end(), [](char c) {
@@ -89,7 +82,7 @@ absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
           where, absl::StrCat("the token must be ", kTokenBytesMin, " to ", kTokenBytesMax,
                               " printable ASCII characters; ", "`openssl rand -hex 32` makes one"));
     }
-    const AccessToken token = {std::string(words[0]), DigestOf(words[1])};
+    const AccessToken token = {std::string(words[0]), Sha256(words[1])};
     for (const AccessToken& other : tokens) {
       if (other.name == token.name) return BadFile(where, "the name is given twice");
       if (other.digest == token.digest) return BadFile(where, "the token is given twice");
@@ -177,7 +170,7 @@ absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
     return absl::UnauthenticatedError(
         "a token is required: send the header Authorization: Bearer TOKEN");
   }
-  const std::array<unsigned char, 32> digest = DigestOf(token);
+  const Sha256Digest digest = Sha256(token);
   base::MutexLock lock(&mutex_);
   ReadAgainIfChanged();
   // All are compared, so that the time tells nothing of which one it is.

@@ -6,7 +6,6 @@
 // changes nothing but the log.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,13 +17,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "server/sha256.h"
 
 namespace ebb::server {
 
 // Tokens are kept as digests only. Equal sizes make comparing take the same time for all of them.
 struct AccessToken {
   std::string name;
-  std::array<unsigned char, 32> digest;
+  Sha256Digest digest;
 };
 
 // What a tokens file says. INVALID_ARGUMENT names the line, never the token.
