@@ -1,5 +1,5 @@
-// absl::Status as the wire's grpc::Status: the same codes, the same message; and calls that end with
-// one at once.
+// absl::Status as the wire's grpc::Status: the same codes, the same message; and calls that end
+// with one at once.
 #pragma once
 
 #include <string>

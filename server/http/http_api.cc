@@ -114,10 +114,13 @@ absl::StatusOr<std::string> HttpApi::TenantOf(const HttpRequest& head) const {
 }
 
 // Every request passes here with its headers, before its body is read.
-std::optional<HttpReply> HttpApi::Screen(const HttpRequest& head) {
+std::optional<HttpReply> HttpApi::Screen(HttpRequest* request) {
+  const HttpRequest& head = *request;
   // Whoever restarts servers that hang has no token.
   if (head.path != kLivePath) {
-    if (const auto tenant = TenantOf(head); !tenant.ok()) return ErrorReply(tenant.status());
+    absl::StatusOr<std::string> tenant = TenantOf(head);
+    if (!tenant.ok()) return ErrorReply(tenant.status());
+    request->tenant = *std::move(tenant);
   }
   const bool is_get = head.method == "GET" || head.method == "HEAD";
   if (FindGet(head.path) != nullptr || absl::StartsWith(head.path, kModelsPrefix)) {
@@ -209,7 +212,6 @@ HttpReply HttpApi::Ready() const {
 
 absl::Status HttpApi::Generate(const HttpRequest& request,
                                const std::shared_ptr<Exchange>& exchange, OpenAiApi api) {
-  ASSIGN_OR_RETURN(const std::string tenant, TenantOf(request));
   const bool is_chat = api == OpenAiApi::kChat;
   const std::string prefix = is_chat ? "chatcmpl-" : "cmpl-";
   std::string request_id;
@@ -228,7 +230,8 @@ absl::Status HttpApi::Generate(const HttpRequest& request,
   ASSIGN_OR_RETURN(const auto body, ParseBody(request.body));
   ASSIGN_OR_RETURN(OpenAiRequest read,
                    is_chat ? ReadChatRequest(body->root()) : ReadCompletionsRequest(body->root()));
-  std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id, tenant)
+  std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id,
+                                 request.tenant)
       ->Start();
   return absl::OkStatus();
 }

@@ -42,7 +42,7 @@ class HttpApi final : public HttpHandler {
   };
   static std::vector<RouteName> Routes();
 
-  std::optional<HttpReply> Screen(const HttpRequest& head) override;
+  std::optional<HttpReply> Screen(HttpRequest* request) override;
   void Serve(HttpRequest request, std::shared_ptr<Exchange> exchange) override;
   HttpReply Unreadable(int status, const std::string& message) override;
 

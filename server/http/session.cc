@@ -187,7 +187,7 @@ class Session final : public AnySession, public std::enable_shared_from_this<Ses
       Refuse(problem.status, problem.message);
       return false;
     }
-    if (const std::optional<HttpReply> refusal = hub_.handler->Screen(request_)) {
+    if (const std::optional<HttpReply> refusal = hub_.handler->Screen(&request_)) {
       if (!parser_->is_done()) may_keep_ = false;  // Its body is not read.
       Answer(*refusal);
       return false;
