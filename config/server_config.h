@@ -45,6 +45,10 @@ struct ServerSection {
 struct SecuritySection {
   std::string tokens_file;  // Empty: everybody may use the server.
   bool allow_open = false;
+  // Both or none; empty: nothing is encrypted.
+  std::string tls_certificate_file;
+  std::string tls_key_file;
+  std::string tls_client_ca_file;  // Empty: clients need no certificate.
 };
 
 struct DeviceConfig {

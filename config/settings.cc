@@ -94,9 +94,20 @@ const Setting kSettings[] = {
      "tenant. Changes of the file are taken up within a second. Empty: no token is asked for.",
      EBB_MEMBER(std::string, security.tokens_file), 0, kPathBytesMax},
     {"security.allow_open",
-     "Whether a server without `security.tokens_file` may listen beyond this machine, where "
-     "whoever reaches its ports can use and stop it.",
+     "Whether a server without `security.tokens_file` or `security.tls_client_ca_file` may listen "
+     "beyond this machine, where whoever reaches its ports can use and stop it.",
      EBB_MEMBER(bool, security.allow_open)},
+    {"security.tls_certificate_file",
+     "The server's certificate and those between it and its root, PEM: both ports speak TLS. "
+     "Changes of this and the next two files are taken up within a second, by new connections. "
+     "Empty: nothing is encrypted.",
+     EBB_MEMBER(std::string, security.tls_certificate_file), 0, kPathBytesMax},
+    {"security.tls_key_file", "The key of the certificate, PEM without a password.",
+     EBB_MEMBER(std::string, security.tls_key_file), 0, kPathBytesMax},
+    {"security.tls_client_ca_file",
+     "Certificate authorities, PEM: clients must present a certificate that one of them signed. "
+     "Empty: clients need none.",
+     EBB_MEMBER(std::string, security.tls_client_ca_file), 0, kPathBytesMax},
 
     {"device.kind",
      "`auto` takes a CUDA device where one can be used, else the CPU; the `device` line of the log "

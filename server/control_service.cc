@@ -19,13 +19,6 @@ constexpr size_t kLimitCallsMax = 16;
 constexpr int64_t kDrainGraceMsMax = 86'400'000;
 constexpr int64_t kDeadlineMsMax = 86'400'000;
 
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
-                                    const absl::Status& status) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
 void FillLimitAnswer(const engine::LimitAnswer& answer, v1::SetMemoryLimitResponse* response) {
   response->set_outcome(answer.applied ? v1::SetMemoryLimitResponse::OUTCOME_APPLIED
                                        : v1::SetMemoryLimitResponse::OUTCOME_DEFERRED);

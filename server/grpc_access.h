@@ -45,9 +45,7 @@ inline grpc::ServerUnaryReactor* RefuseStranger(AccessGate* access,
                                                 grpc::CallbackServerContext* context) {
   const absl::StatusOr<std::string> tenant = TenantOf(access, *context);
   if (tenant.ok()) return nullptr;
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(tenant.status()));
-  return reactor;
+  return FinishNow(context, tenant.status());
 }
 
 }  // namespace ebb::server

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/grpcpp.h"
 #include "server/listen_address.h"
+#include "server/tls_files.h"
 
 namespace ebb::server {
 
@@ -23,6 +24,7 @@ struct GrpcServerOptions {
   int64_t message_bytes_max = 4 << 20;  // Of a request; larger ones end with RESOURCE_EXHAUSTED.
   // Reflection asks for no token: a server that wants them goes without.
   bool reflection = true;
+  TlsFiles* tls = nullptr;  // Outlives the server. Null: nothing is encrypted.
 };
 
 // Thread-safe.
@@ -51,6 +53,7 @@ class GrpcServer {
   GrpcServer() = default;
 
   ListenAddress address_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // gRPC asks them until the server ends.
   std::unique_ptr<grpc::Server> server_;
 };
 

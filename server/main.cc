@@ -31,6 +31,7 @@
 #include "server/flags.h"
 #include "server/loaded_model.h"
 #include "server/serving.h"
+#include "server/tls_files.h"
 #include "server/version.h"
 
 namespace ebb::server {
@@ -76,6 +77,15 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
     if (!opened.ok()) return Fail(kExitConfig, opened.status());
     access = *std::move(opened);
   }
+  std::unique_ptr<TlsFiles> tls;
+  if (!config.security.tls_certificate_file.empty()) {
+    absl::StatusOr<std::unique_ptr<TlsFiles>> opened =
+        TlsFiles::Open({config.security.tls_certificate_file, config.security.tls_key_file,
+                        config.security.tls_client_ca_file},
+                       &clock, log);
+    if (!opened.ok()) return Fail(kExitConfig, opened.status());
+    tls = *std::move(opened);
+  }
   log->Write("loading", {{"file", model::Printable(config.model.path)}, {"version", kVersion}});
 
   absl::StatusOr<std::unique_ptr<Compute>> compute = OpenCompute(config, &clock, log);
@@ -86,8 +96,8 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
   absl::StatusOr<std::unique_ptr<EngineStack>> stack =
       EngineStack::Create(config, *model, &clock, log);
   if (!stack.ok()) return Fail(CodeOf(stack.status()), stack.status());
-  const absl::StatusOr<std::unique_ptr<Serving>> serving =
-      Serving::Start(config, *model, &(*stack)->engine(), &drain, &clock, log, access.get());
+  const absl::StatusOr<std::unique_ptr<Serving>> serving = Serving::Start(
+      config, *model, &(*stack)->engine(), &drain, &clock, log, access.get(), tls.get());
   if (!serving.ok()) return Fail(kExitListen, serving.status());
 
   log->Write("ready", {{"address", (*serving)->address().ToString()},

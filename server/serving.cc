@@ -74,11 +74,12 @@ uint64_t RandomSeed() {
 
 Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
                  engine::Engine* engine, DrainSwitch* drain, const base::Clock* clock,
-                 base::Log* log, AccessGate* access)
+                 base::Log* log, AccessGate* access, TlsFiles* tls)
     : engine_(engine),
       drain_(drain),
       clock_(clock),
       log_(log),
+      tls_(tls),
       progress_(engine, clock, config.server.stall),
       reader_(Limits(config, model), model.codec.get()),
       live_calls_(kCallsPerRequestMax *
@@ -149,12 +150,14 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
                                                         const base::Clock* clock, base::Log* log,
-                                                        AccessGate* access) {
+                                                        AccessGate* access, TlsFiles* tls) {
   GrpcServerOptions options;
+  options.tls = tls;
   options.reflection = access == nullptr;
   ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
   options.message_bytes_max = config.server.message_bytes_max;
-  std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log, access));
+  std::unique_ptr<Serving> serving(
+      new Serving(config, model, engine, drain, clock, log, access, tls));
   // Whatever is left to do is to say so.
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
   ASSIGN_OR_RETURN(
@@ -175,6 +178,7 @@ absl::Status Serving::StartHttp(const config::ServerConfig& config) {
   if (where == "off") return absl::OkStatus();
   const bool is_auto = where == "auto";
   HttpServerOptions options;
+  options.tls = tls_;
   options.body_bytes_max = config.server.message_bytes_max;
   if (is_auto) {
     ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
@@ -203,14 +207,19 @@ absl::Status Serving::StartHttp(const config::ServerConfig& config) {
 
 void Serving::WarnBeyondLoopback(const ListenAddress& address) {
   if (address.is_loopback) return;
-  log_->Write("warning",
-              {{"message", resources_.access == nullptr
-                               ? "listening beyond this machine without encryption or "
-                                 "authentication: whoever reaches the port can use and stop this "
-                                 "server"
-                               : "listening beyond this machine without encryption: whoever sees "
-                                 "the traffic learns the tokens"},
-               {"address", address.ToString()}});
+  std::string message;
+  if (resources_.access == nullptr && (tls_ == nullptr || !tls_->asks_clients())) {
+    message = absl::StrCat("listening beyond this machine without ",
+                           tls_ == nullptr ? "encryption or " : "",
+                           "authentication: whoever reaches the port can use and stop this server");
+  } else if (tls_ == nullptr) {
+    message =
+        "listening beyond this machine without encryption: whoever sees the traffic learns the "
+        "tokens";
+  } else {
+    return;
+  }
+  log_->Write("warning", {{"message", message}, {"address", address.ToString()}});
 }
 
 std::string Serving::http_address() const {

@@ -35,6 +35,7 @@
 #include "server/request_reader.h"
 #include "server/stats_log.h"
 #include "server/ticker.h"
+#include "server/tls_files.h"
 #include "server/vllm/vllm_service.h"
 
 namespace ebb::server {
@@ -42,12 +43,13 @@ namespace ebb::server {
 class Serving {
  public:
   // Listens and serves. UNAVAILABLE when it cannot listen. Everything passed in outlives it.
-  // Without `access` everybody may use the server.
+  // Without `access` no token is asked for; without `tls` nothing is encrypted.
   static absl::StatusOr<std::unique_ptr<Serving>> Start(const config::ServerConfig& config,
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
                                                         const base::Clock* clock, base::Log* log,
-                                                        AccessGate* access = nullptr);
+                                                        AccessGate* access = nullptr,
+                                                        TlsFiles* tls = nullptr);
 
   const ListenAddress& address() const { return server_->address(); }
   // "127.0.0.1:8000". Empty where HTTP is off.
@@ -59,7 +61,8 @@ class Serving {
 
  private:
   Serving(const config::ServerConfig& config, const LoadedModel& model, engine::Engine* engine,
-          DrainSwitch* drain, const base::Clock* clock, base::Log* log, AccessGate* access);
+          DrainSwitch* drain, const base::Clock* clock, base::Log* log, AccessGate* access,
+          TlsFiles* tls);
   ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model,
                                     AccessGate* access);
   static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
@@ -77,6 +80,7 @@ class Serving {
   DrainSwitch* const drain_;
   const base::Clock* const clock_;
   base::Log* const log_;
+  TlsFiles* const tls_;
   ProgressMonitor progress_;
   RequestReader reader_;
   LiveCalls live_calls_;

@@ -121,24 +121,24 @@ HttpReply HttpApi::Unreadable(int status, const std::string& message) {
   return ErrorReply(status, message);
 }
 
-absl::StatusOr<Caller> HttpApi::CallerOf(const HttpRequest& head) const {
-  Caller caller;
-  caller.trace_id = TraceIdOf(HeadersOf(head, kTraceparent));
-  if (resources_->access == nullptr) return caller;
+absl::StatusOr<std::string> HttpApi::TenantOf(const HttpRequest& head) const {
+  if (resources_->access == nullptr) return std::string();
   const std::vector<absl::string_view> values = HeadersOf(head, "authorization");
   if (values.size() > 1) return absl::UnauthenticatedError("authorization is given twice");
-  ASSIGN_OR_RETURN(caller.tenant, resources_->access->Check(values.empty() ? "" : values[0]));
-  return caller;
+  return resources_->access->Check(values.empty() ? "" : values[0]);
 }
 
 // Every request passes here with its headers, before its body is read.
-std::optional<HttpReply> HttpApi::Screen(const HttpRequest& head) {
+std::optional<HttpReply> HttpApi::Screen(HttpRequest* request) {
+  const HttpRequest& head = *request;
   // Whoever restarts servers that hang has no token.
   if (head.path != kLivePath) {
-    if (const auto caller = CallerOf(head); !caller.ok()) {
-      resources_->refusals->Write(caller.status());
-      return ErrorReply(caller.status());
+    absl::StatusOr<std::string> tenant = TenantOf(head);
+    if (!tenant.ok()) {
+      resources_->refusals->Write(tenant.status());
+      return ErrorReply(tenant.status());
     }
+    request->tenant = *std::move(tenant);
   }
   const bool is_get = head.method == "GET" || head.method == "HEAD";
   if (FindGet(head.path) != nullptr || head.path == kMetricsPath ||
@@ -240,7 +240,6 @@ void HttpApi::Scrape(const std::shared_ptr<Exchange>& exchange) {
 
 absl::Status HttpApi::Generate(const HttpRequest& request,
                                const std::shared_ptr<Exchange>& exchange, OpenAiApi api) {
-  ASSIGN_OR_RETURN(const Caller caller, CallerOf(request));
   const bool is_chat = api == OpenAiApi::kChat;
   const std::string prefix = is_chat ? "chatcmpl-" : "cmpl-";
   const uint64_t serial = resources_->next_serial.fetch_add(1);
@@ -258,7 +257,9 @@ absl::Status HttpApi::Generate(const HttpRequest& request,
   head.model = model_.name;
   head.call_seed = random;
   ASSIGN_OR_RETURN(OpenAiRequest read, ReadBody(request.body, api));
-  std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id, caller)
+  Caller caller = {request.tenant, TraceIdOf(HeadersOf(request, kTraceparent))};
+  std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id,
+                                 std::move(caller))
       ->Start();
   return absl::OkStatus();
 }

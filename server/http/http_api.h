@@ -47,7 +47,7 @@ class HttpApi final : public HttpHandler {
   };
   static std::vector<RouteName> Routes();
 
-  std::optional<HttpReply> Screen(const HttpRequest& head) override;
+  std::optional<HttpReply> Screen(HttpRequest* request) override;
   void Serve(HttpRequest request, std::shared_ptr<Exchange> exchange) override;
   HttpReply Unreadable(int status, const std::string& message) override;
 
@@ -67,7 +67,7 @@ class HttpApi final : public HttpHandler {
   static const PostRoute* FindPost(absl::string_view path);
 
   // UNAUTHENTICATED for one who may not.
-  absl::StatusOr<Caller> CallerOf(const HttpRequest& head) const;
+  absl::StatusOr<std::string> TenantOf(const HttpRequest& head) const;
 
   HttpReply Models() const;
   HttpReply TokenizerInfo() const;

@@ -44,13 +44,6 @@ void Fill(const Tensor& tensor, wire::ModelMetadataResponse::TensorMetadata* out
   out->add_shape(tensor.elements);
 }
 
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
-                                    const absl::Status& status = absl::OkStatus()) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
 }  // namespace
 
 KserveService::KserveService(KserveOptions options, CallResources* resources)

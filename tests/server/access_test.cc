@@ -206,7 +206,9 @@ TEST_F(GrpcAccessTest, TheTokensNameIsTheTenant) {
 TEST_F(GrpcAccessTest, TheCommandLinesConnectionSendsItsToken) {
   const std::string address = server_->address().ToString();
   for (const std::string& token : {std::string(kAnna), std::string()}) {
-    const cli::Connection connection(address, token);
+    cli::Credentials credentials;
+    credentials.token = token;
+    const cli::Connection connection(address, credentials);
     grpc::ClientContext context;
     v1::GetMemoryResponse memory;
     EXPECT_EQ(connection.control()->GetMemory(&context, {}, &memory).ok(), !token.empty());

@@ -75,9 +75,15 @@ void HttpClient::Reset() {
   Close();
 }
 
+ssize_t HttpClient::Put(const char* bytes, size_t count) {
+  return send(fd_, bytes, count, MSG_NOSIGNAL);
+}
+
+ssize_t HttpClient::Take(char* bytes, size_t count) { return recv(fd_, bytes, count, 0); }
+
 bool HttpClient::Send(const std::string& bytes) {
   for (size_t sent = 0; sent < bytes.size();) {
-    const ssize_t n = send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    const ssize_t n = Put(bytes.data() + sent, bytes.size() - sent);
     if (n <= 0) return false;
     sent += static_cast<size_t>(n);
   }
@@ -86,7 +92,7 @@ bool HttpClient::Send(const std::string& bytes) {
 
 bool HttpClient::Fill() {
   char bytes[4096];
-  const ssize_t n = recv(fd_, bytes, sizeof(bytes), 0);
+  const ssize_t n = Take(bytes, sizeof(bytes));
   if (n <= 0) return false;
   buffer_.append(bytes, static_cast<size_t>(n));
   return true;
@@ -155,7 +161,7 @@ std::string HttpClient::ReadUntil(const std::string& text) {
 bool HttpClient::ReadsEnd() {
   if (!buffer_.empty()) return false;
   char byte;
-  return recv(fd_, &byte, 1, 0) == 0;
+  return Take(&byte, 1) == 0;
 }
 
 std::string HttpClient::PostText(const std::string& path, const std::string& body,

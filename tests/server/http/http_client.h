@@ -2,6 +2,8 @@
 // answers. Waiting has a limit, so that a server that hangs fails a test and does not stop it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -25,7 +27,7 @@ class HttpClient {
  public:
   // `address`: "127.0.0.1:8000".
   explicit HttpClient(const std::string& address);
-  ~HttpClient();
+  virtual ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
@@ -49,6 +51,12 @@ class HttpClient {
 
   static std::string PostText(const std::string& path, const std::string& body,
                               const std::string& more_headers = "");
+
+ protected:
+  // As send() and recv(); here they are.
+  virtual ssize_t Put(const char* bytes, size_t count);
+  virtual ssize_t Take(char* bytes, size_t count);
+  int fd() const { return fd_; }
 
  private:
   bool Fill();
