@@ -108,6 +108,23 @@ TEST(DrainTest, ASecondSignalHurries) {
   ExpectLogFitsSchema(*server);
 }
 
+TEST(DrainTest, ADelayTakesRequestsWhileBalancersNotice) {
+  const auto server = ServerProcess::StartReady({"server.drain_delay_ms=3600000"});
+  ASSERT_NE(server, nullptr);
+  Client client(server->address());
+  server->Signal(SIGTERM);
+  ASSERT_FALSE(server->WaitForEvent("not_ready").is_null());
+  EXPECT_TRUE(WaitUntil([&] { return client.Health() == 2; }));  // NOT_SERVING.
+  v1::GenerateResponse response;
+  const grpc::Status taken = client.Generate(Greedy("hi", 3), &response);
+  EXPECT_TRUE(taken.ok()) << taken.error_message();
+  EXPECT_TRUE(server->Lines("draining").empty());
+  server->Signal(SIGTERM);  // Ends the delay.
+  EXPECT_EQ(server->Wait(), 0);
+  EXPECT_EQ(server->Lines("draining").size(), 1u);
+  EXPECT_EQ(server->Lines("request_finished").size(), 1u);
+}
+
 TEST(DrainTest, TheGraceEnds) {
   const auto server = ServerProcess::StartReady({"server.drain_grace_ms=200"});
   ASSERT_NE(server, nullptr);
