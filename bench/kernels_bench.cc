@@ -23,6 +23,7 @@
 #include "bench/host_probe.h"
 #include "kernels/backend_factory.h"
 #include "kernels/dequantize.h"
+#include "kernels/quant_block.h"
 
 namespace ebb::bench {
 namespace {
@@ -85,8 +86,7 @@ std::unique_ptr<Matrix> RandomMatrix(Backend* backend, DType dtype, int64_t rows
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(rng.Bits() & 0x3B);
   for (int64_t b = 0; b < blocks && traits.block_elements > 1; ++b) {
     const uint16_t one = kernels::FloatToHalf(1.0f);
-    uint8_t* const scales =
-        bytes.data() + b * traits.block_bytes + (dtype == DType::kQ6_K ? 208 : 0);
+    uint8_t* const scales = bytes.data() + b * traits.block_bytes + kernels::QuantScalePlace(dtype);
     std::memcpy(scales, &one, 2);
     if (kernels::QuantTraitsOf(dtype).has_minimum) std::memcpy(scales + 2, &one, 2);
   }

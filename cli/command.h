@@ -18,6 +18,13 @@
 
 namespace ebb::cli {
 
+// Files for servers that speak TLS; docs/security.md explains.
+struct TlsPaths {
+  std::string ca;
+  std::string certificate;
+  std::string key;
+};
+
 // Where a command reads and writes. Borrowed from main or from a test, and outlives the command.
 struct Terminal {
   std::istream* in = nullptr;
@@ -30,6 +37,7 @@ struct Terminal {
   bool color = false;                  // The user wants colours.
   int columns = ScreenSize().columns;  // Of lines that `out` shows whole.
   std::string token = {};              // For servers that ask for one.
+  TlsPaths tls = {};                   // Where the command line names none.
 };
 
 struct Command {

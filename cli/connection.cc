@@ -42,7 +42,8 @@ class TokenSenderFactory final : public grpc::experimental::ClientInterceptorFac
   const std::string authorization_;
 };
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const std::string& token) {
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
+                                           const Credentials& credentials) {
   grpc::ChannelArguments arguments;
   // Prompt log-probabilities of a long prompt pass gRPC's standard limit of 4 MiB.
   arguments.SetMaxReceiveMessageSize(-1);
@@ -52,11 +53,17 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const std
   // The address is ours to judge, not a proxy's.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;
-  if (!token.empty()) {
-    senders.push_back(std::make_unique<TokenSenderFactory>(absl::StrCat("Bearer ", token)));
+  if (!credentials.token.empty()) {
+    senders.push_back(
+        std::make_unique<TokenSenderFactory>(absl::StrCat("Bearer ", credentials.token)));
   }
+  const bool encrypted = !credentials.ca_pem.empty();
   return grpc::experimental::CreateCustomChannelWithInterceptors(
-      address, grpc::InsecureChannelCredentials(), arguments, std::move(senders));
+      address,
+      encrypted ? grpc::SslCredentials(
+                      {credentials.ca_pem, credentials.key_pem, credentials.certificate_pem})
+                : grpc::InsecureChannelCredentials(),
+      arguments, std::move(senders));
 }
 
 }  // namespace
@@ -79,9 +86,10 @@ absl::Status CheckAddress(absl::string_view address) {
                    kDefaultAddress, " or [::1]:50051; not \"", address, "\""));
 }
 
-Connection::Connection(std::string address, const std::string& token)
+Connection::Connection(std::string address, const Credentials& credentials)
     : address_(std::move(address)),
-      channel_(MakeChannel(address_, token)),
+      encrypted_(!credentials.ca_pem.empty()),
+      channel_(MakeChannel(address_, credentials)),
       inference_(v1::Inference::NewStub(channel_)),
       control_(v1::Control::NewStub(channel_)) {}
 
@@ -103,7 +111,8 @@ bool Connection::IsUnreachable(const grpc::Status& status) const {
 std::string Connection::Explain(const grpc::Status& status) const {
   if (IsUnreachable(status)) {
     return absl::StrCat("no server answers at ", address_,
-                        "\n  start one with ./run, or name another with --address ADDR:PORT\n  (",
+                        "\n  start one with ./run, or name another with --address ADDR:PORT\n",
+                        encrypted_ ? "" : "  one that speaks TLS wants --tls-ca FILE\n", "  (",
                         status.error_message(), ")");
   }
   return absl::StrCat(StatusCodeName(status.error_code()), ": ", status.error_message());

@@ -18,11 +18,18 @@ inline constexpr absl::string_view kDefaultAddress = "127.0.0.1:50051";
 // that is too large modulo 65536 and talk to somebody else.
 absl::Status CheckAddress(absl::string_view address);
 
+// How the two ends know each other. Certificates and keys are PEM.
+struct Credentials {
+  std::string token;            // Sent as "authorization: Bearer TOKEN"; empty: none is.
+  std::string ca_pem;           // Who vouches for the server. Empty: nothing is encrypted.
+  std::string certificate_pem;  // Shown to a server that asks for one.
+  std::string key_pem;
+};
+
 // Thread-safe. Made without waiting: the first call connects.
 class Connection {
  public:
-  // Each call says "authorization: Bearer `token`", unless the token is empty.
-  explicit Connection(std::string address, const std::string& token = "");
+  explicit Connection(std::string address, const Credentials& credentials = {});
 
   const std::string& address() const { return address_; }
   v1::Inference::Stub* inference() const { return inference_.get(); }
@@ -41,6 +48,7 @@ class Connection {
 
  private:
   const std::string address_;
+  const bool encrypted_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Inference::Stub> inference_;
   const std::unique_ptr<v1::Control::Stub> control_;

@@ -1,4 +1,5 @@
 // The program: the options before the command, the help, and what all commands share.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -6,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "cli/command.h"
+#include "cli/text_file.h"
 #include "config/nearest.h"
 
 namespace ebb::cli {
@@ -15,6 +17,9 @@ std::vector<Option> CommonOptions() {
   return {
       {"address", "ADDR:PORT", "The server. Default 127.0.0.1:50051."},
       {"wait-seconds", "S", "Wait this long for the server to come up. Default 0."},
+      {"tls-ca", "FILE", "Speak TLS with a server that an authority in FILE (PEM) vouches for."},
+      {"tls-certificate", "FILE", "Show this certificate (PEM), to a server that asks for one."},
+      {"tls-key", "FILE", "The key (PEM) of --tls-certificate."},
       {"help", "", "Print this help."},
   };
 }
@@ -33,7 +38,10 @@ std::string ProgramHelp() {
                     command.summary, "\n");
   }
   absl::StrAppend(&out, "\nOptions of every command:\n", DescribeOptions(CommonOptions()),
-                  "\nEnvironment:\n  EBB_TOKEN    The token of a server that asks for one.\n"
+                  "\nEnvironment:\n"
+                  "  EBB_TOKEN                 The token of a server that asks for one.\n"
+                  "  EBB_TLS_CA, EBB_TLS_CERTIFICATE, EBB_TLS_KEY\n"
+                  "                            What the options of these names default to.\n"
                   "\nebb COMMAND --help tells the rest.\n\n",
                   kExitCodes);
   return out;
@@ -48,11 +56,14 @@ std::string CommandHelp(const Command& command) {
 
 // The position of the command among the words: the first that is not an option or its value.
 size_t FindCommand(const std::vector<std::string>& words) {
+  const std::vector<Option> options = CommonOptions();
+  const auto takes_next = [&options](const std::string& word) {
+    return std::any_of(options.begin(), options.end(), [&word](const Option& option) {
+      return !option.value.empty() && word == absl::StrCat("--", option.name);
+    });
+  };
   size_t i = 0;
-  while (i < words.size() && absl::StartsWith(words[i], "--")) {
-    const bool takes_next = words[i] == "--address" || words[i] == "--wait-seconds";
-    i += takes_next ? 2 : 1;
-  }
+  while (i < words.size() && absl::StartsWith(words[i], "--")) i += takes_next(words[i]) ? 2 : 1;
   return std::min(i, words.size());
 }
 
@@ -71,6 +82,27 @@ ExitCode UnknownCommand(Terminal* terminal, absl::string_view name) {
                                  name, ": unknown command; ",
                                  nearest.empty() ? std::string("ebb --help lists them")
                                                  : absl::StrCat("did you mean ", nearest, "?"))));
+}
+
+// What the command line and the environment say of tokens and certificates.
+absl::StatusOr<Credentials> ReadCredentials(const Args& args, Terminal* terminal) {
+  Credentials credentials;
+  credentials.token = terminal->token;
+  const std::string ca = args.Text("tls-ca").value_or(terminal->tls.ca);
+  const std::string certificate = args.Text("tls-certificate").value_or(terminal->tls.certificate);
+  const std::string key = args.Text("tls-key").value_or(terminal->tls.key);
+  if (certificate.empty() != key.empty()) {
+    return absl::InvalidArgumentError("--tls-certificate and --tls-key: give both, or neither");
+  }
+  if (ca.empty() && !certificate.empty()) {
+    return absl::InvalidArgumentError("--tls-certificate: give --tls-ca too");
+  }
+  if (ca.empty()) return credentials;
+  ASSIGN_OR_RETURN(credentials.ca_pem, ReadInput(ca, terminal->in));
+  if (certificate.empty()) return credentials;
+  ASSIGN_OR_RETURN(credentials.certificate_pem, ReadInput(certificate, terminal->in));
+  ASSIGN_OR_RETURN(credentials.key_pem, ReadInput(key, terminal->in));
+  return credentials;
 }
 
 // Waits for the server if that was asked for.
@@ -161,7 +193,9 @@ ExitCode Run(const std::vector<std::string>& words, Terminal* terminal) {
   if (absl::Status status = CheckAddress(address); !status.ok()) {
     return FailUsage(terminal, status);
   }
-  Connection connection(address, terminal->token);
+  const absl::StatusOr<Credentials> credentials = ReadCredentials(*args, terminal);
+  if (!credentials.ok()) return FailUsage(terminal, credentials.status());
+  Connection connection(address, *credentials);
   const ExitCode waited = AwaitServer(*args, connection, terminal);
   if (waited != ExitCode::kOk) return waited;
   const ExitCode code = command->run(*args, &connection, terminal);

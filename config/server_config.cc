@@ -212,6 +212,16 @@ std::vector<Problem> FindProblems(const ServerConfig& config) {
   if (!http_problem.empty()) {
     problems.push_back({{"server.http_listen"}, absl::StrCat(http_problem, "; or auto, or off")});
   }
+  const SecuritySection& security = config.security;
+  if (security.tls_certificate_file.empty() != security.tls_key_file.empty()) {
+    problems.push_back({{"security.tls_certificate_file", "security.tls_key_file"},
+                        "a certificate and its key are set together; set both, or neither"});
+  }
+  if (!security.tls_client_ca_file.empty() && security.tls_certificate_file.empty()) {
+    problems.push_back({{"security.tls_client_ca_file"},
+                        "asks for TLS; set security.tls_certificate_file and "
+                        "security.tls_key_file too"});
+  }
   const int32_t block = config.kv.block_tokens;
   if ((block & (block - 1)) != 0) {
     problems.push_back({{"kv.block_tokens"}, absl::StrCat(block, " is not a power of two")});

@@ -37,12 +37,18 @@ struct ServerSection {
   std::string listen = "127.0.0.1:50051";
   std::string http_listen = "auto";
   absl::Duration drain_grace = absl::Seconds(30);
+  absl::Duration drain_delay = absl::ZeroDuration();
+  absl::Duration stall = absl::Seconds(60);
   int64_t message_bytes_max = 4 << 20;
 };
 
 struct SecuritySection {
   std::string tokens_file;  // Empty: everybody may use the server.
   bool allow_open = false;
+  // Both or none; empty: nothing is encrypted.
+  std::string tls_certificate_file;
+  std::string tls_key_file;
+  std::string tls_client_ca_file;  // Empty: clients need no certificate.
 };
 
 struct DeviceConfig {
@@ -128,7 +134,12 @@ struct RequestsConfig {
 struct LogConfig {
   bool windows = true;
   bool requests = true;
+  absl::Duration stats = absl::Seconds(10);
   int32_t queue_lines_max = 8192;
+};
+
+struct MetricsConfig {
+  bool vllm_aliases = false;
 };
 
 struct ServerConfig {
@@ -146,6 +157,7 @@ struct ServerConfig {
   SchedulerConfig scheduler;
   RequestsConfig requests;
   LogConfig log;
+  MetricsConfig metrics;
 };
 
 // Reads a JSON file with // and /* */ comments; keys that it leaves out keep their defaults. Every

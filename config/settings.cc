@@ -55,6 +55,7 @@ const Section kSections[] = {
     {"scheduler", "Who waits, who runs, and how large a step is."},
     {"requests", "What one request may ask for; more is refused with INVALID_ARGUMENT."},
     {"log", "The JSON lines on standard output."},
+    {"metrics", "What Prometheus is told; see docs/metrics.md."},
 };
 
 const Setting kSettings[] = {
@@ -76,6 +77,14 @@ const Setting kSettings[] = {
     {"server.drain_grace_ms",
      "After SIGTERM, running requests get this long; those still unfinished end with UNAVAILABLE.",
      EBB_MEMBER(absl::Duration, server.drain_grace), 0, kDayMs},
+    {"server.drain_delay_ms",
+     "After SIGTERM, health says NOT_SERVING at once, but new requests are still taken for this "
+     "long: load balancers need seconds to notice. Then the drain begins.",
+     EBB_MEMBER(absl::Duration, server.drain_delay), 0, kDayMs},
+    {"server.stall_ms",
+     "With requests running and no step completed for this long, health says that the engine "
+     "hangs. 0: never.",
+     EBB_MEMBER(absl::Duration, server.stall), 0, kDayMs},
     {"server.message_bytes_max", "The largest request that is read.",
      EBB_MEMBER(int64_t, server.message_bytes_max), 1024, kInt32Max},
 
@@ -85,9 +94,20 @@ const Setting kSettings[] = {
      "tenant. Changes of the file are taken up within a second. Empty: no token is asked for.",
      EBB_MEMBER(std::string, security.tokens_file), 0, kPathBytesMax},
     {"security.allow_open",
-     "Whether a server without `security.tokens_file` may listen beyond this machine, where "
-     "whoever reaches its ports can use and stop it.",
+     "Whether a server without `security.tokens_file` or `security.tls_client_ca_file` may listen "
+     "beyond this machine, where whoever reaches its ports can use and stop it.",
      EBB_MEMBER(bool, security.allow_open)},
+    {"security.tls_certificate_file",
+     "The server's certificate and those between it and its root, PEM: both ports speak TLS. "
+     "Changes of this and the next two files are taken up within a second, by new connections. "
+     "Empty: nothing is encrypted.",
+     EBB_MEMBER(std::string, security.tls_certificate_file), 0, kPathBytesMax},
+    {"security.tls_key_file", "The key of the certificate, PEM without a password.",
+     EBB_MEMBER(std::string, security.tls_key_file), 0, kPathBytesMax},
+    {"security.tls_client_ca_file",
+     "Certificate authorities, PEM: clients must present a certificate that one of them signed. "
+     "Empty: clients need none.",
+     EBB_MEMBER(std::string, security.tls_client_ca_file), 0, kPathBytesMax},
 
     {"device.kind",
      "`auto` takes a CUDA device where one can be used, else the CPU; the `device` line of the log "
@@ -273,6 +293,14 @@ const Setting kSettings[] = {
     {"log.queue_lines_max",
      "Lines that wait to be written, at most; more are dropped, and the number of them is logged.",
      EBB_MEMBER(int32_t, log.queue_lines_max), 1, 1000000},
+    {"log.stats_ms",
+     "One `stats` line this often, unless nothing was done since the last. 0: none.",
+     EBB_MEMBER(absl::Duration, log.stats), 0, kDayMs},
+
+    {"metrics.vllm_aliases",
+     "Also give metrics the names that vLLM gives them, for gateways and benchmarks that read "
+     "those.",
+     EBB_MEMBER(bool, metrics.vllm_aliases)},
 };
 
 #undef EBB_MEMBER

@@ -154,9 +154,13 @@ MemoryView EngineCore::MemoryLocked() {
   view.limit_bytes = memory().limit_state().limit_bytes;
   view.page_bytes = memory().geometry().page_bytes();
   view.pages_mapped = memory().pages().count(memory::PageState::kMapped);
+  view.page_maps_total = memory().pages().mapped_total();
+  view.page_unmaps_total = memory().pages().unmapped_total();
   view.block_tokens = memory().geometry().block_tokens();
   view.moved_bytes_total = memory().moved_bytes_total();
+  view.flips_total = memory().flips().flips_total();
   view.flips_per_minute = memory().flips().FlipsOfLastMinute(Now());
+  view.share_bytes = share_bytes_;
   return view;
 }
 
@@ -168,8 +172,26 @@ LoadView EngineCore::Load() {
   view.preemptions_total = preemptions_total_;
   view.finished_total = finished_total_;
   view.prefilled_tokens_total = prefilled_tokens_total_;
+  view.recomputed_tokens_total = recomputed_tokens_total_;
   view.completion_tokens_total = completion_tokens_total_;
+  view.last_step_age = LastStepAge(Now());
+  for (const Lane which : lanes.all()) {
+    view.lanes.push_back({lanes.queue(which), lane(which).done});
+  }
   return view;
+}
+
+absl::Duration EngineCore::LastStepAge(absl::Time now) const {
+  absl::Time since = absl::InfiniteFuture();
+  for (const Sequence* sequence : order_) {
+    if (sequence->running()) since = std::min(since, sequence->admitted);
+  }
+  if (since == absl::InfiniteFuture()) return absl::ZeroDuration();
+  for (const Lane which : lanes.all()) since = std::max(since, lane(which).last_step_ended);
+  for (const Lane which : lanes.all()) {
+    if (lane(which).in_flight) since = std::min(since, lane(which).step_started);
+  }
+  return std::max(now - since, absl::ZeroDuration());
 }
 
 std::vector<WindowView> EngineCore::RecentWindows() {
@@ -383,6 +405,7 @@ void EngineCore::Preempt(Sequence* sequence) {
   sequence->table.ShrinkTo(0);
   sequence->table = NewTable();
   sequence->forked_blocks = 0;
+  sequence->recompute_until = std::max(sequence->recompute_until, sequence->computed_tokens);
   sequence->computed_tokens = 0;
   sequence->made_since_resume = 0;
   sequence->yields = false;

@@ -86,6 +86,7 @@ struct LaneState {
   absl::Time step_started;  // When the step in flight was staged.
   bool spared = false;      // The last step was abandoned: the next one is not.
   absl::Time last_step_ended = absl::InfinitePast();
+  StepTotals done;
   memory::StepTimeModel times;
   std::optional<OpenWindow> window;
   bool leans_on_moves = false;  // At its last boundary nobody gave way, since moving suffices.
@@ -183,8 +184,9 @@ class EngineCore {
   int64_t preemptions_total() const { return preemptions_total_; }
   int64_t finished_total() const { return finished_total_; }
   // Of a sequence's part in a step that has been reaped.
-  void CountTokens(int64_t prefilled_tokens, int64_t completion_tokens) {
+  void CountTokens(int64_t prefilled_tokens, int64_t recomputed_tokens, int64_t completion_tokens) {
     prefilled_tokens_total_ += prefilled_tokens;
+    recomputed_tokens_total_ += recomputed_tokens;
     completion_tokens_total_ += completion_tokens;
   }
   // Of a whole step.
@@ -192,6 +194,8 @@ class EngineCore {
     service_rate_.Add(tokens, started, ended);
   }
   WindowHistory& window_history() { return window_history_; }
+  // What the ledger between servers gives this one; kept for those who watch.
+  void NoteShare(int64_t share_bytes) { share_bytes_ = share_bytes; }
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
@@ -228,6 +232,7 @@ class EngineCore {
   void PostEnding(const std::shared_ptr<LiveRequest>& owner, int32_t answer, const Finish& finish,
                   Outbox* outbox);
   memory::BlockTable NewTable();
+  absl::Duration LastStepAge(absl::Time now) const;
 
   LaneState lane_states_[2];
   std::map<RequestId, std::shared_ptr<LiveRequest>> requests_;  // Unfinished.
@@ -246,7 +251,9 @@ class EngineCore {
   int64_t preemptions_total_ = 0;
   int64_t finished_total_ = 0;
   int64_t prefilled_tokens_total_ = 0;
+  int64_t recomputed_tokens_total_ = 0;
   int64_t completion_tokens_total_ = 0;
+  std::optional<int64_t> share_bytes_;
   WindowHistory window_history_;
   base::CondVar emptied_;
 };

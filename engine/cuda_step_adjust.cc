@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "absl/types/span.h"
-#include "base/check.h"
 #include "base/status_macros.h"
+#include "engine/cuda_step_places.h"
 #include "model/logit_adjustments.h"
 
 namespace ebb::engine {
@@ -28,23 +28,16 @@ absl::Span<const LogitAdjustment> EntriesOf(const Batch& batch, const AdjustedRo
 
 absl::Status CudaStepAdjust::LayOut(int64_t adjusted_rows, int64_t logits_rows,
                                     int64_t adjustments) {
-  constexpr int64_t kAlignment = 256;
-  int64_t end = 0;
-  const auto take = [&end](int64_t bytes) {
-    const int64_t begin = end;
-    end = (end + bytes + kAlignment - 1) / kAlignment * kAlignment;
-    return begin;
-  };
-  layout_.rows = take(adjusted_rows * static_cast<int64_t>(sizeof(EbbCudaAdjustedRow)));
-  layout_.sampling = take(logits_rows * static_cast<int64_t>(sizeof(EbbCudaSampling)));
-  layout_.sampled = take(logits_rows * static_cast<int64_t>(sizeof(EbbCudaSampled)));
-  layout_.adjustments = take(adjustments * static_cast<int64_t>(sizeof(EbbCudaLogitAdjustment)));
-  layout_.before = take(adjustments * static_cast<int64_t>(sizeof(float)));
-  layout_.total_bytes = end;
-  if (end <= memory_.bytes()) return absl::OkStatus();
+  CudaStepPlaces places;
+  layout_.rows = places.Take<EbbCudaAdjustedRow>(adjusted_rows);
+  layout_.sampling = places.Take<EbbCudaSampling>(logits_rows);
+  layout_.sampled = places.Take<EbbCudaSampled>(logits_rows);
+  layout_.adjustments = places.Take<EbbCudaLogitAdjustment>(adjustments);
+  layout_.before = places.Take<float>(adjustments);
+  if (places.end() <= memory_.bytes()) return absl::OkStatus();
   // Twice as much, for histories grow by a token a step.
   memory_ = device::CudaHostBuffer();
-  ASSIGN_OR_RETURN(memory_, device_->AllocHost(2 * end));
+  ASSIGN_OR_RETURN(memory_, device_->AllocHost(2 * places.end()));
   return absl::OkStatus();
 }
 

@@ -46,7 +46,6 @@ class CudaStepAdjust {
     int64_t sampled = 0;      // EbbCudaSampled [logits rows]
     int64_t adjustments = 0;  // EbbCudaLogitAdjustment [all of them]
     int64_t before = 0;       // float [all of them]
-    int64_t total_bytes = 0;
   };
 
   absl::Status LayOut(int64_t adjusted_rows, int64_t logits_rows, int64_t adjustments);

@@ -3,14 +3,10 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/checked.h"
+#include "engine/cuda_step_places.h"
 
 namespace ebb::engine {
 namespace {
-
-using base::Checked;
-
-constexpr uint64_t kAlignment = 256;
 
 std::vector<int32_t> BucketsUpTo(int32_t rows_max) {
   CHECK_GT(rows_max, 0);
@@ -35,21 +31,6 @@ kernels::cuda::DecodeShape DecodeShapeOf(const model::CudaLlama& model,
   shape.sm_count = model.device()->info().sm_count;
   return shape;
 }
-
-// Hands out aligned places one after the other.
-class Places {
- public:
-  template <typename T>
-  int64_t Take(int64_t count) {
-    const uint64_t begin = end_;
-    end_ = (Checked(begin) + Checked(count) * sizeof(T)).RoundUp(kAlignment).value();
-    return static_cast<int64_t>(begin);
-  }
-  int64_t end() const { return static_cast<int64_t>(end_); }
-
- private:
-  uint64_t end_ = 0;
-};
 
 }  // namespace
 
@@ -120,7 +101,7 @@ CudaStepLayout CudaStepPlanner::LayOutBucket(int32_t bucket) const {
 CudaStepLayout CudaStepPlanner::LayOutSizes(CudaStepSizes sizes) const {
   CudaStepLayout layout;
   layout.sizes = sizes;
-  Places places;
+  CudaStepPlaces places;
   layout.ids = places.Take<int32_t>(sizes.rows);
   layout.positions = places.Take<int32_t>(sizes.rows);
   layout.sequence_of_row = places.Take<int32_t>(sizes.rows);

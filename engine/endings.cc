@@ -5,22 +5,6 @@
 namespace ebb::engine {
 namespace {
 
-const char* ReasonName(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kCancelled:
-      return "cancelled";
-    case FinishReason::kDeadline:
-      return "deadline";
-    case FinishReason::kError:
-      return "error";
-  }
-  return "?";
-}
-
 // Null where there was no such time.
 nlohmann::ordered_json Milliseconds(absl::Duration duration) {
   if (duration == absl::InfiniteDuration()) return nullptr;
@@ -28,17 +12,19 @@ nlohmann::ordered_json Milliseconds(absl::Duration duration) {
 }
 
 nlohmann::ordered_json RequestLine(const LiveRequest& request, const Finish& finish) {
-  return {{"id", request.id},
-          {"label", request.request.label},
-          {"status", absl::StatusCodeToString(finish.status.code())},
-          {"finish_reason", ReasonName(finish.reason)},
-          {"answers", request.request.n},
-          {"prompt_tokens", finish.prompt_tokens},
-          {"completion_tokens", finish.completion_tokens},
-          {"queue_ms", Milliseconds(finish.queue_time)},
-          {"first_token_ms", Milliseconds(finish.first_token_time)},
-          {"total_ms", Milliseconds(finish.total_time)},
-          {"preemptions", finish.preemptions}};
+  nlohmann::ordered_json line = {{"id", request.id},
+                                 {"label", request.request.label},
+                                 {"status", absl::StatusCodeToString(finish.status.code())},
+                                 {"finish_reason", FinishReasonName(finish.reason)},
+                                 {"answers", request.request.n},
+                                 {"prompt_tokens", finish.prompt_tokens},
+                                 {"completion_tokens", finish.completion_tokens},
+                                 {"queue_ms", Milliseconds(finish.queue_time)},
+                                 {"first_token_ms", Milliseconds(finish.first_token_time)},
+                                 {"total_ms", Milliseconds(finish.total_time)},
+                                 {"preemptions", finish.preemptions}};
+  if (!request.request.trace_id.empty()) line["trace_id"] = request.request.trace_id;
+  return line;
 }
 
 }  // namespace

@@ -4,9 +4,12 @@
 // keeper) and FakeEngine (a script for the server's tests).
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -56,10 +59,41 @@ struct MemoryView {
   int64_t limit_bytes = 0;
   int64_t page_bytes = 0;
   int64_t pages_mapped = 0;
+  // KV pages that were mapped and unmapped since the start.
+  int64_t page_maps_total = 0;
+  int64_t page_unmaps_total = 0;
   int64_t block_tokens = 0;
   int64_t moved_bytes_total = 0;  // By compaction, since the start.
-  // KV pages that were given back and taken again within a minute; those of the last minute.
+  // KV pages that were given back and taken again within a minute: since the start, and those of
+  // the last minute.
+  int64_t flips_total = 0;
   int64_t flips_per_minute = 0;
+  // What the ledger between servers lets this one hold; none where there is no ledger.
+  std::optional<int64_t> share_bytes;
+};
+
+// The steps that a lane has completed, since the start.
+struct StepTotals {
+  // Upper bounds of classes of tokens in a step: 1, 2, 4, ...; what is larger counts in the last.
+  static constexpr size_t kClasses = 16;
+  static constexpr int64_t ClassBound(size_t index) { return int64_t{1} << index; }
+
+  std::array<int64_t, kClasses> steps_by_tokens{};
+  int64_t tokens = 0;
+  absl::Duration busy = absl::ZeroDuration();  // From a step's start on the device to its end.
+
+  void Add(int64_t step_tokens, absl::Duration took) {
+    size_t index = 0;
+    while (index + 1 < kClasses && step_tokens > ClassBound(index)) ++index;
+    ++steps_by_tokens[index];
+    tokens += step_tokens;
+    busy += took;
+  }
+};
+
+struct LaneView {
+  memory::WindowQueue queue = memory::WindowQueue::kOne;  // Whose windows it opens.
+  StepTotals done;
 };
 
 struct LoadView {
@@ -70,8 +104,13 @@ struct LoadView {
   // Tokens whose keys and values prefill computed; once more for each time that they are computed
   // again after a preemption.
   int64_t prefilled_tokens_total = 0;
+  int64_t recomputed_tokens_total = 0;  // Of these, those computed again.
   // Tokens of answers, each counted once.
   int64_t completion_tokens_total = 0;
+  // How long nothing has come out while anything runs: since a step last completed, or, for a step
+  // in flight, since it began. Nothing runs: zero.
+  absl::Duration last_step_age = absl::ZeroDuration();
+  std::vector<LaneView> lanes;
 };
 
 // A window as it was opened.

@@ -106,6 +106,29 @@ class FakeEngine final : public Engine {
     base::MutexLock lock(&mutex_);
     windows_ = std::move(windows);
   }
+  // What Load adds to what the fake counts itself.
+  void SetLastStepAge(absl::Duration age) {
+    base::MutexLock lock(&mutex_);
+    last_step_age_ = age;
+  }
+  // Until LetViewsGo, Load, Memory and Health wait, as if the engine's mutex were never released.
+  void HoldViews() {
+    base::MutexLock lock(&mutex_);
+    views_held_ = true;
+  }
+  void LetViewsGo() {
+    base::MutexLock lock(&mutex_);
+    views_held_ = false;
+    changed_.SignalAll();
+  }
+  bool IsAskedInVain() const {
+    base::MutexLock lock(&mutex_);
+    return views_waiting_ > 0;
+  }
+  void SetLanes(std::vector<LaneView> lanes) {
+    base::MutexLock lock(&mutex_);
+    lanes_ = std::move(lanes);
+  }
   void SetLimitAnswer(absl::StatusOr<LimitAnswer> answer) {
     base::MutexLock lock(&mutex_);
     limit_answer_ = std::move(answer);
@@ -167,17 +190,21 @@ class FakeEngine final : public Engine {
 
   MemoryView Memory() const override {
     base::MutexLock lock(&mutex_);
+    WaitForViews();
     return memory_;
   }
 
   LoadView Load() const override {
     base::MutexLock lock(&mutex_);
+    WaitForViews();
     LoadView view;
     view.waiting_requests = static_cast<int64_t>(waiting_.size());
     view.running_requests = static_cast<int64_t>(live_.size() - waiting_.size());
     view.finished_total = finished_count_;
     view.prefilled_tokens_total = prefilled_tokens_;
     view.completion_tokens_total = completion_tokens_;
+    view.last_step_age = last_step_age_;
+    view.lanes = lanes_;
     return view;
   }
 
@@ -188,6 +215,7 @@ class FakeEngine final : public Engine {
 
   absl::Status Health() const override {
     base::MutexLock lock(&mutex_);
+    WaitForViews();
     return health_;
   }
 
@@ -212,6 +240,12 @@ class FakeEngine final : public Engine {
     std::shared_ptr<RequestSink> sink;
     bool cancelled = false;
   };
+
+  void WaitForViews() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ++views_waiting_;
+    while (views_held_) changed_.Wait(&mutex_);
+    --views_waiting_;
+  }
 
   // Whether the request must end early, and how.
   bool EndsEarly(const Playing& playing, Finish* finish) const
@@ -356,13 +390,17 @@ class FakeEngine final : public Engine {
   }
 
   mutable base::Mutex mutex_;
-  base::CondVar changed_;
+  mutable base::CondVar changed_;
   ScriptFor script_ ABSL_GUARDED_BY(mutex_);
   absl::Status submit_status_ ABSL_GUARDED_BY(mutex_) = absl::OkStatus();
   LimitChange last_limit_change_ ABSL_GUARDED_BY(mutex_);
   absl::StatusOr<LimitAnswer> limit_answer_ ABSL_GUARDED_BY(mutex_) = LimitAnswer{};
   MemoryView memory_ ABSL_GUARDED_BY(mutex_);
   std::vector<WindowView> windows_ ABSL_GUARDED_BY(mutex_);
+  bool views_held_ ABSL_GUARDED_BY(mutex_) = false;
+  mutable int views_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<LaneView> lanes_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration last_step_age_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
   absl::Status health_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_lost_ ABSL_GUARDED_BY(mutex_);
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);

@@ -71,6 +71,7 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     CHECK_EQ(result.sequences.size(), lane.batch.size());
     lane.times.Observe({lane.shape.row_count, lane.shape.context_tokens, lane.other_busy},
                        result.ended - result.started);
+    lane.done.Add(lane.shape.row_count, result.ended - result.started);
     core->CountStep(lane.shape.row_count, result.started, result.ended);
   }
   std::vector<Outcome> outcomes;
@@ -88,12 +89,14 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     } else {
       SequenceResult& answer = result.sequences[i];
       const bool prefilled = rows.sequence->state() == SequenceState::kPrefilling;
+      const int32_t again = std::clamp(
+          rows.sequence->recompute_until - rows.sequence->computed_tokens, 0, rows.token_count);
       rows.sequence->computed_tokens += rows.token_count;
       for (PromptLogprob& logprob : answer.prompt_logprobs) {
         rows.sequence->prompt_logprobs.push_back(std::move(logprob));
       }
       if (rows.sample) TakeToken(core, std::move(answer.token), result.ended, &outcome);
-      core->CountTokens(prefilled ? rows.token_count : 0, outcome.has_token ? 1 : 0);
+      core->CountTokens(prefilled ? rows.token_count : 0, again, outcome.has_token ? 1 : 0);
     }
     outcomes.push_back(std::move(outcome));
   }

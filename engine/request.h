@@ -46,7 +46,8 @@ struct Request {
   TokenRules rules;
   int32_t priority = 0;  // Lower goes first.
   absl::Time deadline = absl::InfiniteFuture();
-  std::string label;  // The client's name for it, for logs only.
+  std::string label;     // The client's name for it, for logs only.
+  std::string trace_id;  // Of the trace that it belongs to, for logs only; empty: none.
   std::string
       tenant;  // Whose it is: tenants share the engine fairly. Empty: nobody's in particular.
 };
@@ -87,6 +88,24 @@ enum class FinishReason {
   kDeadline,   // Request::deadline passed.
   kError,      // `status` says what.
 };
+inline constexpr FinishReason kFinishReasons[] = {FinishReason::kStop, FinishReason::kLength,
+                                                  FinishReason::kCancelled, FinishReason::kDeadline,
+                                                  FinishReason::kError};
+inline const char* FinishReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kError:
+      return "error";
+  }
+  return "?";
+}
 
 // How an answer ended, or a request with all its answers, and what it cost.
 struct Finish {

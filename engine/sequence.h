@@ -104,6 +104,7 @@ struct Sequence {
   // Follows the tokens; null when nothing asks for any.
   const std::unique_ptr<model::LogitAdjustments> adjustments;
   int32_t computed_tokens = 0;  // The first so many have keys and values in the table's blocks.
+  int32_t recompute_until = 0;  // The first so many had them before a preemption.
   memory::BlockTable table;
   int64_t forked_blocks = 0;  // The table's first so many may be in those of other answers too.
   bool in_step = false;
@@ -115,6 +116,7 @@ struct Sequence {
   int32_t preemptions = 0;
   int32_t made_since_resume = 0;
   const absl::Time arrived;
+  absl::Time admitted = absl::InfiniteFuture();     // It last began to run.
   absl::Time started = absl::InfiniteFuture();      // The first step was submitted.
   absl::Time first_token = absl::InfiniteFuture();  // The first token was there.
 

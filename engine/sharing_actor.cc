@@ -39,6 +39,7 @@ SharingActor::Pass SharingActor::Renew() {
   pass.owes = answer.keep_bytes < needs.held_bytes;
   pass.next_run = core_->Now() + (idle ? kIdlePollTime : memory::kLedgerPollTime);
   base::MutexLock lock(&core_->mutex);
+  if (sharing->joined()) core_->NoteShare(answer.share_bytes);
   pass.changed = core_->memory().SetLease(answer.lease_bytes, answer.keep_bytes);
   core_->SetSharing(answer.first_yields, answer.capacity_bytes);
   // What others lack counts at once: windows that were planned with more end now.

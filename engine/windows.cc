@@ -199,6 +199,7 @@ void Windows::Admit(absl::Time now) {
     Sequence* sequence = order[index];
     CHECK(!sequence->running());
     sequence->MoveTo(SequenceState::kPrefilling);
+    sequence->admitted = now;
   }
 }
 

@@ -45,25 +45,11 @@ float DequantizePlain(DType dtype, const uint8_t* bytes) {
 
 // What must be finite in a block: its scales, or in the plain formats its only element.
 bool BlockIsFinite(DType dtype, const uint8_t* block) {
-  const auto half_is_finite = [&](int place) { return (Load16(block + place) & 0x7C00) != 0x7C00; };
-  switch (dtype) {
-    case DType::kF32:
-    case DType::kF16:
-    case DType::kBF16:
-      return std::isfinite(DequantizePlain(dtype, block));
-    case DType::kQ8_0:
-    case DType::kQ4_0:
-    case DType::kQ5_0:
-      return half_is_finite(0);
-    case DType::kQ4_1:
-    case DType::kQ5_1:
-    case DType::kQ4_K:
-    case DType::kQ5_K:
-      return half_is_finite(0) && half_is_finite(2);
-    case DType::kQ6_K:
-      return half_is_finite(208);
-  }
-  return false;
+  const QuantTraits traits = QuantTraitsOf(dtype);
+  if (traits.bits == 0) return std::isfinite(DequantizePlain(dtype, block));
+  const auto half_is_finite = [](const uint8_t* half) { return (Load16(half) & 0x7C00) != 0x7C00; };
+  const uint8_t* d = block + QuantScalePlace(dtype);
+  return half_is_finite(d) && (!traits.has_minimum || half_is_finite(d + 2));
 }
 
 }  // namespace

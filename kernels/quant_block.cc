@@ -78,7 +78,7 @@ void ReadQ6KBlock(const uint8_t* bytes, QuantBlock* block) {
   const uint8_t* nibbles = bytes;
   const uint8_t* upper_bits = bytes + 128;
   const uint8_t* scales = bytes + 192;
-  block->d = Load16(bytes + 208);
+  block->d = Load16(bytes + QuantScalePlace(DType::kQ6_K));
   std::transform(scales, scales + 16, block->scales,
                  [](uint8_t scale) { return static_cast<int8_t>(scale); });
   for (int k = 0; k < 256; ++k) {

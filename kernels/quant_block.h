@@ -19,6 +19,9 @@ struct QuantBlock {
   uint8_t codes[kQuantBlockElementsMax] = {};
 };
 
+// Where d stands in a block of the file; m, where the format has one, follows it.
+constexpr int QuantScalePlace(DType dtype) { return dtype == DType::kQ6_K ? 208 : 0; }
+
 // REQUIRES: `dtype` is a block format; `bytes` has one of its blocks, at any address.
 void ReadQuantBlock(DType dtype, const uint8_t* bytes, QuantBlock* block);
 

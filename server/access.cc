@@ -1,14 +1,8 @@
 #include "server/access.h"
 
-#include <fcntl.h>
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -20,18 +14,11 @@
 namespace ebb::server {
 namespace {
 
-constexpr int64_t kFileBytesMax = int64_t{256} << 10;
+constexpr absl::string_view kSetting = "security.tokens_file";
 constexpr size_t kTokensMax = 1024;
 constexpr size_t kNameBytesMax = 64;
 constexpr size_t kTokenBytesMin = 16;
 constexpr size_t kTokenBytesMax = 512;
-constexpr absl::Duration kLookEvery = absl::Seconds(1);
-
-std::array<unsigned char, 32> DigestOf(absl::string_view token) {
-  std::array<unsigned char, 32> digest;
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
-  return digest;
-}
 
 bool IsName(absl::string_view name) {
   return name.size() <= kNameBytesMax && std::all_of(name.begin(), name.end(), [](char c) {
@@ -44,24 +31,8 @@ bool IsToken(absl::string_view token) {
   return std::all_of(token.begin(), token.end(), [](char c) { return absl::ascii_isgraph(c); });
 }
 
-absl::Status BadFile(absl::string_view path, absl::string_view problem) {
-  return absl::InvalidArgumentError(absl::StrCat("security.tokens_file: ", path, ": ", problem));
-}
-
-absl::StatusOr<std::string> ReadAll(int fd, int64_t bytes, const std::string& path) {
-  // One byte more than it should have: a file that grows is read again later.
-  std::string text(static_cast<size_t>(bytes) + 1, '\0');
-  size_t got = 0;
-  while (got < text.size()) {
-    const ssize_t count = read(fd, text.data() + got, text.size() - got);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return BadFile(path, std::strerror(errno));
-    if (count == 0) break;
-    got += static_cast<size_t>(count);
-  }
-  if (got != static_cast<size_t>(bytes)) return BadFile(path, "changed while it was read");
-  text.resize(got);
-  return text;
+absl::Status BadTokens(absl::string_view where, absl::string_view problem) {
+  return BadFile(kSetting, where, problem);
 }
 
 }  // namespace
@@ -78,93 +49,57 @@ absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
     if (line.empty() || line[0] == '#') continue;
     const std::vector<absl::string_view> words =
         absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
-    if (words.size() != 2) return BadFile(where, "must be NAME TOKEN; comments begin with #");
+    if (words.size() != 2) return BadTokens(where, "must be NAME TOKEN; comments begin with #");
     if (!IsName(words[0])) {
-      return BadFile(where, absl::StrCat("the name must be 1 to ", kNameBytesMax,
-                                         " letters, digits, '-', '_' or '.'"));
+      return BadTokens(where, absl::StrCat("the name must be 1 to ", kNameBytesMax,
+                                           " letters, digits, '-', '_' or '.'"));
     }
     if (words[1].size() < kTokenBytesMin || words[1].size() > kTokenBytesMax ||
         !IsToken(words[1])) {
-      return BadFile(
+      return BadTokens(
           where, absl::StrCat("the token must be ", kTokenBytesMin, " to ", kTokenBytesMax,
                               " printable ASCII characters; ", "`openssl rand -hex 32` makes one"));
     }
-    const AccessToken token = {std::string(words[0]), DigestOf(words[1])};
+    const AccessToken token = {std::string(words[0]), Sha256(words[1])};
     for (const AccessToken& other : tokens) {
-      if (other.name == token.name) return BadFile(where, "the name is given twice");
-      if (other.digest == token.digest) return BadFile(where, "the token is given twice");
+      if (other.name == token.name) return BadTokens(where, "the name is given twice");
+      if (other.digest == token.digest) return BadTokens(where, "the token is given twice");
     }
     if (tokens.size() == kTokensMax) {
-      return BadFile(where, absl::StrCat("more than ", kTokensMax, " tokens"));
+      return BadTokens(where, absl::StrCat("more than ", kTokensMax, " tokens"));
     }
     tokens.push_back(token);
   }
-  if (tokens.empty()) return BadFile(source, "holds no token; a line is NAME TOKEN");
+  if (tokens.empty()) return BadTokens(source, "holds no token; a line is NAME TOKEN");
   return tokens;
 }
 
 AccessGate::AccessGate(std::string path, const base::Clock* clock, base::Log* log)
-    : path_(std::move(path)), clock_(clock), log_(log) {}
+    : path_(std::move(path)), log_(log), watch_({path_}, clock) {}
 
 absl::StatusOr<std::unique_ptr<AccessGate>> AccessGate::Open(const std::string& path,
                                                              const base::Clock* clock,
                                                              base::Log* log) {
-  ASSIGN_OR_RETURN(Contents contents, Read(path));
   std::unique_ptr<AccessGate> gate(new AccessGate(path, clock, log));
   base::MutexLock lock(&gate->mutex_);
-  gate->seen_ = contents.stamp;
-  gate->looked_ = clock->Now();
-  gate->tokens_ = std::move(contents.tokens);
+  ASSIGN_OR_RETURN(gate->tokens_, Read(path));
   return gate;
 }
 
-AccessGate::Stamp AccessGate::StampOf(const std::string& path) {
-  struct stat info = {};
-  if (stat(path.c_str(), &info) != 0) return Stamp();
-  return {static_cast<int64_t>(info.st_ino), info.st_size, info.st_mtim.tv_sec,
-          info.st_mtim.tv_nsec};
-}
-
-absl::StatusOr<AccessGate::Contents> AccessGate::Read(const std::string& path) {
-  // Not blocking: a pipe is opened at once, and refused.
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return BadFile(path, absl::StrCat("cannot be opened: ", std::strerror(errno)));
-  struct Closer {
-    int fd;
-    ~Closer() { close(fd); }
-  } const closer{fd};
-  struct stat info = {};
-  if (fstat(fd, &info) != 0) return BadFile(path, std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) return BadFile(path, "is not a regular file");
-  if ((info.st_mode & S_IROTH) != 0) {
-    return BadFile(path, absl::StrCat("everybody on this machine can read it; chmod o-r ", path));
-  }
-  if (info.st_size > kFileBytesMax) {
-    return BadFile(path, absl::StrCat("is larger than ", kFileBytesMax, " bytes"));
-  }
-  Contents contents;
-  contents.stamp = {static_cast<int64_t>(info.st_ino), info.st_size, info.st_mtim.tv_sec,
-                    info.st_mtim.tv_nsec};
-  ASSIGN_OR_RETURN(const std::string text, ReadAll(fd, info.st_size, path));
-  ASSIGN_OR_RETURN(contents.tokens, ParseTokens(text, path));
-  return contents;
+absl::StatusOr<std::vector<AccessToken>> AccessGate::Read(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadWatchedFile(kSetting, path, FileReaders::kNotEverybody));
+  return ParseTokens(text, path);
 }
 
 void AccessGate::ReadAgainIfChanged() {
-  const absl::Time now = clock_->Now();
-  // Also when the clock was set back.
-  if (now >= looked_ && now - looked_ < kLookEvery) return;
-  looked_ = now;
-  const Stamp stamp = StampOf(path_);
-  if (stamp == seen_) return;
-  seen_ = stamp;
-  absl::StatusOr<Contents> contents = Read(path_);
-  if (!contents.ok()) {
-    log_->Write("tokens_refused", {{"message", std::string(contents.status().message())}});
+  if (!watch_.Changed()) return;
+  absl::StatusOr<std::vector<AccessToken>> tokens = Read(path_);
+  if (!tokens.ok()) {
+    log_->Write("tokens_refused", {{"message", std::string(tokens.status().message())}});
     return;
   }
-  seen_ = contents->stamp;
-  tokens_ = std::move(contents->tokens);
+  tokens_ = *std::move(tokens);
   log_->Write("tokens_read", {{"tokens", tokens_.size()}});
 }
 
@@ -177,7 +112,7 @@ absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
     return absl::UnauthenticatedError(
         "a token is required: send the header Authorization: Bearer TOKEN");
   }
-  const std::array<unsigned char, 32> digest = DigestOf(token);
+  const Sha256Digest digest = Sha256(token);
   base::MutexLock lock(&mutex_);
   ReadAgainIfChanged();
   // All are compared, so that the time tells nothing of which one it is.

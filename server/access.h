@@ -6,30 +6,35 @@
 // changes nothing but the log.
 #pragma once
 
-#include <array>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "server/file_watch.h"
+#include "server/sha256.h"
 
 namespace ebb::server {
 
 // Tokens are kept as digests only. Equal sizes make comparing take the same time for all of them.
 struct AccessToken {
   std::string name;
-  std::array<unsigned char, 32> digest;
+  Sha256Digest digest;
 };
 
 // What a tokens file says. INVALID_ARGUMENT names the line, never the token.
 absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
                                                      absl::string_view source);
+
+// Who sends a request: what the transport knows of it besides what is asked.
+struct Caller {
+  std::string tenant;    // The name of the token; empty where everybody may use the server.
+  std::string trace_id;  // As trace_context.h reads it; empty where there is none.
+};
 
 // Thread-safe.
 class AccessGate {
@@ -44,29 +49,14 @@ class AccessGate {
   absl::StatusOr<std::string> Check(absl::string_view authorization);
 
  private:
-  // Which version of the file it is.
-  struct Stamp {
-    int64_t inode = 0;
-    int64_t bytes = 0;
-    int64_t modified_seconds = 0;
-    int64_t modified_nanos = 0;
-    bool operator==(const Stamp&) const = default;
-  };
-  struct Contents {
-    Stamp stamp;
-    std::vector<AccessToken> tokens;
-  };
   AccessGate(std::string path, const base::Clock* clock, base::Log* log);
-  static Stamp StampOf(const std::string& path);
-  static absl::StatusOr<Contents> Read(const std::string& path);
+  static absl::StatusOr<std::vector<AccessToken>> Read(const std::string& path);
   void ReadAgainIfChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string path_;
-  const base::Clock* const clock_;
   base::Log* const log_;
   base::Mutex mutex_;
-  Stamp seen_ ABSL_GUARDED_BY(mutex_);  // Of the file last looked at, good or not.
-  absl::Time looked_ ABSL_GUARDED_BY(mutex_);
+  FileWatch watch_ ABSL_GUARDED_BY(mutex_);
   std::vector<AccessToken> tokens_ ABSL_GUARDED_BY(mutex_);
 };
 

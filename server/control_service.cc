@@ -1,7 +1,6 @@
 #include "server/control_service.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "base/status_macros.h"
 #include "server/field_checks.h"
 #include "server/grpc_access.h"
+#include "server/grpc_deadline.h"
 #include "server/grpc_status.h"
 
 namespace ebb::server {
@@ -18,19 +18,6 @@ namespace {
 constexpr size_t kLimitCallsMax = 16;
 constexpr int64_t kDrainGraceMsMax = 86'400'000;
 constexpr int64_t kDeadlineMsMax = 86'400'000;
-
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
-                                    const absl::Status& status) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
-absl::Duration TimeLeft(const grpc::CallbackServerContext& context) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteDuration();
-  return absl::FromChrono(deadline - std::chrono::system_clock::now());
-}
 
 void FillLimitAnswer(const engine::LimitAnswer& answer, v1::SetMemoryLimitResponse* response) {
   response->set_outcome(answer.applied ? v1::SetMemoryLimitResponse::OUTCOME_APPLIED

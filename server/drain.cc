@@ -7,7 +7,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 
 #include "base/check.h"
 
@@ -24,10 +26,10 @@ sigset_t EndSignals() {
 
 }  // namespace
 
-void DrainSwitch::Request(absl::Duration grace) {
+void DrainSwitch::Request(absl::Duration grace, absl::Duration delay) {
   base::MutexLock lock(&mutex_);
-  if (grace_.has_value() && grace >= *grace_) return;
-  grace_ = grace;
+  grace_ = std::min(grace_.value_or(grace), grace);
+  delay_ = std::min(delay_, delay);
   changed_.SignalAll();
 }
 
@@ -39,6 +41,17 @@ bool DrainSwitch::requested() const {
 absl::Duration DrainSwitch::WaitForRequest() {
   base::MutexLock lock(&mutex_);
   while (!grace_.has_value()) changed_.Wait(&mutex_);
+  return delay_;
+}
+
+absl::Duration DrainSwitch::WaitOutDelay() {
+  const auto begin = std::chrono::steady_clock::now();
+  base::MutexLock lock(&mutex_);
+  for (;;) {
+    const auto left = begin + absl::ToChronoNanoseconds(delay_) - std::chrono::steady_clock::now();
+    if (left <= left.zero()) break;
+    changed_.WaitFor(&mutex_, left);
+  }
   served_ = *grace_;
   return served_;
 }
@@ -69,12 +82,12 @@ void BlockSignals() {
   signal(SIGPIPE, SIG_IGN);
 }
 
-SignalThread::SignalThread(DrainSwitch* drain, absl::Duration grace) {
+SignalThread::SignalThread(DrainSwitch* drain, absl::Duration grace, absl::Duration delay) {
   const sigset_t signals = EndSignals();
   stop_fd_ = eventfd(0, EFD_CLOEXEC);
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC);
   CHECK(stop_fd_ >= 0 && signal_fd_ >= 0) << "errno " << errno;
-  thread_ = std::thread([this, drain, grace] { Run(drain, grace); });
+  thread_ = std::thread([this, drain, grace, delay] { Run(drain, grace, delay); });
 }
 
 SignalThread::~SignalThread() {
@@ -85,14 +98,18 @@ SignalThread::~SignalThread() {
   close(signal_fd_);
 }
 
-void SignalThread::Run(DrainSwitch* drain, absl::Duration grace) {
+void SignalThread::Run(DrainSwitch* drain, absl::Duration grace, absl::Duration delay) {
   for (;;) {
     pollfd fds[2] = {{stop_fd_, POLLIN, 0}, {signal_fd_, POLLIN, 0}};
     if (poll(fds, 2, -1) < 0) continue;  // EINTR.
     if (fds[0].revents != 0) return;
     signalfd_siginfo info;
     if (read(signal_fd_, &info, sizeof(info)) != sizeof(info)) continue;
-    drain->Request(drain->requested() ? absl::ZeroDuration() : grace);
+    if (drain->requested()) {
+      drain->Request(absl::ZeroDuration());
+    } else {
+      drain->Request(grace, delay);
+    }
   }
 }
 

@@ -10,7 +10,10 @@ namespace {
 
 // A server that others reach and anybody may use is one that somebody asked for.
 absl::Status CheckNotOpen(const config::ServerConfig& config) {
-  if (config.security.allow_open || !config.security.tokens_file.empty()) return absl::OkStatus();
+  if (config.security.allow_open || !config.security.tokens_file.empty() ||
+      !config.security.tls_client_ca_file.empty()) {
+    return absl::OkStatus();
+  }
   for (const std::string& listen : {config.server.listen, config.server.http_listen}) {
     if (listen == "auto" || listen == "off") continue;
     ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(listen));
@@ -18,8 +21,9 @@ absl::Status CheckNotOpen(const config::ServerConfig& config) {
     return absl::InvalidArgumentError(absl::StrCat(
         listen,
         ": whoever reaches this address could use and stop the server; name tokens with "
-        "security.tokens_file (see docs/security.md), listen on 127.0.0.1, or set "
-        "security.allow_open=true where the network keeps strangers out"));
+        "security.tokens_file or ask for certificates with security.tls_client_ca_file (see "
+        "docs/security.md), listen on 127.0.0.1, or set security.allow_open=true where the network "
+        "keeps strangers out"));
   }
   return absl::OkStatus();
 }

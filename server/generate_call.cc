@@ -18,9 +18,9 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(50);
 
 }  // namespace
 
-void GenerateCall::Start(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant) {
+void GenerateCall::Start(const v1::GenerateRequest& in, const absl::StatusOr<Caller>& caller) {
   self_ = shared_from_this();
-  const absl::Status status = Submit(in, tenant);
+  const absl::Status status = Submit(in, caller);
   if (status.ok()) return Advance();
   resources_->refusals->Write(status);
   ticket_.FreeId();
@@ -35,9 +35,10 @@ void GenerateCall::Refuse(const absl::Status& status) {
 }
 
 absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
-                                  const absl::StatusOr<std::string>& tenant) {
-  RETURN_IF_ERROR(tenant.status());
-  if (deadline_ <= resources_->clock->Now()) {
+                                  const absl::StatusOr<Caller>& caller) {
+  RETURN_IF_ERROR(caller.status());
+  const absl::Time received = resources_->clock->Now();
+  if (deadline_ <= received) {
     return absl::DeadlineExceededError("the deadline had passed when the request came");
   }
   if (resources_->live_calls->closed()) {
@@ -54,7 +55,8 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
     read.request.label = absl::StrCat(
         "ebb-", absl::Hex(resources_->process_seed >> 32, absl::kZeroPad8), "-", serial);
   }
-  read.request.tenant = *tenant;
+  read.request.tenant = caller->tenant;
+  read.request.trace_id = caller->trace_id;
   read.request.deadline = deadline_;
   request_id_ = read.request.label;
   ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_, [call = weak_from_this()] {
@@ -71,8 +73,11 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
                                                    read.request.prompt.end());
     }
   }
+  times_.emplace(received, read.request.n);
+  const auto prompt_tokens = static_cast<int64_t>(read.request.prompt.size());
   ASSIGN_OR_RETURN(const engine::RequestId id,
                    resources_->engine->Submit(std::move(read.request), shared_from_this()));
+  resources_->metrics->OnAccepted(prompt_tokens);
   bool cancel = false;
   {
     base::MutexLock lock(&mutex_);
@@ -93,6 +98,7 @@ void GenerateCall::OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs)
 }
 
 engine::SinkAnswer GenerateCall::OnToken(const engine::Token& token) {
+  resources_->metrics->OnToken(&*times_, token.answer, resources_->clock->Now());
   engine::SinkAnswer stop = engine::SinkAnswer::kContinue;
   {
     base::MutexLock lock(&mutex_);
@@ -103,6 +109,7 @@ engine::SinkAnswer GenerateCall::OnToken(const engine::Token& token) {
 }
 
 void GenerateCall::OnAnswerFinish(int32_t answer, const engine::Finish& finish) {
+  resources_->metrics->OnAnswerFinish(finish);
   {
     base::MutexLock lock(&mutex_);
     answers_->EndAnswer(answer, finish);
@@ -111,6 +118,7 @@ void GenerateCall::OnAnswerFinish(int32_t answer, const engine::Finish& finish) 
 }
 
 void GenerateCall::OnFinish(const engine::Finish& finish) {
+  resources_->metrics->OnFinish(*times_, finish, resources_->clock->Now());
   {
     base::MutexLock lock(&mutex_);
     answers_->End(finish);

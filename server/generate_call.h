@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@
 #include "server/answers.h"
 #include "server/call_pump.h"
 #include "server/live_calls.h"
+#include "server/metrics/request_metrics.h"
+#include "server/progress_monitor.h"
 #include "server/refusal_log.h"
 #include "server/request_reader.h"
 
@@ -44,6 +47,8 @@ struct CallResources {
   const base::Clock* clock = nullptr;
   RefusalLog* refusals = nullptr;
   AccessGate* access = nullptr;  // Null: everybody may use the server.
+  const ProgressMonitor* progress = nullptr;
+  RequestMetrics* metrics = nullptr;
   uint64_t process_seed = 0;  // Random; seeds requests that set none, and names those without id.
   std::atomic<uint64_t> next_serial = 0;
 };
@@ -54,8 +59,8 @@ class GenerateCall : public engine::RequestSink,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
   // Reads and submits the request, or ends the call with what is wrong. Called once.
-  // An error instead of a `tenant` is what is wrong.
-  void Start(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant);
+  // An error instead of a `caller` is what is wrong.
+  void Start(const v1::GenerateRequest& in, const absl::StatusOr<Caller>& caller);
   // Instead of Start, for what could not be made a request of ours: `status` is not OK.
   void Refuse(const absl::Status& status);
 
@@ -97,14 +102,15 @@ class GenerateCall : public engine::RequestSink,
   bool accepted_ ABSL_GUARDED_BY(mutex_) = false;
 
  private:
-  absl::Status Submit(const v1::GenerateRequest& in, const absl::StatusOr<std::string>& tenant);
+  absl::Status Submit(const v1::GenerateRequest& in, const absl::StatusOr<Caller>& caller);
   void Wake();
 
   CallResources* const resources_;
   const absl::Time deadline_;
   std::shared_ptr<GenerateCall> self_;  // The transport's share.
   LiveCalls::Ticket ticket_;
-  std::string request_id_;  // Set before Submit.
+  std::optional<RequestTimes> times_;  // Set before the engine has the request.
+  std::string request_id_;             // Set before Submit.
   engine::RequestId engine_id_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> in_pump_ = false;

@@ -2,11 +2,16 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/status_macros.h"
 #include "grpcpp/grpcpp.h"
 #include "server/access.h"
 #include "server/grpc_status.h"
+#include "server/trace_context.h"
 
 namespace ebb::server {
 
@@ -23,14 +28,24 @@ inline absl::StatusOr<std::string> TenantOf(AccessGate* access,
   return access->Check(absl::string_view(value.data(), value.size()));
 }
 
+// The caller of a request to generate, likewise.
+inline absl::StatusOr<Caller> CallerOf(AccessGate* access,
+                                       const grpc::CallbackServerContext& context) {
+  ASSIGN_OR_RETURN(std::string tenant, TenantOf(access, context));
+  std::vector<absl::string_view> traceparents;
+  const auto range = context.client_metadata().equal_range(kTraceparent);
+  for (auto it = range.first; it != range.second; ++it) {
+    traceparents.emplace_back(it->second.data(), it->second.size());
+  }
+  return Caller{std::move(tenant), TraceIdOf(traceparents)};
+}
+
 // For a caller who may not: the call, ended. Null for one who may.
 inline grpc::ServerUnaryReactor* RefuseStranger(AccessGate* access,
                                                 grpc::CallbackServerContext* context) {
   const absl::StatusOr<std::string> tenant = TenantOf(access, *context);
   if (tenant.ok()) return nullptr;
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(tenant.status()));
-  return reactor;
+  return FinishNow(context, tenant.status());
 }
 
 }  // namespace ebb::server

@@ -1,19 +1,17 @@
 #include "server/grpc_calls.h"
 
-#include <chrono>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/retry_after.h"
+#include "server/grpc_deadline.h"
 
 namespace ebb::server {
 
 // gRPC's deadline is wall time: only the distance to now is carried over to our clock.
 absl::Time DeadlineOf(const grpc::CallbackServerContext& context, const base::Clock& clock) {
-  const std::chrono::system_clock::time_point deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
-  return clock.Now() + absl::FromChrono(deadline - std::chrono::system_clock::now());
+  return clock.Now() + TimeLeft(context);
 }
 
 GrpcCall::GrpcCall(CallResources* resources, grpc::CallbackServerContext* context)

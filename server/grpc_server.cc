@@ -4,17 +4,20 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/impl/server_builder_option.h"
 #include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/resource_quota.h"
+#include "server/grpc_tls.h"
 
 namespace ebb::server {
 namespace {
 
 constexpr int kStreamsPerConnectionMax = 1024;
 constexpr int kMetadataBytesMax = 16 << 10;
+constexpr int kHandshakeTimeoutMs = 10'000;  // Of TLS and of HTTP/2.
 // Reflection is the only service of gRPC's synchronous kind, which takes a thread for each open
 // call: a few are enough.
 constexpr int kSyncThreadsMax = 8;
@@ -35,6 +38,7 @@ void SetChannelArguments(const GrpcServerOptions& options, grpc::ServerBuilder* 
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
   builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
   builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
@@ -67,10 +71,12 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   SetChannelArguments(options, &builder);
   if (!options.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   int port = 0;
-  builder.AddListeningPort(options.listen.ToString(), grpc::InsecureServerCredentials(), &port);
+  std::unique_ptr<GrpcServer> server(new GrpcServer());
+  server->credentials_ =
+      options.tls == nullptr ? grpc::InsecureServerCredentials() : TlsCredentials(options.tls);
+  builder.AddListeningPort(options.listen.ToString(), server->credentials_, &port);
   for (const NamedService& named : services) builder.RegisterService(named.service);
 
-  std::unique_ptr<GrpcServer> server(new GrpcServer());
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || port == 0) {
     return absl::UnavailableError(
@@ -88,8 +94,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
 
 GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
 
-void GrpcServer::SetNotServing() {
-  if (server_ != nullptr) server_->GetHealthCheckService()->SetServingStatus(false);
+void GrpcServer::SetServing(bool serving) {
+  CHECK(server_ != nullptr);
+  server_->GetHealthCheckService()->SetServingStatus(serving);
 }
 
 void GrpcServer::Shutdown(absl::Duration flush) {

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/grpcpp.h"
 #include "server/listen_address.h"
+#include "server/tls_files.h"
 
 namespace ebb::server {
 
@@ -23,6 +24,7 @@ struct GrpcServerOptions {
   int64_t message_bytes_max = 4 << 20;  // Of a request; larger ones end with RESOURCE_EXHAUSTED.
   // Reflection asks for no token: a server that wants them goes without.
   bool reflection = true;
+  TlsFiles* tls = nullptr;  // Outlives the server. Null: nothing is encrypted.
 };
 
 // Thread-safe.
@@ -39,8 +41,9 @@ class GrpcServer {
   // With the port that is really listened on.
   const ListenAddress& address() const { return address_; }
 
-  // Health answers NOT_SERVING from now on, and tells those who watch.
-  void SetNotServing();
+  // Whether health answers SERVING or NOT_SERVING from now on; those who watch are told. REQUIRES:
+  // Shutdown has not been called.
+  void SetServing(bool serving);
 
   // No new connections and calls. Calls still open after `flush` are cancelled. Returns when none
   // is left.
@@ -50,6 +53,7 @@ class GrpcServer {
   GrpcServer() = default;
 
   ListenAddress address_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // gRPC asks them until the server ends.
   std::unique_ptr<grpc::Server> server_;
 };
 

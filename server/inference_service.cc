@@ -25,14 +25,14 @@ grpc::ServerUnaryReactor* InferenceService::Generate(grpc::CallbackServerContext
                                                      const v1::GenerateRequest* request,
                                                      v1::GenerateResponse* response) {
   const auto call = std::make_shared<UnaryCall>(resources_, context, response);
-  call->Start(*request, TenantOf(resources_->access, *context));
+  call->Start(*request, CallerOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 
 grpc::ServerWriteReactor<v1::GenerateStreamResponse>* InferenceService::GenerateStream(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   const auto call = std::make_shared<StreamCall>(resources_, context);
-  call->Start(*request, TenantOf(resources_->access, *context));
+  call->Start(*request, CallerOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 

@@ -15,10 +15,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/server_config.h"
 #include "google/protobuf/stubs/logging.h"
+#include "grpc/support/log.h"
 #include "model/load_error.h"
 #include "server/access.h"
 #include "server/compute.h"
@@ -29,6 +31,7 @@
 #include "server/flags.h"
 #include "server/loaded_model.h"
 #include "server/serving.h"
+#include "server/tls_files.h"
 #include "server/version.h"
 
 namespace ebb::server {
@@ -64,7 +67,7 @@ ExitCode CodeOf(const absl::Status& status) {
 ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, base::Log* log) {
   const absl::Time start = clock.Now();
   DrainSwitch drain;
-  SignalThread signals(&drain, config.server.drain_grace);
+  SignalThread signals(&drain, config.server.drain_grace, config.server.drain_delay);
   log->Write("config", {{"hash", ConfigHash(config)},
                         {"settings", nlohmann::ordered_json::parse(config::Print(config))}});
   std::unique_ptr<AccessGate> access;
@@ -73,6 +76,15 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
         AccessGate::Open(config.security.tokens_file, &clock, log);
     if (!opened.ok()) return Fail(kExitConfig, opened.status());
     access = *std::move(opened);
+  }
+  std::unique_ptr<TlsFiles> tls;
+  if (!config.security.tls_certificate_file.empty()) {
+    absl::StatusOr<std::unique_ptr<TlsFiles>> opened =
+        TlsFiles::Open({config.security.tls_certificate_file, config.security.tls_key_file,
+                        config.security.tls_client_ca_file},
+                       &clock, log);
+    if (!opened.ok()) return Fail(kExitConfig, opened.status());
+    tls = *std::move(opened);
   }
   log->Write("loading", {{"file", model::Printable(config.model.path)}, {"version", kVersion}});
 
@@ -84,8 +96,8 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
   absl::StatusOr<std::unique_ptr<EngineStack>> stack =
       EngineStack::Create(config, *model, &clock, log);
   if (!stack.ok()) return Fail(CodeOf(stack.status()), stack.status());
-  const absl::StatusOr<std::unique_ptr<Serving>> serving =
-      Serving::Start(config, *model, &(*stack)->engine(), &drain, &clock, log, access.get());
+  const absl::StatusOr<std::unique_ptr<Serving>> serving = Serving::Start(
+      config, *model, &(*stack)->engine(), &drain, &clock, log, access.get(), tls.get());
   if (!serving.ok()) return Fail(kExitListen, serving.status());
 
   log->Write("ready", {{"address", (*serving)->address().ToString()},
@@ -128,6 +140,18 @@ ExitCode Run(const std::vector<std::string>& arguments) {
   return Serve(*config, clock, &log);
 }
 
+// The libraries would write a line to standard error, with bytes of the client's, for each
+// malformed message or header that anybody sends. The sender has its status.
+void SilenceLibraries() {
+  google::protobuf::SetLogHandler(nullptr);
+  // Who looks for a fault in gRPC asks for its words.
+  if (std::getenv("GRPC_VERBOSITY") != nullptr) return;
+  gpr_set_log_function([](gpr_log_func_args* line) {
+    if (absl::StartsWith(line->message, "assertion failed"))
+      std::cerr << line->message << std::endl;
+  });
+}
+
 // Called when an exception finds no handler, with nothing unwound. Only the system throws in here:
 // when it gives no memory or no thread.
 [[noreturn]] void EndWithoutHandler() {
@@ -152,9 +176,7 @@ ExitCode Run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   std::set_terminate(ebb::server::EndWithoutHandler);
-  // The library would write a line to standard error for each malformed message that anybody sends.
-  // The sender has its status.
-  google::protobuf::SetLogHandler(nullptr);
+  ebb::server::SilenceLibraries();
   ebb::server::BlockSignals();
   return ebb::server::Run(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -1,5 +1,5 @@
-// RefusalLog: one log line for requests that were turned away, at most one a second for each status
-// code, so that a client that hammers the server does not drown its log.
+// RefusalLog: counts requests that were turned away, and writes a log line for them: at most one a
+// second for each status code, so that a client that hammers the server does not drown its log.
 #pragma once
 
 #include <array>
@@ -18,6 +18,10 @@ class RefusalLog {
  public:
   RefusalLog(const base::Clock* clock, base::Log* log) : clock_(clock), log_(log) {}
 
+  // How many of each canonical code.
+  using Counts = std::array<int64_t, 17>;
+  Counts counts() const;
+
   // `status` is not OK, and its message holds nothing of the client's text.
   void Write(const absl::Status& status);
 
@@ -25,11 +29,12 @@ class RefusalLog {
   struct PerCode {
     absl::Time last_line = absl::InfinitePast();
     int64_t unlogged_count = 0;
+    int64_t total_count = 0;
   };
 
   const base::Clock* const clock_;
   base::Log* const log_;
-  base::Mutex mutex_;
+  mutable base::Mutex mutex_;
   std::array<PerCode, 17> codes_ ABSL_GUARDED_BY(mutex_);  // By canonical code.
 };
 

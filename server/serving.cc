@@ -27,6 +27,8 @@ constexpr absl::Duration kLingerTime = absl::Milliseconds(200);
 constexpr absl::Duration kFlushTime = absl::Milliseconds(200);
 // Where clients of OpenAI's API expect a server of one's own.
 constexpr int kHttpPort = 8000;
+// How often the engine is asked how it gets on, and health is told.
+constexpr absl::Duration kWatchTime = absl::Milliseconds(250);
 // Calls may stay open after the engine is done with them, while their readers read.
 constexpr size_t kCallsPerRequestMax = 4;
 
@@ -72,20 +74,25 @@ uint64_t RandomSeed() {
 
 Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
                  engine::Engine* engine, DrainSwitch* drain, const base::Clock* clock,
-                 base::Log* log, AccessGate* access)
+                 base::Log* log, AccessGate* access, TlsFiles* tls)
     : engine_(engine),
       drain_(drain),
+      clock_(clock),
       log_(log),
+      tls_(tls),
+      progress_(engine, clock, config.server.stall),
       reader_(Limits(config, model), model.codec.get()),
       live_calls_(kCallsPerRequestMax *
                   static_cast<size_t>(config.scheduler.queue_requests_max +
                                       config.scheduler.running_sequences_max)),
       refusals_(clock, log),
+      metrics_(MakeMetricsOptions(config, model), engine, &request_metrics_, &refusals_,
+               &progress_),
       inference_(&resources_),
       control_(MakeControlOptions(config, model, access), engine, clock),
       vllm_(MakeVllmOptions(config, model), &resources_, clock),
       kserve_({model.name, kVersion}, &resources_),
-      http_api_(&resources_, InfoForHttp(model, *clock), kVersion) {
+      http_api_(&resources_, &metrics_, InfoForHttp(model, *clock), kVersion) {
   resources_.engine = engine;
   resources_.reader = &reader_;
   resources_.codec = model.codec.get();
@@ -94,6 +101,8 @@ Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
   resources_.clock = clock;
   resources_.refusals = &refusals_;
   resources_.access = access;
+  resources_.progress = &progress_;
+  resources_.metrics = &request_metrics_;
   resources_.process_seed = RandomSeed();
 }
 
@@ -110,7 +119,19 @@ ControlOptions Serving::MakeControlOptions(const config::ServerConfig& config,
       std::max(config.prefill_window.max, config.decode_window.max) + absl::Seconds(1);
   options.drain_grace = config.server.drain_grace;
   options.drain = [this](absl::Duration grace) { drain_->Request(grace); };
-  options.is_draining = [this] { return live_calls_.closed(); };
+  options.is_draining = [this] { return progress_.draining(); };
+  return options;
+}
+
+MetricsOptions Serving::MakeMetricsOptions(const config::ServerConfig& config,
+                                           const LoadedModel& model) {
+  MetricsOptions options;
+  options.version = kVersion;
+  options.config_hash = ConfigHash(config);
+  options.model_name = model.name;
+  options.kernels = model.info.kernels();
+  options.kv_bytes_per_token = model.info.kv_bytes_per_token();
+  options.vllm_aliases = config.metrics.vllm_aliases;
   return options;
 }
 
@@ -129,12 +150,14 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
                                                         const base::Clock* clock, base::Log* log,
-                                                        AccessGate* access) {
+                                                        AccessGate* access, TlsFiles* tls) {
   GrpcServerOptions options;
+  options.tls = tls;
   options.reflection = access == nullptr;
   ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
   options.message_bytes_max = config.server.message_bytes_max;
-  std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log, access));
+  std::unique_ptr<Serving> serving(
+      new Serving(config, model, engine, drain, clock, log, access, tls));
   // Whatever is left to do is to say so.
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
   ASSIGN_OR_RETURN(
@@ -146,6 +169,7 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
                     {&serving->kserve_, ::inference::GRPCInferenceService::service_full_name()}}));
   serving->WarnBeyondLoopback(serving->address());
   RETURN_IF_ERROR(serving->StartHttp(config));
+  serving->StartWatching(config);
   return serving;
 }
 
@@ -154,6 +178,7 @@ absl::Status Serving::StartHttp(const config::ServerConfig& config) {
   if (where == "off") return absl::OkStatus();
   const bool is_auto = where == "auto";
   HttpServerOptions options;
+  options.tls = tls_;
   options.body_bytes_max = config.server.message_bytes_max;
   if (is_auto) {
     ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
@@ -182,23 +207,60 @@ absl::Status Serving::StartHttp(const config::ServerConfig& config) {
 
 void Serving::WarnBeyondLoopback(const ListenAddress& address) {
   if (address.is_loopback) return;
-  log_->Write("warning",
-              {{"message", resources_.access == nullptr
-                               ? "listening beyond this machine without encryption or "
-                                 "authentication: whoever reaches the port can use and stop this "
-                                 "server"
-                               : "listening beyond this machine without encryption: whoever sees "
-                                 "the traffic learns the tokens"},
-               {"address", address.ToString()}});
+  std::string message;
+  if (resources_.access == nullptr && (tls_ == nullptr || !tls_->asks_clients())) {
+    message = absl::StrCat("listening beyond this machine without ",
+                           tls_ == nullptr ? "encryption or " : "",
+                           "authentication: whoever reaches the port can use and stop this server");
+  } else if (tls_ == nullptr) {
+    message =
+        "listening beyond this machine without encryption: whoever sees the traffic learns the "
+        "tokens";
+  } else {
+    return;
+  }
+  log_->Write("warning", {{"message", message}, {"address", address.ToString()}});
 }
 
 std::string Serving::http_address() const {
   return http_server_ == nullptr ? "" : http_server_->address().ToString();
 }
 
+void Serving::StartWatching(const config::ServerConfig& config) {
+  if (config.log.stats > absl::ZeroDuration()) {
+    stats_log_ = std::make_unique<StatsLog>(engine_, clock_, log_, config.log.stats);
+  }
+  asking_ = std::make_unique<Ticker>(kWatchTime, [this] {
+    progress_.Poll();
+    if (stats_log_ != nullptr) stats_log_->Tick();
+  });
+  telling_ = std::make_unique<Ticker>(kWatchTime, [this] { TellHealth(); });
+}
+
+void Serving::TellHealth() {
+  base::MutexLock lock(&told_mutex_);
+  const HealthReport report = progress_.Check();
+  const HealthState before = std::exchange(told_state_, report.state);
+  const bool was_ready = before == HealthState::kReady;
+  if (report.ready() != was_ready) server_->SetServing(report.ready());
+  const bool stalls = report.state == HealthState::kStalled;
+  if (report.state != before && (stalls || before == HealthState::kStalled)) {
+    log_->Write("health", {{"state", HealthStateName(report.state)}, {"message", report.message}});
+  }
+}
+
+absl::Duration Serving::WaitForDrain() {
+  const absl::Duration delay = drain_->WaitForRequest();
+  progress_.SetDraining();
+  TellHealth();
+  if (delay > absl::ZeroDuration()) {
+    log_->Write("not_ready", {{"delay_seconds", absl::ToDoubleSeconds(delay)}});
+  }
+  return drain_->WaitOutDelay();
+}
+
 void Serving::RunUntilDrained() {
-  const absl::Duration grace = drain_->WaitForRequest();
-  server_->SetNotServing();
+  const absl::Duration grace = WaitForDrain();
   live_calls_.Close();
   if (http_server_ != nullptr) http_server_->SetClosing();
   const engine::LoadView load = engine_->Load();
@@ -219,6 +281,7 @@ void Serving::RunUntilDrained() {
   if (!hurried) absl::SleepFor(kLingerTime);
   drain_->Stop();
   hurries.join();
+  telling_.reset();
   server_->Shutdown(kFlushTime);
   if (http_server_ != nullptr) http_server_->Shutdown(kFlushTime);
 }

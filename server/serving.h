@@ -1,8 +1,10 @@
 // Serving: the services of one engine behind two ports, gRPC's and HTTP's, and how they end.
 //
-//   Start ──> ready ──(DrainSwitch)──> draining: NOT_SERVING, no new requests, running ones finish
-//                         ^              └──> every answer is sent, or its reader too slow ──> end
-//             lost device ┘
+//   Start ──> ready ──(DrainSwitch)──> not ready; after the delay draining: no new requests,
+//                         ^            running ones finish
+//             lost device ┘              └──> every answer is sent, or its reader too slow ──> end
+//
+// A thread asks the engine how it gets on, another tells gRPC's health: see progress_monitor.h.
 #pragma once
 
 #include <atomic>
@@ -12,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "config/server_config.h"
 #include "engine/engine.h"
 #include "server/access.h"
@@ -25,8 +28,14 @@
 #include "server/kserve/kserve_service.h"
 #include "server/live_calls.h"
 #include "server/loaded_model.h"
+#include "server/metrics/metrics.h"
+#include "server/metrics/request_metrics.h"
+#include "server/progress_monitor.h"
 #include "server/refusal_log.h"
 #include "server/request_reader.h"
+#include "server/stats_log.h"
+#include "server/ticker.h"
+#include "server/tls_files.h"
 #include "server/vllm/vllm_service.h"
 
 namespace ebb::server {
@@ -34,12 +43,13 @@ namespace ebb::server {
 class Serving {
  public:
   // Listens and serves. UNAVAILABLE when it cannot listen. Everything passed in outlives it.
-  // Without `access` everybody may use the server.
+  // Without `access` no token is asked for; without `tls` nothing is encrypted.
   static absl::StatusOr<std::unique_ptr<Serving>> Start(const config::ServerConfig& config,
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
                                                         const base::Clock* clock, base::Log* log,
-                                                        AccessGate* access = nullptr);
+                                                        AccessGate* access = nullptr,
+                                                        TlsFiles* tls = nullptr);
 
   const ListenAddress& address() const { return server_->address(); }
   // "127.0.0.1:8000". Empty where HTTP is off.
@@ -51,19 +61,32 @@ class Serving {
 
  private:
   Serving(const config::ServerConfig& config, const LoadedModel& model, engine::Engine* engine,
-          DrainSwitch* drain, const base::Clock* clock, base::Log* log, AccessGate* access);
+          DrainSwitch* drain, const base::Clock* clock, base::Log* log, AccessGate* access,
+          TlsFiles* tls);
   ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model,
                                     AccessGate* access);
   static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
+  static MetricsOptions MakeMetricsOptions(const config::ServerConfig& config,
+                                           const LoadedModel& model);
   absl::Status StartHttp(const config::ServerConfig& config);
+  void StartWatching(const config::ServerConfig& config);
+  // Tells gRPC's health and the log what is new.
+  void TellHealth();
+  // Not ready from the request on; returns after its delay, with the grace to give.
+  absl::Duration WaitForDrain();
   void WarnBeyondLoopback(const ListenAddress& address);
 
   engine::Engine* const engine_;
   DrainSwitch* const drain_;
+  const base::Clock* const clock_;
   base::Log* const log_;
+  TlsFiles* const tls_;
+  ProgressMonitor progress_;
   RequestReader reader_;
   LiveCalls live_calls_;
   RefusalLog refusals_;
+  RequestMetrics request_metrics_;
+  const Metrics metrics_;
   CallPump pump_;
   CallResources resources_;
   InferenceService inference_;
@@ -74,6 +97,11 @@ class Serving {
   // Last: they are the first to go.
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<HttpServer> http_server_;  // None where HTTP is off.
+  base::Mutex told_mutex_;
+  HealthState told_state_ ABSL_GUARDED_BY(told_mutex_) = HealthState::kReady;
+  std::unique_ptr<StatsLog> stats_log_;  // None where it is off.
+  std::unique_ptr<Ticker> asking_;
+  std::unique_ptr<Ticker> telling_;
 };
 
 }  // namespace ebb::server

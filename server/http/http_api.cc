@@ -18,6 +18,7 @@
 #include "server/http/openai_chat.h"
 #include "server/http/openai_error.h"
 #include "server/http/openai_request.h"
+#include "server/trace_context.h"
 
 namespace ebb::server {
 namespace {
@@ -32,6 +33,9 @@ constexpr size_t kLongTextBytes = size_t{64} << 10;
 constexpr size_t kLongTextsMax = 16;
 constexpr absl::string_view kModelsPrefix = "/v1/models/";
 constexpr absl::string_view kLivePath = "/health/live";
+constexpr absl::string_view kMetricsPath = "/metrics";
+// Should the engine's mutex ever hang, so do they, and the probes do not.
+constexpr size_t kScrapesMax = 4;
 
 HttpReply JsonReply(const Json& json) {
   HttpReply reply;
@@ -48,6 +52,15 @@ bool IsJsonType(absl::string_view content_type) {
       absl::StripAsciiWhitespace(content_type.substr(0, content_type.find(';')));
   return absl::EqualsIgnoreCase(media, "application/json") ||
          absl::EndsWithIgnoreCase(media, "+json");
+}
+
+// The values of all headers of this name.
+std::vector<absl::string_view> HeadersOf(const HttpRequest& head, absl::string_view name) {
+  std::vector<absl::string_view> values;
+  for (const HttpHeader& header : head.headers) {
+    if (absl::EqualsIgnoreCase(header.name, name)) values.push_back(header.value);
+  }
+  return values;
 }
 
 HttpReply MethodNotAllowed(const std::string& allow) {
@@ -71,13 +84,16 @@ const HttpApi::PostRoute HttpApi::kPostRoutes[] = {
     {"/detokenize", &HttpApi::Detokenize},
 };
 
-HttpApi::HttpApi(CallResources* resources, const HttpModelInfo& model, const std::string& version)
+HttpApi::HttpApi(CallResources* resources, const Metrics* metrics, const HttpModelInfo& model,
+                 const std::string& version)
     : resources_(resources),
+      metrics_(metrics),
       model_(model),
       version_(version),
       tool_calls_(DetectToolCallFormat(model.chat_template.value_or(""))),
       workers_(kWorkers, kWaitingMax),
-      long_texts_(/*threads=*/1, kLongTextsMax) {}
+      long_texts_(/*threads=*/1, kLongTextsMax),
+      scrapes_(/*threads=*/1, kScrapesMax) {}
 
 const HttpApi::GetRoute* HttpApi::FindGet(absl::string_view path) {
   for (const GetRoute& route : kGetRoutes) {
@@ -94,7 +110,8 @@ const HttpApi::PostRoute* HttpApi::FindPost(absl::string_view path) {
 }
 
 std::vector<HttpApi::RouteName> HttpApi::Routes() {
-  std::vector<RouteName> routes = {{"GET", absl::StrCat(kModelsPrefix, "NAME")}};
+  std::vector<RouteName> routes = {{"GET", absl::StrCat(kModelsPrefix, "NAME")},
+                                   {"GET", std::string(kMetricsPath)}};
   for (const GetRoute& route : kGetRoutes) routes.push_back({"GET", std::string(route.path)});
   for (const PostRoute& route : kPostRoutes) routes.push_back({"POST", std::string(route.path)});
   return routes;
@@ -106,23 +123,26 @@ HttpReply HttpApi::Unreadable(int status, const std::string& message) {
 
 absl::StatusOr<std::string> HttpApi::TenantOf(const HttpRequest& head) const {
   if (resources_->access == nullptr) return std::string();
-  std::string value;
-  for (const HttpHeader& header : head.headers) {
-    if (!absl::EqualsIgnoreCase(header.name, "authorization")) continue;
-    if (!value.empty()) return absl::UnauthenticatedError("authorization is given twice");
-    value = header.value;
-  }
-  return resources_->access->Check(value);
+  const std::vector<absl::string_view> values = HeadersOf(head, "authorization");
+  if (values.size() > 1) return absl::UnauthenticatedError("authorization is given twice");
+  return resources_->access->Check(values.empty() ? "" : values[0]);
 }
 
 // Every request passes here with its headers, before its body is read.
-std::optional<HttpReply> HttpApi::Screen(const HttpRequest& head) {
+std::optional<HttpReply> HttpApi::Screen(HttpRequest* request) {
+  const HttpRequest& head = *request;
   // Whoever restarts servers that hang has no token.
   if (head.path != kLivePath) {
-    if (const auto tenant = TenantOf(head); !tenant.ok()) return ErrorReply(tenant.status());
+    absl::StatusOr<std::string> tenant = TenantOf(head);
+    if (!tenant.ok()) {
+      resources_->refusals->Write(tenant.status());
+      return ErrorReply(tenant.status());
+    }
+    request->tenant = *std::move(tenant);
   }
   const bool is_get = head.method == "GET" || head.method == "HEAD";
-  if (FindGet(head.path) != nullptr || absl::StartsWith(head.path, kModelsPrefix)) {
+  if (FindGet(head.path) != nullptr || head.path == kMetricsPath ||
+      absl::StartsWith(head.path, kModelsPrefix)) {
     if (!is_get) return MethodNotAllowed("GET, HEAD");
     return std::nullopt;
   }
@@ -145,6 +165,7 @@ void HttpApi::Serve(HttpRequest request, std::shared_ptr<Exchange> exchange) {
   if (const GetRoute* const route = FindGet(request.path)) {
     return exchange->Reply((this->*route->reply)());
   }
+  if (request.path == kMetricsPath) return Scrape(exchange);
   if (absl::StartsWith(request.path, kModelsPrefix)) {
     const bool is_ours =
         absl::string_view(request.path).substr(kModelsPrefix.size()) == model_.name;
@@ -199,19 +220,26 @@ HttpReply HttpApi::Version() const { return JsonReply({{"version", version_}}); 
 
 HttpReply HttpApi::Live() const { return JsonReply({{"status", "live"}}); }
 
-// A lost device starts a drain, too.
 HttpReply HttpApi::Ready() const {
-  if (resources_->live_calls->closed()) {
-    return ErrorReply(503, "the server is draining; ask another one");
-  }
+  const HealthReport health = resources_->progress->Check();
+  if (!health.ready()) return ErrorReply(503, health.message);
   return JsonReply({{"status", "ready"}});
+}
+
+void HttpApi::Scrape(const std::shared_ptr<Exchange>& exchange) {
+  const bool queued = scrapes_.TryPost([this, exchange] {
+    HttpReply reply;
+    reply.content_type = Metrics::kContentType;
+    reply.body = metrics_->Render();
+    exchange->Post([exchange, reply = std::move(reply)] { exchange->Reply(reply); });
+  });
+  if (!queued) exchange->Reply(ErrorReply(503, "too many scrapes wait; scrape less often"));
 }
 
 // ---- What runs on workers
 
 absl::Status HttpApi::Generate(const HttpRequest& request,
                                const std::shared_ptr<Exchange>& exchange, OpenAiApi api) {
-  ASSIGN_OR_RETURN(const std::string tenant, TenantOf(request));
   const bool is_chat = api == OpenAiApi::kChat;
   const std::string prefix = is_chat ? "chatcmpl-" : "cmpl-";
   const uint64_t serial = resources_->next_serial.fetch_add(1);
@@ -229,7 +257,9 @@ absl::Status HttpApi::Generate(const HttpRequest& request,
   head.model = model_.name;
   head.call_seed = random;
   ASSIGN_OR_RETURN(OpenAiRequest read, ReadBody(request.body, api));
-  std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id, tenant)
+  Caller caller = {request.tenant, TraceIdOf(HeadersOf(request, kTraceparent))};
+  std::make_shared<OpenAiAnswer>(resources_, exchange, std::move(read), head, request_id,
+                                 std::move(caller))
       ->Start();
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 //
 //   POST /v1/completions, /v1/chat/completions, /tokenize, /detokenize      on worker threads
 //   GET  /v1/models, /tokenizer_info, /version, /health, /health/live, /health/ready   at once
+//   GET  /metrics                                                           on a thread of its own
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include "server/generate_call.h"
 #include "server/http/exchange.h"
 #include "server/http/openai_request.h"
+#include "server/metrics/metrics.h"
 #include "server/task_threads.h"
 #include "server/tool_calls.h"
 
@@ -33,10 +35,11 @@ struct HttpModelInfo {
   std::optional<std::string> chat_template;
 };
 
-// Thread-safe. `resources` outlives it; the HttpServer is shut down before it goes.
+// Thread-safe. `resources` and `metrics` outlive it; the HttpServer is shut down before it goes.
 class HttpApi final : public HttpHandler {
  public:
-  HttpApi(CallResources* resources, const HttpModelInfo& model, const std::string& version);
+  HttpApi(CallResources* resources, const Metrics* metrics, const HttpModelInfo& model,
+          const std::string& version);
 
   struct RouteName {
     std::string method;
@@ -44,7 +47,7 @@ class HttpApi final : public HttpHandler {
   };
   static std::vector<RouteName> Routes();
 
-  std::optional<HttpReply> Screen(const HttpRequest& head) override;
+  std::optional<HttpReply> Screen(HttpRequest* request) override;
   void Serve(HttpRequest request, std::shared_ptr<Exchange> exchange) override;
   HttpReply Unreadable(int status, const std::string& message) override;
 
@@ -63,7 +66,7 @@ class HttpApi final : public HttpHandler {
   static const GetRoute* FindGet(absl::string_view path);
   static const PostRoute* FindPost(absl::string_view path);
 
-  // The caller's tenant, or UNAUTHENTICATED.
+  // UNAUTHENTICATED for one who may not.
   absl::StatusOr<std::string> TenantOf(const HttpRequest& head) const;
 
   HttpReply Models() const;
@@ -71,6 +74,7 @@ class HttpApi final : public HttpHandler {
   HttpReply Version() const;
   HttpReply Live() const;
   HttpReply Ready() const;
+  void Scrape(const std::shared_ptr<Exchange>& exchange);
 
   absl::Status Completions(const HttpRequest& request, const std::shared_ptr<Exchange>& exchange);
   absl::Status ChatCompletions(const HttpRequest& request,
@@ -86,11 +90,13 @@ class HttpApi final : public HttpHandler {
                  const std::shared_ptr<Exchange>& exchange);
 
   CallResources* const resources_;
+  const Metrics* const metrics_;
   const HttpModelInfo model_;
   const std::string version_;
   const ToolCallFormat tool_calls_;  // As the model writes them.
   TaskThreads workers_;
   TaskThreads long_texts_;
+  TaskThreads scrapes_;
 };
 
 }  // namespace ebb::server

@@ -19,6 +19,7 @@ struct HttpRequest {
   std::string path;    // Without the query; not decoded.
   std::vector<HttpHeader> headers;
   std::string body;
+  std::string tenant;  // Whose it is, set by who screens it; empty: everybody's.
 
   // The first header of this name, in any case. Null if there is none.
   const std::string* Header(absl::string_view name) const {

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "server/http/exchange.h"
 #include "server/listen_address.h"
+#include "server/tls_files.h"
 
 namespace ebb::server {
 
@@ -20,6 +21,8 @@ struct HttpServerOptions {
   // All bodies that are being read and answered together; more is 503.
   int64_t bodies_bytes_max = int64_t{512} << 20;
   size_t connections_max = 1024;  // The next ones are told 503.
+  TlsFiles* tls = nullptr;        // Outlives the server. Null: nothing is encrypted.
+  absl::Duration handshake_timeout = absl::Seconds(10);  // Of TLS.
   // A connection without a request.
   absl::Duration idle_timeout = absl::Seconds(75);
   // From a request's first byte to the end of its head, and from there to the end of its body.

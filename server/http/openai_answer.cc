@@ -16,12 +16,12 @@ size_t ChoiceCount(const OpenAiRequest& request) {
 
 OpenAiAnswer::OpenAiAnswer(CallResources* resources, std::shared_ptr<Exchange> exchange,
                            OpenAiRequest request, const AnswerHead& head,
-                           const std::string& request_id, const std::string& tenant)
+                           const std::string& request_id, const Caller& caller)
     : resources_(resources),
       exchange_(std::move(exchange)),
       request_(std::move(request)),
       request_id_(request_id),
-      tenant_(tenant),
+      caller_(caller),
       json_(head, request_.style, ChoiceCount(request_), resources->codec),
       whole_(ChoiceCount(request_)),
       ended_(ChoiceCount(request_)) {}
@@ -44,7 +44,7 @@ void OpenAiAnswer::Start() {
   MakeCalls();
   exchange_->Post([self = shared_from_this()] { self->exchange_->SetResponder(self); });
   for (size_t i = 0; i < calls_.size() && !over_; ++i) {
-    calls_[i]->Start(request_.prompts[i], tenant_);
+    calls_[i]->Start(request_.prompts[i], caller_);
     request_.prompts[i].Clear();  // It may be large.
   }
 }

@@ -25,7 +25,7 @@ class OpenAiAnswer final : public Responder, public std::enable_shared_from_this
  public:
   // `request_id`: of the client's, or one made for it; several prompts get "-0", "-1" behind it.
   OpenAiAnswer(CallResources* resources, std::shared_ptr<Exchange> exchange, OpenAiRequest request,
-               const AnswerHead& head, const std::string& request_id, const std::string& tenant);
+               const AnswerHead& head, const std::string& request_id, const Caller& caller);
 
   // Any thread but the exchange's, once. May take as long as tokenizing does.
   void Start();
@@ -48,7 +48,7 @@ class OpenAiAnswer final : public Responder, public std::enable_shared_from_this
   const std::shared_ptr<Exchange> exchange_;
   OpenAiRequest request_;
   const std::string request_id_;
-  const std::string tenant_;
+  const Caller caller_;
   AnswerJson json_;
   std::vector<std::shared_ptr<HttpCall>> calls_;  // Fixed before any is started.
   std::vector<CallNews> whole_;                   // By choice, of the calls that have ended.

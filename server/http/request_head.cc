@@ -22,7 +22,11 @@ HeadProblem CheckHead(const HttpRequest& head, bool is_http_1_1) {
   if (is_http_1_1 && head.Header("host") == nullptr) return {400, "the Host header is missing"};
   // Anything else that a proxy before us might read in another way than we do.
   int encodings = 0;
+  int hosts = 0;
   for (const HttpHeader& header : head.headers) {
+    if (absl::EqualsIgnoreCase(header.name, "host") && ++hosts > 1) {
+      return {400, "the Host header is given twice"};
+    }
     if (!absl::EqualsIgnoreCase(header.name, "transfer-encoding")) continue;
     if (++encodings > 1 || !absl::EqualsIgnoreCase(header.value, "chunked")) {
       return {501, "Transfer-Encoding: only chunked is read"};

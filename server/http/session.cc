@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/http/request_head.h"
+#include "server/http/session_stream.h"
 #include "server/http/wire_text.h"
 
 namespace ebb::server {
@@ -64,10 +65,12 @@ int StatusOfError(const error_code& ec) {
   return 400;
 }
 
-// What differs between plain and encrypted connections.
-void EndSending(tcp::socket* socket) {
+// For a connection that ends at once: as much as the system takes without waiting.
+void WriteOnce(const HttpReply& reply, PlainStream* socket) {
   error_code ignored;
-  socket->shutdown(tcp::socket::shutdown_send, ignored);
+  socket->non_blocking(true, ignored);
+  socket->write_some(asio::buffer(ReplyText(reply, /*keep_alive=*/false, /*with_body=*/true)),
+                     ignored);
 }
 
 // Everything happens on the stream's strand.
@@ -82,15 +85,17 @@ class Session final : public AnySession, public std::enable_shared_from_this<Ses
         read_bytes_(std::make_unique<char[]>(kReadBytes)) {}
 
   void Start() {
-    asio::post(stream_.get_executor(), [self = this->shared_from_this()] { self->NextRequest(); });
+    asio::post(stream_.get_executor(), [self = this->shared_from_this()] {
+      self->SetDeadline(self->hub_.options.handshake_timeout);
+      Handshake(&self->stream_, [self](const error_code& ec) { self->OnHandshake(ec); });
+    });
   }
   // For a connection that found no place.
   void TurnAway() {
-    error_code ignored;
-    stream_.lowest_layer().non_blocking(true, ignored);
-    const HttpReply reply = hub_.handler->Unreadable(
-        503, absl::StrCat("too many connections: ", hub_.options.connections_max, " are open"));
-    stream_.write_some(asio::buffer(ReplyText(reply, false, true)), ignored);
+    WriteOnce(
+        hub_.handler->Unreadable(
+            503, absl::StrCat("too many connections: ", hub_.options.connections_max, " are open")),
+        SocketOf(&stream_));
   }
   void Stop(bool now) override {
     asio::post(stream_.get_executor(), [self = this->shared_from_this(), now] {
@@ -138,6 +143,16 @@ class Session final : public AnySession, public std::enable_shared_from_this<Ses
   };
 
   // ---- Reading
+
+  void OnHandshake(const error_code& ec) {
+    if (state_ == State::kClosed) return;
+    if (!ec) return NextRequest();
+    if (IsPlainHttp(ec)) {
+      WriteOnce(hub_.handler->Unreadable(400, "this port speaks TLS: ask for https://"),
+                SocketOf(&stream_));
+    }
+    Close();
+  }
 
   void NextRequest() {
     state_ = State::kReading;
@@ -187,7 +202,7 @@ class Session final : public AnySession, public std::enable_shared_from_this<Ses
       Refuse(problem.status, problem.message);
       return false;
     }
-    if (const std::optional<HttpReply> refusal = hub_.handler->Screen(request_)) {
+    if (const std::optional<HttpReply> refusal = hub_.handler->Screen(&request_)) {
       if (!parser_->is_done()) may_keep_ = false;  // Its body is not read.
       Answer(*refusal);
       return false;
@@ -322,7 +337,7 @@ class Session final : public AnySession, public std::enable_shared_from_this<Ses
     ForgetRequest(/*sent=*/true);
     served_ = true;
     if (keep_alive_) return NextRequest();
-    EndSending(&stream_);
+    EndSending(&stream_, this->shared_from_this());
     state_ = State::kLingering;
     if (read_ended_) return Close();
     buffer_.clear();
@@ -408,12 +423,16 @@ class Session final : public AnySession, public std::enable_shared_from_this<Ses
 void StartSession(tcp::socket socket, asio::io_context* context, SessionHub* hub) {
   error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);  // Tokens go out as they come.
-  const auto session = std::make_shared<Session<tcp::socket>>(std::move(socket), context, hub);
-  if (hub->Enter(session)) {
-    session->Start();
-  } else {
-    session->TurnAway();
+  if (hub->options.tls != nullptr) {
+    const auto session = std::make_shared<Session<TlsStream>>(
+        NewTlsStream(std::move(socket), *hub->options.tls->Current()), context, hub);
+    // One that finds no place ends here: nothing can be said before the handshake.
+    if (hub->Enter(session)) session->Start();
+    return;
   }
+  const auto session = std::make_shared<Session<PlainStream>>(std::move(socket), context, hub);
+  if (hub->Enter(session)) return session->Start();
+  session->TurnAway();
 }
 
 }  // namespace ebb::server

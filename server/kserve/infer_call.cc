@@ -8,15 +8,15 @@
 namespace ebb::server {
 
 void InferCall::Start(const ::inference::ModelInferRequest& in,
-                      const absl::StatusOr<std::string>& tenant) {
-  if (!tenant.ok()) return Refuse(tenant.status());
+                      const absl::StatusOr<Caller>& caller) {
+  if (!caller.ok()) return Refuse(caller.status());
   absl::StatusOr<InferRequest> request = ReadInferRequest(in);
   if (!request.ok()) return Refuse(request.status());
   if (request->stream) {
     return Refuse(FieldError("stream", "ModelInfer has one response; call ModelStreamInfer"));
   }
   request_ = *std::move(request);
-  GenerateCall::Start(request_.generate, tenant);
+  GenerateCall::Start(request_.generate, caller);
 }
 
 void InferCall::FillResponse() {

@@ -15,7 +15,7 @@ class InferCall final : public WholeCall {
       : WholeCall(resources, context), response_(response) {}
 
   // Translates the request and starts it. Called once.
-  void Start(const ::inference::ModelInferRequest& in, const absl::StatusOr<std::string>& tenant);
+  void Start(const ::inference::ModelInferRequest& in, const absl::StatusOr<Caller>& caller);
 
  private:
   void FillResponse() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

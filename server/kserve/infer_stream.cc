@@ -19,16 +19,16 @@ constexpr char kFinalResponse[] = "triton_final_response";
 
 void InferStream::Start() {
   self_ = shared_from_this();
-  tenant_ = TenantOf(resources_->access, *context_);
+  caller_ = CallerOf(resources_->access, *context_);
   {
     base::MutexLock lock(&mutex_);
-    if (tenant_.ok()) {
+    if (caller_.ok()) {
       reading_ = true;
     } else {
       finished_ = true;
     }
   }
-  if (!tenant_.ok()) return Finish(ToGrpc(tenant_.status()));
+  if (!caller_.ok()) return Finish(ToGrpc(caller_.status()));
   StartRead(&request_);
 }
 
@@ -47,7 +47,7 @@ void InferStream::OnReadDone(bool ok) {
     base::MutexLock lock(&mutex_);
     calls_.insert(call);
   }
-  call->Start(request_, tenant_);
+  call->Start(request_, caller_);
   bool read = false;
   bool cancelled = false;
   {
@@ -146,12 +146,11 @@ void InferStream::CancelAll() {
   for (const std::shared_ptr<StreamedInfer>& call : calls) call->CancelRequest();
 }
 
-void StreamedInfer::Start(const wire::ModelInferRequest& in,
-                          const absl::StatusOr<std::string>& tenant) {
+void StreamedInfer::Start(const wire::ModelInferRequest& in, const absl::StatusOr<Caller>& caller) {
   absl::StatusOr<InferRequest> request = ReadInferRequest(in);
   if (request.ok()) {
     request_ = *std::move(request);
-    GenerateCall::Start(request_.generate, tenant);
+    GenerateCall::Start(request_.generate, caller);
   } else {
     request_.model_name = in.model_name();
     request_.id = in.id();

@@ -63,7 +63,7 @@ class InferStream final : public grpc::ServerBidiReactor<::inference::ModelInfer
   CallResources* const resources_;
   grpc::CallbackServerContext* const context_;
   std::shared_ptr<InferStream> self_;
-  absl::StatusOr<std::string> tenant_;  // Set by Start.
+  absl::StatusOr<Caller> caller_;  // Set by Start.
 
   ::inference::ModelInferRequest request_;         // Belongs to gRPC while reading_.
   ::inference::ModelStreamInferResponse message_;  // Belongs to whoever has set writing_.
@@ -88,7 +88,7 @@ class StreamedInfer final : public GenerateCall {
       : GenerateCall(resources, deadline), stream_(std::move(stream)) {}
 
   // Translates the request and starts it. Called once.
-  void Start(const ::inference::ModelInferRequest& in, const absl::StatusOr<std::string>& tenant);
+  void Start(const ::inference::ModelInferRequest& in, const absl::StatusOr<Caller>& caller);
 
   // Moves out what can be sent now; `message` comes empty.
   Taken Take(::inference::ModelStreamInferResponse* message);

@@ -44,21 +44,12 @@ void Fill(const Tensor& tensor, wire::ModelMetadataResponse::TensorMetadata* out
   out->add_shape(tensor.elements);
 }
 
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
-                                    const absl::Status& status = absl::OkStatus()) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
 }  // namespace
 
 KserveService::KserveService(KserveOptions options, CallResources* resources)
     : options_(std::move(options)), resources_(resources) {}
 
-bool KserveService::IsReady() const {
-  return resources_->engine->Health().ok() && !resources_->live_calls->closed();
-}
+bool KserveService::IsReady() const { return resources_->progress->Check().ready(); }
 
 absl::Status KserveService::CheckModel(const std::string& name, const std::string& version) const {
   if (!name.empty() && name != options_.model_name) {
@@ -120,7 +111,7 @@ grpc::ServerUnaryReactor* KserveService::ModelInfer(grpc::CallbackServerContext*
                                                     const wire::ModelInferRequest* request,
                                                     wire::ModelInferResponse* response) {
   const auto call = std::make_shared<InferCall>(resources_, context, response);
-  call->Start(*request, TenantOf(resources_->access, *context));
+  call->Start(*request, CallerOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 

@@ -30,17 +30,17 @@ void FillLogprobs(const v1::Delta& delta, wire::OutputLogProbs* out) {
 
 }  // namespace
 
-void VllmCall::Start(const wire::GenerateRequest& in, const absl::StatusOr<std::string>& tenant) {
+void VllmCall::Start(const wire::GenerateRequest& in, const absl::StatusOr<Caller>& caller) {
   stream_ = in.stream();
   n_ = std::max<int64_t>(in.sampling_params().n(), 1);
   stop_token_due_ = in.sampling_params().include_stop_str_in_output();
   stop_token_ids_.assign(in.sampling_params().stop_token_ids().begin(),
                          in.sampling_params().stop_token_ids().end());
   const absl::StatusOr<v1::GenerateRequest> request = ToGenerateRequest(in);
-  if (!tenant.ok()) {
-    Refuse(tenant.status());
+  if (!caller.ok()) {
+    Refuse(caller.status());
   } else if (request.ok()) {
-    GenerateCall::Start(*request, tenant);
+    GenerateCall::Start(*request, caller);
   } else {
     Refuse(request.status());
   }

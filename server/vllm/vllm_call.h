@@ -18,8 +18,7 @@ class VllmCall final : public StreamingCall<::vllm::grpc::engine::GenerateRespon
   using StreamingCall::StreamingCall;
 
   // Translates the request and starts it. Called once.
-  void Start(const ::vllm::grpc::engine::GenerateRequest& in,
-             const absl::StatusOr<std::string>& tenant);
+  void Start(const ::vllm::grpc::engine::GenerateRequest& in, const absl::StatusOr<Caller>& caller);
 
  private:
   // One of the request's answers.

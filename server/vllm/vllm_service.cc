@@ -1,9 +1,6 @@
 #include "server/vllm/vllm_service.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -11,10 +8,10 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "base/check.h"
 #include "server/field_checks.h"
 #include "server/grpc_access.h"
 #include "server/grpc_status.h"
+#include "server/sha256.h"
 #include "server/vllm/vllm_call.h"
 
 namespace ebb::server {
@@ -24,20 +21,10 @@ namespace wire = ::vllm::grpc::engine;
 
 constexpr size_t kTokenizerChunkBytes = size_t{64} << 10;
 
-grpc::ServerUnaryReactor* FinishNow(grpc::CallbackServerContext* context,
-                                    const absl::Status& status = absl::OkStatus()) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
-std::string Sha256(absl::string_view bytes) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned int length = 0;
-  CHECK_EQ(EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr),
-           1);
+std::string HexSha256(absl::string_view bytes) {
+  const Sha256Digest digest = Sha256(bytes);
   return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(digest.data()), length));
+      absl::string_view(reinterpret_cast<const char*>(digest.data()), digest.size()));
 }
 
 int32_t Fit(int64_t number) {
@@ -83,14 +70,14 @@ class ArchiveStream final : public grpc::ServerWriteReactor<wire::GetTokenizerCh
 
 VllmService::VllmService(VllmOptions options, CallResources* resources, const base::Clock* clock)
     : options_(std::move(options)), resources_(resources), start_(clock->Now()) {
-  if (options_.tokenizer_archive->ok()) tokenizer_sha256_ = Sha256(**options_.tokenizer_archive);
+  if (options_.tokenizer_archive->ok()) tokenizer_sha256_ = HexSha256(**options_.tokenizer_archive);
 }
 
 grpc::ServerWriteReactor<wire::GenerateResponse>* VllmService::Generate(
     grpc::CallbackServerContext* context, const wire::GenerateRequest* request) {
   last_generate_nanos_ = absl::ToUnixNanos(resources_->clock->Now());
   const auto call = std::make_shared<VllmCall>(resources_, context);
-  call->Start(*request, TenantOf(resources_->access, *context));
+  call->Start(*request, CallerOf(resources_->access, *context));
   return call.get();  // Keeps itself until OnDone.
 }
 
@@ -106,12 +93,9 @@ grpc::ServerUnaryReactor* VllmService::HealthCheck(grpc::CallbackServerContext* 
                                                    const wire::HealthCheckRequest*,
                                                    wire::HealthCheckResponse* response) {
   if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
-  const absl::Status health = resources_->engine->Health();
-  const bool draining = resources_->live_calls->closed();
-  response->set_healthy(health.ok() && !draining);
-  response->set_message(!health.ok() ? std::string(health.message())
-                        : draining   ? "draining"
-                                     : "ready");
+  const HealthReport health = resources_->progress->Check();
+  response->set_healthy(health.ready());
+  response->set_message(health.message);
   return FinishNow(context);
 }
 

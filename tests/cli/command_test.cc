@@ -51,6 +51,18 @@ class CommandTest : public ::testing::Test {
   std::string out_, err_;
 };
 
+TEST_F(CommandTest, TlsOptionsAreChecked) {
+  const std::string file = WriteFile("authority.pem", "none");
+  EXPECT_EQ(RunEbb({"--tls-certificate", file, "health"}), ExitCode::kUsage);
+  EXPECT_THAT(err_, HasSubstr("--tls-certificate and --tls-key: give both, or neither"));
+  EXPECT_EQ(RunEbb({"health", "--tls-certificate", file, "--tls-key", file}), ExitCode::kUsage);
+  EXPECT_THAT(err_, HasSubstr("give --tls-ca too"));
+  EXPECT_EQ(RunEbb({"--tls-ca", file + ".none", "health"}), ExitCode::kUsage);
+  EXPECT_THAT(err_, HasSubstr(file + ".none"));
+  // With one, nothing is said to a server without TLS.
+  EXPECT_EQ(RunEbb({"--tls-ca", file, "health"}), ExitCode::kUnreachable);
+}
+
 TEST_F(CommandTest, GenerateStreamsText) {
   EXPECT_EQ(RunEbb({"generate", "--prompt", "Once"}), ExitCode::kOk);
   EXPECT_EQ(out_, "H\u00e9llo\n");

@@ -73,7 +73,7 @@ const BadCase kBadCases[] = {
      "f.json:1: quite_different: unknown key; sections: model, server, security, device, kernels, "
      "cuda, kv, "
      "memory, "
-     "sharing, prefill_window, decode_window, scheduler, requests, log"},
+     "sharing, prefill_window, decode_window, scheduler, requests, log, metrics"},
     {"{\"memory.idle_ms\": 5}",
      "f.json:1: memory.idle_ms: unknown key; write it as \"memory\": {\"idle_ms\": ...}"},
     {"{\"kv\": {\"dtype\": \"f16\"},\n\"kv\": {}}",
@@ -146,6 +146,13 @@ const BadCase kBadCases[] = {
     {"{\"device\": {\"kind\": \"cuda\"},\n\"kv\": {\"dtype\": \"f16\"}}",
      "f.json:2: kv.dtype: a CUDA device keeps keys and values as bf16; set kv.dtype to auto or "
      "bf16"},
+    {"{\"security\":\n{\"tls_certificate_file\": \"crt\"}}",
+     "f.json:2: security.tls_certificate_file: a certificate and its key are set together; set "
+     "both, "
+     "or neither"},
+    {"{\"security\":\n{\"tls_client_ca_file\": \"ca\"}}",
+     "f.json:2: security.tls_client_ca_file: asks for TLS; set security.tls_certificate_file and "
+     "security.tls_key_file too"},
     // All mistakes at once.
     {"{\"kv\": {\"dtype\": 1,\n\"x\": 2}}",
      "f.json:1: kv.dtype: must be one of auto, f16, bf16, f32; not 1\n"
@@ -197,7 +204,7 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
        "unknown key; sections: model, server, security, device, kernels, cuda, kv, memory, "
        "sharing, "
        "prefill_window, "
-       "decode_window, scheduler, requests, log"},
+       "decode_window, scheduler, requests, log, metrics"},
       {"kv=5", "unknown key; keys of kv: dtype, block_tokens"},
       {"memory.idle_ms=", "must be a whole number, 1 to 86400000; not \"\""},
       {"memory.idle_ms=1.5", "must be a whole number, 1 to 86400000; not \"1.5\""},

@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/e2e/client.h"
+#include "tests/e2e/log_schema.h"
 #include "tests/e2e/server_process.h"
 #include "tests/server/wait_until.h"
 
@@ -138,6 +139,7 @@ TEST(CudaTest, ALostDeviceEndsEveryRequestOnceAndTheServerWith70) {
   EXPECT_EQ(server->Wait(), 70);
   EXPECT_EQ(server->Lines("device_lost").size(), 1u);
   EXPECT_EQ(server->Lines("request_finished").size(), static_cast<size_t>(kRequests));
+  ExpectLogFitsSchema(*server);
 }
 
 }  // namespace

@@ -16,16 +16,12 @@ namespace {
 
 using nlohmann::json;
 
-std::string HttpAddress(const ServerProcess& server) {
-  return server.Lines("ready").at(0).at("http_address").get<std::string>();
-}
-
 class HttpE2eTest : public testing::Test {
  protected:
   void SetUp() override {
     server_ = ServerProcess::StartReady();
     ASSERT_NE(server_, nullptr);
-    http_ = std::make_unique<HttpClient>(HttpAddress(*server_));
+    http_ = std::make_unique<HttpClient>(server_->http_address());
   }
 
   std::unique_ptr<ServerProcess> server_;
@@ -80,7 +76,7 @@ TEST_F(HttpE2eTest, TokensGoThereAndBack) {
 TEST_F(HttpE2eTest, AClientThatLeavesFreesItsMemory) {
   Client client(server_->address());
   for (const std::string stream : {"false", "true"}) {
-    HttpClient leaving(HttpAddress(*server_));
+    HttpClient leaving(server_->http_address());
     ASSERT_TRUE(leaving.Send(HttpClient::PostText(
         "/v1/completions",
         R"({"prompt":"Once","max_tokens":4000,"ignore_eos":true,"stream":)" + stream + "}")));
@@ -101,9 +97,9 @@ TEST_F(HttpE2eTest, SigtermFinishesWhatRuns) {
   EXPECT_NE(http_->ReadUntil("\n\n"), "");
   server_->Signal(SIGTERM);
   ASSERT_FALSE(server_->WaitForEvent("draining").is_null());
-  HttpClient probe(HttpAddress(*server_));
+  HttpClient probe(server_->http_address());
   EXPECT_EQ(probe.Get("/health/ready").status, 503);
-  HttpClient late(HttpAddress(*server_));
+  HttpClient late(server_->http_address());
   EXPECT_EQ(late.Post("/v1/completions", R"({"prompt":"a"})").status, 503);
   EXPECT_NE(http_->ReadUntil("\"finish_reason\":\"length\""), "");
   EXPECT_NE(http_->ReadUntil("[DONE]"), "");
@@ -121,17 +117,17 @@ TEST(HttpPortsTest, NothingCollides) {
   };
   const auto first = start({"--listen", "127.0.0.1:0"});
   ASSERT_FALSE(first->WaitForEvent("ready").is_null()) << first->errors();
-  const std::string address = HttpAddress(*first);
+  const std::string address = first->http_address();
   EXPECT_EQ(HttpClient(address).Get("/health").status, 200);
   const auto off = start({"--listen", "127.0.0.1:0", "--http-listen", "off"});
   ASSERT_FALSE(off->WaitForEvent("ready").is_null()) << off->errors();
-  EXPECT_EQ(HttpAddress(*off), "");
+  EXPECT_EQ(off->http_address(), "");
   const auto taken = start({"--listen", "127.0.0.1:0", "--http-listen", address});
   EXPECT_EQ(taken->Wait(), 69);
   EXPECT_NE(taken->errors().find("--http-listen"), std::string::npos) << taken->errors();
   const auto free = start({"--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"});
   ASSERT_FALSE(free->WaitForEvent("ready").is_null()) << free->errors();
-  EXPECT_NE(HttpAddress(*free), address);
+  EXPECT_NE(free->http_address(), address);
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 // and what was taken comes back.
 #include <atomic>
 #include <chrono>
-#include <cmath>
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -11,6 +9,7 @@
 
 #include "base/rng.h"
 #include "gtest/gtest.h"
+#include "tests/e2e/canaries.h"
 #include "tests/e2e/client.h"
 #include "tests/e2e/server_process.h"
 #include "tests/server/test_seed.h"
@@ -34,30 +33,6 @@ class LoadTest : public testing::Test {
     const v1::GetServerInfoResponse info = client_->Info();
     EXPECT_EQ(info.running_requests(), 0);
     EXPECT_EQ(info.waiting_requests(), 0);
-  }
-
-  // Runs `storm` beside a stream whose every token is known, and expects that the stream is as it
-  // was alone.
-  void BesideACanary(const std::function<void()>& storm) {
-    const v1::GenerateRequest canary = Greedy("The history of the lighthouse", 48);
-    const Streamed alone = client_->Stream(canary);
-    ASSERT_TRUE(alone.status.ok());
-    std::atomic<bool> over = false;
-    int beside_count = 0;
-    std::thread singer([&] {
-      Client client(server_->address());
-      do {
-        const Streamed beside = client.Stream(canary);
-        EXPECT_TRUE(beside.status.ok()) << beside.status.error_message();
-        EXPECT_EQ(beside.token_ids, alone.token_ids);
-        EXPECT_EQ(beside.text, alone.text);
-        ++beside_count;
-      } while (!over);
-    });
-    storm();
-    over = true;
-    singer.join();
-    EXPECT_GE(beside_count, 1);
   }
 
   std::unique_ptr<ServerProcess> server_;
@@ -94,7 +69,7 @@ TEST_F(LoadTest, SixtyFourClientsAtOnceGetWhatOneGets) {
 
 TEST_F(LoadTest, ACancelStormDisturbsNobodyAndGivesAllBack) {
   const uint64_t seed = TestSeed();
-  BesideACanary([&] {
+  BesideCanaries(*server_, nullptr, [&] {
     std::vector<std::thread> threads;
     for (int i = 0; i < 8; ++i) {
       threads.emplace_back([&, i] {
@@ -179,29 +154,6 @@ TEST_F(LoadTest, ASlowReaderPinsNoMemory) {
   }
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(token_count, 300);
-}
-
-TEST_F(LoadTest, BadRequestsBesideAStreamDoNotDisturbIt) {
-  BesideACanary([&] {
-    Client client(server_->address());
-    const double nan = std::nan("");
-    for (int round = 0; round < 20; ++round) {
-      std::vector<v1::GenerateRequest> bad(7, Greedy("hi", 5));
-      bad[0].clear_text();
-      bad[1].mutable_stopping()->set_max_tokens(0);
-      bad[2].mutable_sampling()->set_temperature(nan);
-      bad[3].mutable_token_ids()->add_ids(49152);
-      bad[4].mutable_stopping()->add_stop_token_ids(int64_t{1} << 40);
-      bad[5].mutable_output()->set_logprobs(1'000'000);
-      bad[6].mutable_sampling()->set_top_p(-1);
-      for (const v1::GenerateRequest& request : bad) {
-        v1::GenerateResponse response;
-        EXPECT_EQ(client.Generate(request, &response).error_code(),
-                  grpc::StatusCode::INVALID_ARGUMENT);
-      }
-    }
-  });
-  ExpectAllReturned();
 }
 
 TEST_F(LoadTest, AFullQueueIsRefusedAndTheRestAnswered) {

@@ -107,6 +107,12 @@ std::string ServerProcess::address() const {
   return ready[0].at("address").get<std::string>();
 }
 
+std::string ServerProcess::http_address() const {
+  const std::vector<nlohmann::json> ready = Lines("ready");
+  CHECK_EQ(ready.size(), 1u);
+  return ready[0].at("http_address").get<std::string>();
+}
+
 std::vector<nlohmann::json> ServerProcess::Lines(const std::string& event) const {
   base::MutexLock lock(&mutex_);
   std::vector<nlohmann::json> found;

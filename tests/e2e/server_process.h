@@ -41,6 +41,8 @@ class ServerProcess {
   nlohmann::json WaitForEvent(const std::string& event);
   // The address of the ready line. REQUIRES: the process is ready.
   std::string address() const;
+  // Likewise; empty where HTTP is off.
+  std::string http_address() const;
   std::vector<nlohmann::json> Lines(const std::string& event) const;
   // Lines of standard output that are no JSON object with an event.
   int other_line_count() const;

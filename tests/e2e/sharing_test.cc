@@ -16,6 +16,7 @@
 #include "memory/ledger_directory.h"
 #include "memory/ledger_file.h"
 #include "tests/e2e/client.h"
+#include "tests/e2e/log_schema.h"
 #include "tests/e2e/server_process.h"
 #include "tests/server/wait_until.h"
 
@@ -128,6 +129,9 @@ TEST_F(SharingTest, TheSecondGetsItsFloorAndAKilledOnesMemory) {
     return second_client.Memory().held_bytes() > kCapacityBytes * 3 / 4;
   })) << second_client.Memory().ShortDebugString();
   EXPECT_EQ(on_second.ended(), 0);
+  EXPECT_FALSE(second->Lines("sharing_changed").empty());
+  ExpectLogFitsSchema(*first);
+  ExpectLogFitsSchema(*second);
 }
 
 TEST_F(SharingTest, AStoppedServerHoldsNobodyUp) {
@@ -176,6 +180,7 @@ TEST_F(SharingTest, WithoutAUsableLedgerAServerKeepsToItsOwnLimit) {
   // It comes in as soon as it can.
   unlink(path_.c_str());
   EXPECT_TRUE(WaitUntil([&] { return Entries().size() == 1; }));
+  ExpectLogFitsSchema(*server);
 }
 
 }  // namespace

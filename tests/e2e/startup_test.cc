@@ -9,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/e2e/client.h"
+#include "tests/e2e/log_schema.h"
 #include "tests/e2e/server_process.h"
 
 namespace ebb::tests {
@@ -108,6 +109,7 @@ void ExpectRejected(const std::string& path) {
   EXPECT_TRUE(server.Lines("ready").empty());
   EXPECT_FALSE(server.Lines("model_rejected")[0].value("reason", "").empty());
   EXPECT_FALSE(server.errors().empty());
+  ExpectLogFitsSchema(server);
 }
 
 TEST(StartupTest, ARefusedModelEndsWith65) {
@@ -160,6 +162,7 @@ TEST(StartupTest, TellsItsStatesAndHoldsNothingWhenReady) {
   EXPECT_EQ(server->Wait(), 0);
   EXPECT_EQ(server->Lines("draining").size(), 1u);
   EXPECT_EQ(server->Lines("stopped").size(), 1u);
+  ExpectLogFitsSchema(*server);
 }
 
 }  // namespace

@@ -5,9 +5,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <optional>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "device/cuda/fake/fake_cuda.h"
@@ -74,11 +71,8 @@ TEST_F(CudaStepAdjustTest, TokensAndLogprobsAreTheSamplers) {
     rows.output_index = round;
     // The likely tokens of the raw logits come to be the answer so far.
     LogitAdjustments adjustments(rows.sampling, {{7, 60.0f}, {8, 60.5f}}, ids);
-    SequenceRows plain = rows;
-    const model::SampledToken first = [&] {
-      rows.adjustments = &adjustments;
-      return Wanted(ids, rows);
-    }();
+    rows.adjustments = &adjustments;
+    const model::SampledToken first = Wanted(ids, rows);
     for (int i = 0; i < round; ++i) adjustments.Add(first.token_id);
     if (round % 4 == 3) rows.banned_ids = {first.token_id, 8};
 

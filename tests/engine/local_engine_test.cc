@@ -434,7 +434,84 @@ TEST_F(LocalEngineTest, CountsTokensAndThoseComputedAgain) {
   ASSERT_TRUE(first->finished() && second->finished());
   EXPECT_EQ(engine_->Load().preemptions_total, 1);
   EXPECT_EQ(engine_->Load().prefilled_tokens_total, 29 + 9 + made);
+  // Its last token had not been computed yet when it gave way.
+  EXPECT_EQ(engine_->Load().recomputed_tokens_total, 9 + made - 1);
+  EXPECT_GT(engine_->Memory().page_unmaps_total, 0);
+  EXPECT_GE(engine_->Memory().page_maps_total,
+            engine_->Memory().page_unmaps_total + engine_->Memory().pages_mapped);
   EXPECT_EQ(engine_->Load().completion_tokens_total, 30 + 20);
+}
+
+TEST_F(LocalEngineTest, TellsHowLongNothingHasComeOut) {
+  const auto age = [this] { return engine_->Load().last_step_age; };
+  EXPECT_EQ(age(), absl::ZeroDuration());
+  auto first = Submit(MakeRequest(8, 4)).second;
+  clock_.Advance(absl::Seconds(100));  // It waits: nothing runs.
+  EXPECT_EQ(age(), absl::ZeroDuration());
+  Plan();  // Its prompt is in flight now, and the stream does not move.
+  ASSERT_EQ(engine_->Load().running_requests, 1);
+  EXPECT_EQ(age(), absl::ZeroDuration());
+  clock_.Advance(absl::Seconds(70));
+  EXPECT_EQ(age(), absl::Seconds(70));
+  Round();
+  EXPECT_EQ(age(), absl::ZeroDuration());
+  while (!first->finished()) Round();
+  clock_.Advance(absl::Hours(1));  // Idle.
+  EXPECT_EQ(age(), absl::ZeroDuration());
+  // The last step was an hour ago; that is not held against who has just begun.
+  auto second = Submit(MakeRequest(8, 4)).second;
+  Plan();
+  ASSERT_EQ(engine_->Load().running_requests, 1);
+  EXPECT_EQ(age(), absl::ZeroDuration());
+  clock_.Advance(absl::Seconds(5));
+  EXPECT_EQ(age(), absl::Seconds(5));
+}
+
+// One lane's step hangs while the other lane goes on.
+TEST_F(LocalEngineTest, AHungStepIsNotHiddenByTheOtherLane) {
+  auto decoding = Submit(MakeRequest(4, 60)).second;
+  for (int i = 0; i < 3; ++i) Round();
+  auto prompt = Submit(MakeRequest(40, 2)).second;
+  clock_.Advance(absl::Seconds(3));  // Past every window's end: the prompt is admitted.
+  Plan();
+  streams_[1].RunAll();
+  Plan();
+  ASSERT_EQ(engine_->Load().running_requests, 2);
+  const absl::Duration before = engine_->Load().last_step_age;
+  const size_t made = decoding->tokens().size();
+  for (int i = 0; i < 5; ++i) {
+    clock_.Advance(absl::Seconds(1));
+    Plan();
+    streams_[1].RunAll();  // Decode's alone.
+    Plan();
+  }
+  EXPECT_GT(decoding->tokens().size(), made);
+  EXPECT_EQ(engine_->Load().last_step_age, before + absl::Seconds(5));
+}
+
+TEST_F(LocalEngineTest, CountsTheStepsOfEachLane) {
+  auto sink = Submit(MakeRequest(20, 4)).second;  // Chunks of 8, 8 and 4; then a token a step.
+  while (!sink->finished()) Round();
+  const std::vector<LaneView> lanes = engine_->Load().lanes;
+  ASSERT_EQ(lanes.size(), 2u);
+  EXPECT_EQ(lanes[0].queue, memory::WindowQueue::kPrefill);
+  EXPECT_EQ(lanes[0].done.tokens, 20);
+  EXPECT_EQ(lanes[0].done.steps_by_tokens[3], 2);  // Up to 8 tokens.
+  EXPECT_EQ(lanes[0].done.steps_by_tokens[2], 1);  // Up to 4.
+  EXPECT_EQ(lanes[1].queue, memory::WindowQueue::kDecode);
+  EXPECT_EQ(lanes[1].done.tokens, 3);  // The first token came with the prompt.
+  EXPECT_EQ(lanes[1].done.steps_by_tokens[0], 3);
+}
+
+TEST_F(LocalEngineTest, ATraceIdIsLoggedWhereThereIsOne) {
+  Request traced = MakeRequest(4, 1);
+  traced.trace_id = "0af7651916cd43dd8448eb211c80319c";
+  auto first = Submit(std::move(traced)).second;
+  while (!first->finished()) Round();
+  EXPECT_EQ(log_.Last("request_finished")->at("trace_id"), "0af7651916cd43dd8448eb211c80319c");
+  auto second = Submit(MakeRequest(4, 1)).second;
+  while (!second->finished()) Round();
+  EXPECT_FALSE(log_.Last("request_finished")->contains("trace_id"));
 }
 
 TEST_F(LocalEngineTest, TheLogTellsWindowsAndEndsButNoPrompt) {

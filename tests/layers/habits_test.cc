@@ -1,6 +1,9 @@
 // Habits that a reader of this repository may count on, checked over every file.
+#include <regex>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/layers/source_tree.h"
@@ -69,6 +72,44 @@ std::string MemberIn(const std::string& line) {
   return line.substr(begin, line.find(',', begin) - begin);
 }
 
+// Every "tests/server:access_test" in `line`, as pairs of package and target.
+std::vector<std::pair<std::string, std::string>> TargetsIn(const std::string& line) {
+  std::vector<std::pair<std::string, std::string>> targets;
+  const std::regex label("(tests/[a-z0-9_/]+):([a-z0-9_]+)");
+  for (auto it = std::sregex_iterator(line.begin(), line.end(), label);
+       it != std::sregex_iterator(); ++it) {
+    targets.emplace_back((*it)[1], (*it)[2]);
+  }
+  return targets;
+}
+
+// What a document says is seen by a test is seen by a test that there is.
+TEST(HabitsTest, TestsThatDocumentsNameExist) {
+  const std::vector<SourceFile> files = ReadSourceTree();
+  std::set<std::pair<std::string, std::string>> targets;
+  for (const SourceFile& file : files) {
+    if (!file.IsBuild() || file.top() != "tests") continue;
+    const std::string package = file.path.substr(0, file.path.rfind('/'));
+    const std::regex name("    name = \"([a-z0-9_]+)\",");
+    for (const std::string& line : file.lines) {
+      std::smatch match;
+      if (std::regex_match(line, match, name)) targets.emplace(package, match[1]);
+    }
+  }
+  size_t count = 0;
+  for (const SourceFile& file : files) {
+    if (file.path.size() < 3 || file.path.substr(file.path.size() - 3) != ".md") continue;
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      for (const auto& target : TargetsIn(file.lines[i])) {
+        ++count;
+        EXPECT_EQ(targets.count(target), 1u)
+            << file.path << ":" << i + 1 << ": no test " << target.first << ":" << target.second;
+      }
+    }
+  }
+  EXPECT_GT(count, 20u) << "the README's table was not found";
+}
+
 // A setting that nothing reads would be a promise that nobody keeps. config/settings.cc names each
 // setting's member; the server must read that member somewhere.
 TEST(HabitsTest, EverySettingIsReadByTheServer) {
@@ -91,6 +132,28 @@ TEST(HabitsTest, EverySettingIsReadByTheServer) {
                       server.find("ValueOf(config, \"" + member + "\")") != std::string::npos;
     EXPECT_TRUE(read) << "no file of the server reads " << member;
   }
+}
+
+// Whoever reads the log by its schema is told of every event that is written, and of no other.
+TEST(HabitsTest, TheLogsSchemaKnowsEveryEvent) {
+  const std::regex written(R"re((?:Write\(|lines\.push_back\(\s*\{)\s*"([a-z_]+)",)re");
+  const std::regex known(R"re("event": \{"const": "([a-z_]+)"\})re");
+  std::set<std::string> in_source;
+  std::set<std::string> in_schema;
+  for (const SourceFile& file : ReadSourceTree()) {
+    const bool is_schema = file.path == "docs/log.schema.json";
+    const std::set<std::string> writers = {"server", "engine", "memory"};
+    if (!is_schema && !(file.IsCpp() && writers.count(file.top()) > 0)) continue;
+    std::string text;
+    for (const std::string& line : file.lines) text += line + "\n";
+    const std::regex& pattern = is_schema ? known : written;
+    for (std::sregex_iterator found(text.begin(), text.end(), pattern), end; found != end;
+         ++found) {
+      (is_schema ? in_schema : in_source).insert((*found)[1]);
+    }
+  }
+  EXPECT_GT(in_source.size(), 15u);
+  EXPECT_EQ(in_schema, in_source);
 }
 
 }  // namespace

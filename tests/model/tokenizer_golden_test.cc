@@ -32,6 +32,22 @@ TEST(TokenizerGoldenTest, SmolLmIdsAreThoseOfHuggingFace) {
   }
 }
 
+// A megabyte without a place to cut it, of which every pair might merge: what took time by the
+// square of the length would not be done before the test's limit.
+TEST(TokenizerGoldenTest, LongTextsTakeLinearTime) {
+  const auto tokenizer = SmolLmTokenizer();
+  for (const std::string part :
+       {"a", " ", "\n", "ab", "\xC3\xA9", "=", " \t", "the", "\xF0\x9F\x98\x80"}) {
+    std::string text;
+    while (text.size() < size_t{1} << 20) text += part;
+    const auto ids = tokenizer->Encode(text, /*parse_special=*/false);
+    ASSERT_TRUE(ids.ok()) << ids.status();
+    size_t bytes = 0;
+    for (const int32_t id : *ids) bytes += tokenizer->TokenBytes(id).size();
+    EXPECT_EQ(bytes, text.size()) << part;
+  }
+}
+
 TEST(TokenizerGoldenTest, SmolLmTextIsThatOfHuggingFace) {
   const auto tokenizer = SmolLmTokenizer();
   const auto cases = ReadGoldenLines("tests/golden/detokenizer_smollm.jsonl");

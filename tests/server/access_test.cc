@@ -174,8 +174,16 @@ TEST_F(GrpcAccessTest, EveryMethodAsksForAToken) {
   const std::string right = std::string("Bearer ") + kAnna;
   for (const std::string& path : paths) {
     if (absl::EndsWith(path, "/ServerLive")) continue;  // Liveness is nobody's secret.
-    for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{
-             {}, {"Bearer wrong-token-0123456789"}, {right, right}}) {
+    for (const std::vector<std::string>& wrong :
+         std::vector<std::vector<std::string>>{{},
+                                               {""},
+                                               {"Bearer"},
+                                               {"Bearer "},
+                                               {"Bearer wrong-token-0123456789"},
+                                               {"Bearer " + std::string(4096, 'x')},
+                                               {right + "x"},
+                                               {kAnna},
+                                               {right, right}}) {
       EXPECT_EQ(Call(path, wrong).error_code(), grpc::StatusCode::UNAUTHENTICATED) << path;
     }
   }
@@ -198,7 +206,9 @@ TEST_F(GrpcAccessTest, TheTokensNameIsTheTenant) {
 TEST_F(GrpcAccessTest, TheCommandLinesConnectionSendsItsToken) {
   const std::string address = server_->address().ToString();
   for (const std::string& token : {std::string(kAnna), std::string()}) {
-    const cli::Connection connection(address, token);
+    cli::Credentials credentials;
+    credentials.token = token;
+    const cli::Connection connection(address, credentials);
     grpc::ClientContext context;
     v1::GetMemoryResponse memory;
     EXPECT_EQ(connection.control()->GetMemory(&context, {}, &memory).ok(), !token.empty());

@@ -37,6 +37,8 @@ class CallsTest : public testing::Test {
     resources_.clock = &clock_;
     resources_.refusals = &refusals_;
     resources_.access = access;
+    resources_.progress = &progress_;
+    resources_.metrics = &request_metrics_;
     resources_.process_seed = 42;
   }
 
@@ -56,6 +58,8 @@ class CallsTest : public testing::Test {
   base::RealClock clock_;
   KeepLog log_;
   RefusalLog refusals_{&clock_, &log_};
+  ProgressMonitor progress_{&engine_, &clock_, absl::Minutes(1)};
+  RequestMetrics request_metrics_;
   LiveCalls live_calls_{kCallsMax};
   CallPump pump_;
   std::unique_ptr<RequestReader> reader_;

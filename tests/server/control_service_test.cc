@@ -20,7 +20,17 @@ TEST_F(ServiceTest, TellsAboutModelAndServer) {
 }
 
 TEST_F(ServiceTest, ShowsMemory) {
-  engine_.SetMemoryView({10, 20, 30, 40, 50, 60, 70, 80, 90});
+  engine::MemoryView view;
+  view.held_bytes = 10;
+  view.needed_bytes = 20;
+  view.cached_bytes = 30;
+  view.limit_bytes = 40;
+  view.page_bytes = 50;
+  view.pages_mapped = 60;
+  view.block_tokens = 70;
+  view.moved_bytes_total = 80;
+  view.flips_per_minute = 90;
+  engine_.SetMemoryView(view);
   grpc::ClientContext context;
   v1::GetMemoryResponse memory;
   ASSERT_TRUE(control_stub_->GetMemory(&context, {}, &memory).ok());
@@ -187,7 +197,7 @@ TEST_F(ServiceTest, HealthAnswers) {
   EXPECT_EQ(check("ebb.v1.Inference"), grpc::health::v1::HealthCheckResponse::SERVING);
   EXPECT_EQ(check("ebb.v1.Control"), grpc::health::v1::HealthCheckResponse::SERVING);
   EXPECT_EQ(check("nothing"), -static_cast<int>(grpc::StatusCode::NOT_FOUND));
-  server_->SetNotServing();
+  server_->SetServing(false);
   EXPECT_EQ(check(""), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
   EXPECT_EQ(check("ebb.v1.Inference"), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
 }

@@ -59,6 +59,11 @@ TEST(EffectiveConfigTest, AnOpenServerMustBeAskedFor) {
     EXPECT_TRUE(EffectiveConfig(flags).ok());
     flags.sets = {listen, "security.tokens_file=/etc/ebb/tokens"};
     EXPECT_TRUE(EffectiveConfig(flags).ok());
+    // TLS alone lets everybody in.
+    flags.sets = {listen, "security.tls_certificate_file=crt", "security.tls_key_file=key"};
+    EXPECT_FALSE(EffectiveConfig(flags).ok());
+    flags.sets.push_back("security.tls_client_ca_file=ca");
+    EXPECT_TRUE(EffectiveConfig(flags).ok());
   }
 }
 

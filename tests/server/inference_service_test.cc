@@ -397,7 +397,8 @@ TEST_F(ServiceTest, ADrainRefusesAndFinishes) {
   EXPECT_EQ(state.status(), grpc::health::v1::HealthCheckResponse::SERVING);
 
   live_calls_.Close();
-  server_->SetNotServing();
+  progress_.SetDraining();
+  server_->SetServing(false);
   ASSERT_TRUE(watch->Read(&state));
   EXPECT_EQ(state.status(), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
   v1::GenerateResponse response;

@@ -301,7 +301,7 @@ TEST_F(KserveServiceTest, TellsWhatThereIs) {
   EXPECT_EQ(model.outputs(0).name(), "text_output");
   EXPECT_EQ(model.versions(0), "1");
 
-  live_calls_.Close();
+  progress_.SetDraining();
   EXPECT_FALSE(ready());
   EXPECT_EQ(model_ready("fake", &is_ready), grpc::StatusCode::OK);
   EXPECT_FALSE(is_ready);

@@ -35,7 +35,7 @@ class ServiceTest : public CallsTest {
       base::MutexLock lock(&mutex_);
       drain_graces_.push_back(grace);
     };
-    control.is_draining = [this] { return live_calls_.closed(); };
+    control.is_draining = [this] { return progress_.draining(); };
     control_ = std::make_unique<ControlService>(std::move(control), &engine_, &clock_);
     inference_ = std::make_unique<InferenceService>(&resources_);
     GrpcServerOptions options;

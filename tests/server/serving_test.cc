@@ -1,4 +1,4 @@
-// Serving as a whole, over a fake engine: how it ends when the device is lost.
+// Serving as a whole, over a fake engine: how it ends, and what it says of its health.
 #include "server/serving.h"
 
 #include <memory>
@@ -12,6 +12,7 @@
 #include "proto/ebb.grpc.pb.h"
 #include "proto/health.grpc.pb.h"
 #include "server/drain.h"
+#include "tests/server/http/http_client.h"
 #include "tests/server/keep_log.h"
 #include "tests/server/wait_until.h"
 
@@ -45,6 +46,8 @@ class ServingTest : public testing::Test {
   ServingTest() : model_(NewModel(&clock_)) {
     config::ServerConfig config;
     config.server.listen = "127.0.0.1:0";
+    config.server.stall = absl::Minutes(1);
+    config.log.stats = absl::Milliseconds(1);
     serving_ = *Serving::Start(config, model_, &engine_, &drain_, &clock_, &log_);
     channel_ =
         grpc::CreateChannel(serving_->address().ToString(), grpc::InsecureChannelCredentials());
@@ -63,6 +66,10 @@ class ServingTest : public testing::Test {
     v1::GenerateResponse response;
     grpc::ClientContext context;
     return stub_->Generate(&context, request, &response);
+  }
+
+  tests::HttpAnswer Get(const std::string& path) const {
+    return tests::HttpClient(serving_->http_address()).Get(path);
   }
 
   const LoadedModel model_;
@@ -130,6 +137,58 @@ TEST_F(ServingTest, ALossHurriesADrain) {
   engine_.LoseDevice("gone");
   client.join();
   EXPECT_EQ(end.error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(ServingTest, AStalledEngineIsNotReadyUntilItGoesOn) {
+  grpc::ClientContext watching;
+  const auto watch = health_stub_->Watch(&watching, {});
+  HealthStatus health;
+  ASSERT_TRUE(watch->Read(&health));
+  EXPECT_EQ(health.status(), HealthStatus::SERVING);
+  EXPECT_EQ(Get("/health/ready").status, 200);
+
+  engine_.SetLastStepAge(absl::Seconds(61));
+  ASSERT_TRUE(watch->Read(&health));
+  EXPECT_EQ(health.status(), HealthStatus::NOT_SERVING);
+  const tests::HttpAnswer ready = Get("/health/ready");
+  EXPECT_EQ(ready.status, 503);
+  EXPECT_NE(ready.body.find("no step"), std::string::npos) << ready.body;
+  EXPECT_EQ(Get("/health/live").status, 200);
+  EXPECT_NE(Get("/metrics").body.find("ebb_health{state=\"stalled\"} 1\n"), std::string::npos);
+
+  engine_.SetLastStepAge(absl::ZeroDuration());
+  ASSERT_TRUE(watch->Read(&health));
+  EXPECT_EQ(health.status(), HealthStatus::SERVING);
+  EXPECT_EQ(Get("/health/ready").status, 200);
+  ASSERT_TRUE(tests::WaitUntil([&] { return log_.Of("health").size() == 2; }));
+  EXPECT_EQ(log_.Of("health")[0].at("state"), "stalled");
+  EXPECT_EQ(log_.Of("health")[1].at("state"), "ready");
+  watching.TryCancel();
+}
+
+TEST_F(ServingTest, RequestsAreTakenWhileADrainIsDelayed) {
+  grpc::ClientContext watching;
+  const auto watch = health_stub_->Watch(&watching, {});
+  HealthStatus health;
+  ASSERT_TRUE(watch->Read(&health));
+  drain_.Request(absl::Seconds(30), absl::Hours(1));
+  ASSERT_TRUE(watch->Read(&health));
+  EXPECT_EQ(health.status(), HealthStatus::NOT_SERVING);
+  EXPECT_EQ(Get("/health/ready").status, 503);
+  EXPECT_TRUE(Generate().ok());
+  EXPECT_TRUE(log_.Of("draining").empty());
+  ASSERT_EQ(log_.Of("not_ready").size(), 1u);
+  EXPECT_EQ(log_.Of("not_ready")[0].at("delay_seconds"), 3600);
+  drain_.Request(absl::Seconds(30));
+  ASSERT_TRUE(tests::WaitUntil([&] { return log_.Of("draining").size() == 1; }));
+  EXPECT_EQ(log_.Of("draining")[0].at("grace_seconds"), 30);
+  EXPECT_FALSE(Generate().ok());
+  watching.TryCancel();
+}
+
+TEST_F(ServingTest, TheStatsLineComes) {
+  EXPECT_TRUE(Generate().ok());
+  EXPECT_TRUE(tests::WaitUntil([&] { return !log_.Of("stats").empty(); }));
 }
 
 }  // namespace

@@ -92,7 +92,6 @@ class Machine {
                   Site site);
   void Barrier(Site site);
   Thread& current() { return *current_; }
-  int current_warp() const { return static_cast<int>(current_->warp - warps_.data()); }
 
  private:
   void RunBlock(Dim3 block_index);
@@ -194,6 +193,7 @@ void Machine::StartThreads(Dim3 block_index) {
     const Dim3& dim = current_block_dim;
     thread.place.thread = Dim3(index % dim.x, index / dim.x % dim.y, index / dim.x / dim.y);
     thread.place.block = block_index;
+    thread.place.warp = static_cast<int>(i / kWarpLanes);
     thread.place.lane = static_cast<int>(i % kWarpLanes);
     thread.state = State::kReady;
     thread.open_group = 0;
@@ -420,7 +420,7 @@ void WaitCopies(int pending) {
   while (!self.copies.empty() && self.copies.front().group < self.open_group - pending) {
     PerformCopy(self.copies.front());
     current_async_proxy->NoteCopy(static_cast<uint8_t*>(self.copies.front().shared),
-                                  TheMachine().current_warp());
+                                  self.place.warp);
     self.copies.pop_front();
   }
 }

@@ -69,6 +69,7 @@ using Exchange = void (*)(void* const* args);
 struct Place {
   Dim3 thread;
   Dim3 block;
+  int warp = 0;
   int lane = 0;
 };
 extern const Place* current_place;

@@ -11,12 +11,6 @@ struct Call {
   Site site;
 };
 
-int CurrentWarp() {
-  const Dim3& at = current_place->thread;
-  const Dim3& dim = current_block_dim;
-  return static_cast<int>((at.x + dim.x * (at.y + dim.y * at.z)) / kWarpLanes);
-}
-
 EBB_SIMT_EXCHANGE const Call& First(void* const* args) { return *static_cast<Call*>(args[0]); }
 
 EBB_SIMT_EXCHANGE void FailIf(const char* fault, const Call& call) {
@@ -47,7 +41,7 @@ EBB_SIMT_EXCHANGE void ExchangeProduct(void* const* args) {
 
 void Together(Exchange exchange, const char* what, Site site, const MatrixProduct& product = {},
               int pending = 0) {
-  Call call = {product, pending, CurrentWarp(), site};
+  Call call = {product, pending, current_place->warp, site};
   Rendezvous(~0u, Meeting::kWarp, exchange, &call, what, site);
 }
 

@@ -40,6 +40,10 @@ TEST_F(HttpAccessTest, EveryRouteAsksForAToken) {
     for (const std::string& headers :
          {std::string(), std::string("Authorization: Bearer wrong-token-0123456789\r\n"),
           std::string("Authorization: Basic anna-token-0123456789\r\n"),
+          std::string("Authorization:\r\n"), std::string("Authorization: Bearer  \r\n"),
+          "Authorization: Bearer " + std::string(4096, 'x') + "\r\n",
+          std::string("Authorization: Bearer \xC3\xA4nna-token-0123456789\r\n"),
+          std::string("X-Authorization: Bearer anna-token-0123456789\r\n"),
           std::string(kRight) + kRight}) {
       const tests::HttpAnswer answer = Ask(route.method, route.path, headers);
       if (route.path == "/health/live") {

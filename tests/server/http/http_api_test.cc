@@ -401,6 +401,7 @@ TEST_F(HttpTest, ADrainRefusesAndFinishes) {
   EXPECT_EQ(Get("/health/ready").status, 200);
   EXPECT_EQ(Get("/health").status, 200);
   live_calls_.Close();
+  progress_.SetDraining();
   server_->SetClosing();
   const HttpAnswer refused = Complete(R"({"prompt":"hi"})");
   EXPECT_EQ(refused.status, 503);

@@ -69,9 +69,21 @@ void HttpClient::Close() {
   fd_ = -1;
 }
 
+void HttpClient::Reset() {
+  const linger at_once = {1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  Close();
+}
+
+ssize_t HttpClient::Put(const char* bytes, size_t count) {
+  return send(fd_, bytes, count, MSG_NOSIGNAL);
+}
+
+ssize_t HttpClient::Take(char* bytes, size_t count) { return recv(fd_, bytes, count, 0); }
+
 bool HttpClient::Send(const std::string& bytes) {
   for (size_t sent = 0; sent < bytes.size();) {
-    const ssize_t n = send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    const ssize_t n = Put(bytes.data() + sent, bytes.size() - sent);
     if (n <= 0) return false;
     sent += static_cast<size_t>(n);
   }
@@ -80,7 +92,7 @@ bool HttpClient::Send(const std::string& bytes) {
 
 bool HttpClient::Fill() {
   char bytes[4096];
-  const ssize_t n = recv(fd_, bytes, sizeof(bytes), 0);
+  const ssize_t n = Take(bytes, sizeof(bytes));
   if (n <= 0) return false;
   buffer_.append(bytes, static_cast<size_t>(n));
   return true;
@@ -96,7 +108,7 @@ bool HttpClient::TakeUntil(const std::string& end, std::string* out) {
   return true;
 }
 
-bool HttpClient::TakeBytes(size_t bytes, std::string* out) {
+bool HttpClient::ReadBytes(size_t bytes, std::string* out) {
   while (buffer_.size() < bytes) {
     if (!Fill()) return false;
   }
@@ -110,7 +122,7 @@ bool HttpClient::TakeChunks(std::string* out) {
     std::string line;
     if (!TakeUntil("\r\n", &line)) return false;
     const size_t bytes = std::strtoul(line.c_str(), nullptr, 16);
-    if (!TakeBytes(bytes, out) || !TakeUntil("\r\n", &line) || !line.empty()) return false;
+    if (!ReadBytes(bytes, out) || !TakeUntil("\r\n", &line) || !line.empty()) return false;
     if (bytes == 0) return true;
   }
 }
@@ -130,7 +142,7 @@ HttpAnswer HttpClient::Read() {
     whole = TakeChunks(&answer.body);
   } else if (!answer.Header("content-length").empty()) {
     whole =
-        TakeBytes(std::strtoul(answer.Header("content-length").c_str(), nullptr, 10), &answer.body);
+        ReadBytes(std::strtoul(answer.Header("content-length").c_str(), nullptr, 10), &answer.body);
   } else if (status >= 200) {
     while (Fill()) {
     }
@@ -149,7 +161,7 @@ std::string HttpClient::ReadUntil(const std::string& text) {
 bool HttpClient::ReadsEnd() {
   if (!buffer_.empty()) return false;
   char byte;
-  return recv(fd_, &byte, 1, 0) == 0;
+  return Take(&byte, 1) == 0;
 }
 
 std::string HttpClient::PostText(const std::string& path, const std::string& body,

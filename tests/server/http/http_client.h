@@ -2,6 +2,8 @@
 // answers. Waiting has a limit, so that a server that hangs fails a test and does not stop it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -25,7 +27,7 @@ class HttpClient {
  public:
   // `address`: "127.0.0.1:8000".
   explicit HttpClient(const std::string& address);
-  ~HttpClient();
+  virtual ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
@@ -34,10 +36,14 @@ class HttpClient {
   HttpAnswer Read();
   // Reads until `text` has come, and gives everything so far, "" when it does not come.
   std::string ReadUntil(const std::string& text);
+  // False when so many do not come; they are appended to what is in `out`.
+  bool ReadBytes(size_t bytes, std::string* out);
   // Whether the server ends the connection, with nothing more to read.
   bool ReadsEnd();
   // Ends the connection as a client does that is killed.
   void Close();
+  // The same, and what is under way is lost: the server's side gets a reset.
+  void Reset();
 
   HttpAnswer Get(const std::string& path);
   HttpAnswer Post(const std::string& path, const std::string& body,
@@ -46,11 +52,16 @@ class HttpClient {
   static std::string PostText(const std::string& path, const std::string& body,
                               const std::string& more_headers = "");
 
+ protected:
+  // As send() and recv(); here they are.
+  virtual ssize_t Put(const char* bytes, size_t count);
+  virtual ssize_t Take(char* bytes, size_t count);
+  int fd() const { return fd_; }
+
  private:
   bool Fill();
   // Up to and without `end`, which is taken too. False when it does not come.
   bool TakeUntil(const std::string& end, std::string* out);
-  bool TakeBytes(size_t bytes, std::string* out);
   bool TakeChunks(std::string* out);
 
   int fd_ = -1;

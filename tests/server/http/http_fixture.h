@@ -28,7 +28,7 @@ class HttpTest : public CallsTest {
     model.context_tokens = kContextTokens;
     model.eos_token = "<|end|>";
     if (!source.empty()) model.chat_template = source;
-    api_ = std::make_unique<HttpApi>(&resources_, model, "test");
+    api_ = std::make_unique<HttpApi>(&resources_, &metrics_, model, "test");
   }
 
   // Called by itself at the first connection: a test may change options_ before.
@@ -50,6 +50,8 @@ class HttpTest : public CallsTest {
   tests::HttpAnswer Complete(const std::string& body) { return Post("/v1/completions", body); }
   tests::HttpAnswer Chat(const std::string& body) { return Post("/v1/chat/completions", body); }
 
+  const Metrics metrics_{
+      {"test", "0123", "fake", "none"}, &engine_, &request_metrics_, &refusals_, &progress_};
   std::unique_ptr<HttpApi> api_;
   HttpServerOptions options_;
   std::string address_;

@@ -1,0 +1,251 @@
+// The gRPC port under frames that no gRPC library sends: timeouts, messages too many and too few,
+// encodings, floods. What answers is the gRPC library, by the limits that server/grpc_server sets;
+// that they hold is what this shows. See docs/hostile-inputs.md.
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/server/http2_client.h"
+#include "tests/server/service_fixture.h"
+
+namespace ebb::server {
+namespace {
+
+using tests::Http2Client;
+using tests::WaitUntil;
+using End = Http2Client::End;
+
+constexpr char kGenerate[] = "/ebb.v1.Inference/Generate";
+
+class Http2Test : public ServiceTest {
+ protected:
+  Http2Test() { Answers("ok"); }
+
+  std::unique_ptr<Http2Client> Connect() {
+    return std::make_unique<Http2Client>(server_->address().ToString());
+  }
+  static std::string HiBytes() { return Ask("hi").SerializeAsString(); }
+
+  // Another client notices nothing.
+  void ExpectServing() {
+    v1::GenerateResponse response;
+    const grpc::Status status = Generate(Ask("hi"), &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.text(), "ok");
+    EXPECT_TRUE(live_calls_.WaitUntilEmpty(absl::Seconds(30)));
+  }
+};
+
+int64_t ResidentBytes() {
+  int64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages >> pages;
+  return pages * sysconf(_SC_PAGESIZE);
+}
+
+// A call with one message: its status.
+TEST_F(Http2Test, PlainFramesAreACall) {
+  const auto client = Connect();
+  ASSERT_TRUE(client->SendCall(1, kGenerate));
+  ASSERT_TRUE(client->SendMessage(1, HiBytes(), true));
+  const Http2Client::Answer answer = client->Read();
+  EXPECT_EQ(answer.end, End::kStatus);
+  EXPECT_EQ(answer.status, grpc::StatusCode::OK);
+}
+
+TEST_F(Http2Test, TimeoutsThatHavePassedAreLateAtOnce) {
+  for (const std::string timeout : {"0S", "0n", "00000000H"}) {
+    const auto client = Connect();
+    ASSERT_TRUE(client->SendCall(1, kGenerate, {{"grpc-timeout", timeout}}));
+    client->SendMessage(1, HiBytes(), true);
+    const Http2Client::Answer answer = client->Read();
+    EXPECT_TRUE(answer.end == End::kStreamReset ||
+                answer.status == grpc::StatusCode::DEADLINE_EXCEEDED)
+        << timeout << ": " << answer.status;
+  }
+  EXPECT_TRUE(engine_.requests().empty());
+  ExpectServing();
+}
+
+// Thousands of years ahead is no number that wraps round. What is no timeout by the protocol is
+// none for the library.
+TEST_F(Http2Test, TimeoutsThatAreNoneOrVeryLongAreNotLate) {
+  for (const std::string timeout : {"99999999H", "99999999S", "999999999999999999H", "-1S",
+                                    "garbage", "", "5", "S", "1.5S", "1e9S", "5 S"}) {
+    const auto client = Connect();
+    ASSERT_TRUE(client->SendCall(1, kGenerate, {{"grpc-timeout", timeout}}));
+    client->SendMessage(1, HiBytes(), true);
+    EXPECT_EQ(client->Read().status, grpc::StatusCode::OK) << timeout;
+  }
+}
+
+TEST_F(Http2Test, ACallHasOneMessage) {
+  const auto none = Connect();
+  ASSERT_TRUE(none->SendCall(1, kGenerate));
+  none->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1, "");
+  EXPECT_EQ(none->Read().status, grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_TRUE(engine_.requests().empty());
+  // The second has no reader: the first is answered.
+  const auto two = Connect();
+  ASSERT_TRUE(two->SendCall(1, kGenerate));
+  two->SendMessage(1, HiBytes(), false);
+  two->SendMessage(1, HiBytes(), true);
+  EXPECT_NE(two->Read().end, End::kClosed);
+  EXPECT_LE(engine_.requests().size(), 1u);
+  // After its end, a call takes nothing.
+  const auto late = Connect();
+  ASSERT_TRUE(late->SendCall(1, kGenerate));
+  late->SendMessage(1, HiBytes(), true);
+  late->SendMessage(1, HiBytes(), true);
+  EXPECT_NE(late->Read().end, End::kClosed);
+  EXPECT_LE(engine_.requests().size(), 2u);
+  ExpectServing();
+}
+
+TEST_F(Http2Test, MessagesAreNotBelievedBeforeTheyCome) {
+  // A length of 4 GiB, and nothing behind it.
+  const auto claims = Connect();
+  ASSERT_TRUE(claims->SendCall(1, kGenerate));
+  const int64_t before = ResidentBytes();
+  claims->SendFrame(Http2Client::kData, 0, 1, std::string("\0\xFF\xFF\xFF\xFF", 5) + "abc");
+  v1::GenerateResponse response;
+  EXPECT_TRUE(Generate(Ask("hi"), &response).ok());
+  EXPECT_LT(ResidentBytes() - before, int64_t{64} << 20);
+  claims->socket().Close();
+  // One that ends early.
+  const auto cut = Connect();
+  ASSERT_TRUE(cut->SendCall(1, kGenerate));
+  cut->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1,
+                 std::string("\0\0\0\0\x40", 5) + "abc");
+  EXPECT_NE(cut->Read().status, grpc::StatusCode::OK);
+  // Encodings: one that nobody knows, a message marked as compressed without one, and a small
+  // message that would be a large one.
+  const auto unknown = Connect();
+  ASSERT_TRUE(unknown->SendCall(1, kGenerate, {{"grpc-encoding", "lzma"}}));
+  unknown->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1,
+                     std::string("\1\0\0\0\3", 5) + "abc");
+  EXPECT_NE(unknown->Read().status, grpc::StatusCode::OK);
+  const auto unmarked = Connect();
+  ASSERT_TRUE(unmarked->SendCall(1, kGenerate));
+  unmarked->SendFrame(Http2Client::kData, Http2Client::kEndStream, 1,
+                      std::string("\1\0\0\0\3", 5) + "abc");
+  EXPECT_NE(unmarked->Read().status, grpc::StatusCode::OK);
+  EXPECT_EQ(engine_.requests().size(), 1u);
+  ExpectServing();
+}
+
+TEST_F(Http2Test, ACompressedMessageIsMeasuredByWhatItHolds) {
+  grpc::ClientContext context;
+  context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  v1::GenerateResponse response;
+  // Some 16 KiB on the wire.
+  const int64_t before = ResidentBytes();
+  const grpc::Status status =
+      stub_->Generate(&context, Ask(std::string(size_t{16} << 20, 'a')), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_TRUE(engine_.requests().empty());
+  EXPECT_LT(ResidentBytes() - before, int64_t{256} << 20);
+  ExpectServing();
+}
+
+TEST_F(Http2Test, LargeMetadataIsRefused) {
+  grpc::ClientContext context;
+  context.AddMetadata("x-note", std::string(1 << 20, 'm'));
+  v1::GenerateResponse response;
+  // On a connection of its own, which may be lost with it.
+  const auto stub = v1::Inference::NewStub(NewChannel());
+  EXPECT_FALSE(stub->Generate(&context, Ask("hi"), &response).ok());
+  EXPECT_TRUE(engine_.requests().empty());
+  ExpectServing();
+}
+
+// A head that never ends: it is cut off, and not kept.
+TEST_F(Http2Test, AFloodOfContinuationsIsCutOff) {
+  const auto client = Connect();
+  ASSERT_TRUE(client->SendFrame(Http2Client::kHeaders, 0, 1,
+                                Http2Client::HeaderBlock({{":method", "POST"}})));
+  const int64_t before = ResidentBytes();
+  const std::string block = Http2Client::HeaderBlock({{"x", std::string(8000, 'y')}});
+  for (int i = 0; i < 4000; ++i) {
+    if (!client->SendFrame(Http2Client::kContinuation, 0, 1, block)) break;
+  }
+  client->SendFrame(Http2Client::kContinuation, Http2Client::kEndHeaders, 1, "");
+  EXPECT_LT(ResidentBytes() - before, int64_t{64} << 20);
+  EXPECT_NE(client->Read().status, grpc::StatusCode::OK);
+  ExpectServing();
+}
+
+TEST_F(Http2Test, FloodsOfFramesCostLittle) {
+  const int64_t before = ResidentBytes();
+  const std::string zeros(8, '\0');
+  const auto pings = Connect();
+  for (int i = 0; i < 20'000; ++i) {
+    if (!pings->SendFrame(Http2Client::kPing, 0, 0, zeros)) break;
+  }
+  EXPECT_NE(pings->Read().end, End::kStatus);  // Enhance your calm.
+  const auto settings = Connect();
+  for (int i = 0; i < 20'000; ++i) {
+    if (!settings->SendFrame(Http2Client::kSettings, 0, 0, "")) break;
+  }
+  const auto empty = Connect();
+  ASSERT_TRUE(empty->SendCall(1, kGenerate));
+  for (int i = 0; i < 20'000; ++i) {
+    if (!empty->SendFrame(Http2Client::kData, 0, 1, "")) break;
+  }
+  const auto windows = Connect();
+  for (int i = 0; i < 20'000; ++i) {
+    if (!windows->SendFrame(Http2Client::kWindowUpdate, 0, 0, std::string("\x7F\xFF\xFF\xFF", 4))) {
+      break;
+    }
+  }
+  EXPECT_LT(ResidentBytes() - before, int64_t{64} << 20);
+  EXPECT_TRUE(engine_.requests().empty());
+  empty->socket().Close();
+  ExpectServing();
+}
+
+// Calls that are taken back in the same breath, over and over.
+TEST_F(Http2Test, RapidResetsLeaveNothingBehind) {
+  Answers("ok", [] {
+    engine::FakeEngine::Script held;
+    held.hold_after = 0;
+    return held;
+  }());
+  const auto client = Connect();
+  for (uint32_t stream = 1; stream < 4000; stream += 2) {
+    if (!client->SendCall(stream, kGenerate)) break;
+    client->SendMessage(stream, HiBytes(), true);
+    client->SendFrame(Http2Client::kResetStream, 0, stream, std::string("\0\0\0\x08", 4));
+  }
+  EXPECT_TRUE(live_calls_.WaitUntilEmpty(absl::Seconds(30)));
+  Answers("ok");
+  ExpectServing();
+}
+
+TEST_F(Http2Test, WhatIsNoHttp2IsCutOff) {
+  for (const std::string& text :
+       {std::string("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), std::string("SSH-2.0-x\r\n"),
+        std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03", 11) + std::string(500, '\x55'),
+        std::string(1000, '\0')}) {
+    tests::HttpClient client(server_->address().ToString());
+    client.Send(text);
+    client.Read();  // A GOAWAY, or nothing.
+    std::string rest;
+    while (client.ReadBytes(1, &rest)) {
+    }
+    EXPECT_LT(rest.size(), 200u);
+  }
+  EXPECT_TRUE(engine_.requests().empty());
+  // A frame that is larger than was agreed on; a stream whose number is a server's.
+  const auto large = Connect();
+  large->SendFrame(Http2Client::kData, 0, 1, std::string(1 << 20, 'x'));
+  EXPECT_NE(large->Read().end, End::kStatus);
+  const auto even = Connect();
+  even->SendCall(2, kGenerate);
+  even->SendMessage(2, HiBytes(), true);
+  ExpectServing();
+}
+
+}  // namespace
+}  // namespace ebb::server
