@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -131,25 +132,36 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
                                                         engine::Engine* engine, DrainSwitch* drain,
                                                         const base::Clock* clock, base::Log* log,
                                                         AccessGate* access, TlsFiles* tls) {
-  GrpcServerOptions options;
-  options.tls = tls;
-  options.reflection = access == nullptr;
-  ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
-  options.message_bytes_max = config.server.message_bytes_max;
   std::unique_ptr<Serving> serving(
       new Serving(config, model, engine, drain, clock, log, access, tls));
   // Whatever is left to do is to say so.
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
-  ASSIGN_OR_RETURN(
-      serving->server_,
-      GrpcServer::Start(
-          options, {{&serving->inference_, v1::Inference::service_full_name()},
-                    {&serving->control_, v1::Control::service_full_name()},
-                    {&serving->vllm_, ::vllm::grpc::engine::VllmEngine::service_full_name()},
-                    {&serving->kserve_, ::inference::GRPCInferenceService::service_full_name()}}));
-  serving->WarnBeyondLoopback(serving->address());
+  RETURN_IF_ERROR(serving->StartGrpc(config));
   RETURN_IF_ERROR(serving->StartHttp(config));
   return serving;
+}
+
+absl::Status Serving::StartGrpc(const config::ServerConfig& config) {
+  GrpcServerOptions options;
+  options.tls = tls_;
+  options.reflection = resources_.access == nullptr;
+  options.message_bytes_max = config.server.message_bytes_max;
+  const NamedService control = {&control_, v1::Control::service_full_name()};
+  std::vector<NamedService> services = {
+      {&inference_, v1::Inference::service_full_name()},
+      {&vllm_, ::vllm::grpc::engine::VllmEngine::service_full_name()},
+      {&kserve_, ::inference::GRPCInferenceService::service_full_name()}};
+  if (config.server.control_listen.empty()) {
+    services.push_back(control);
+  } else {
+    ASSIGN_OR_RETURN(options.listen, ParseControlAddress(config.server.control_listen));
+    ASSIGN_OR_RETURN(control_server_, GrpcServer::Start(options, {control}));
+    WarnBeyondLoopback(control_server_->address());
+  }
+  ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
+  ASSIGN_OR_RETURN(server_, GrpcServer::Start(options, services));
+  WarnBeyondLoopback(address());
+  return absl::OkStatus();
 }
 
 absl::Status Serving::StartHttp(const config::ServerConfig& config) {
@@ -201,6 +213,10 @@ void Serving::WarnBeyondLoopback(const ListenAddress& address) {
   log_->Write("warning", {{"message", message}, {"address", address.ToString()}});
 }
 
+const ListenAddress& Serving::control_address() const {
+  return control_server_ == nullptr ? address() : control_server_->address();
+}
+
 std::string Serving::http_address() const {
   return http_server_ == nullptr ? "" : http_server_->address().ToString();
 }
@@ -208,6 +224,7 @@ std::string Serving::http_address() const {
 void Serving::RunUntilDrained() {
   const absl::Duration grace = drain_->WaitForRequest();
   server_->SetNotServing();
+  if (control_server_ != nullptr) control_server_->SetNotServing();
   live_calls_.Close();
   if (http_server_ != nullptr) http_server_->SetClosing();
   const engine::LoadView load = engine_->Load();
@@ -229,6 +246,7 @@ void Serving::RunUntilDrained() {
   drain_->Stop();
   hurries.join();
   server_->Shutdown(kFlushTime);
+  if (control_server_ != nullptr) control_server_->Shutdown(kFlushTime);
   if (http_server_ != nullptr) http_server_->Shutdown(kFlushTime);
 }
 

@@ -1,4 +1,5 @@
-// Serving: the services of one engine behind two ports, gRPC's and HTTP's, and how they end.
+// Serving: the services of one engine behind two ports, gRPC's and HTTP's, and Control behind a
+// third where it has one; and how they end.
 //
 //   Start ──> ready ──(DrainSwitch)──> draining: NOT_SERVING, no new requests, running ones finish
 //                         ^              └──> every answer is sent, or its reader too slow ──> end
@@ -44,6 +45,8 @@ class Serving {
                                                         TlsFiles* tls = nullptr);
 
   const ListenAddress& address() const { return server_->address(); }
+  // Where Control is served.
+  const ListenAddress& control_address() const;
   // "127.0.0.1:8000". Empty where HTTP is off.
   std::string http_address() const;
 
@@ -58,6 +61,7 @@ class Serving {
   ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model,
                                     AccessGate* access);
   static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
+  absl::Status StartGrpc(const config::ServerConfig& config);
   absl::Status StartHttp(const config::ServerConfig& config);
   void WarnBeyondLoopback(const ListenAddress& address);
 
@@ -77,7 +81,8 @@ class Serving {
   HttpApi http_api_;
   // Last: they are the first to go.
   std::unique_ptr<GrpcServer> server_;
-  std::unique_ptr<HttpServer> http_server_;  // None where HTTP is off.
+  std::unique_ptr<GrpcServer> control_server_;  // None where Control has no address of its own.
+  std::unique_ptr<HttpServer> http_server_;     // None where HTTP is off.
 };
 
 }  // namespace ebb::server
