@@ -56,9 +56,8 @@ def check_http(address, directory):
 
 
 def check_openai(address, context):
-    import httpx  # pylint: disable=import-outside-toplevel
     import openai  # pylint: disable=import-outside-toplevel
-    with httpx.Client(verify=context) as http_client:
+    with openai.DefaultHttpxClient(verify=context) as http_client:
         client = openai.OpenAI(base_url=f"https://{address}/v1", api_key="none",
                                http_client=http_client, max_retries=0)
         model = client.models.list().data[0].id
