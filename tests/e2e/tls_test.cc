@@ -113,6 +113,7 @@ TEST_F(TlsTest, ANewPairIsTakenUp) {
   EXPECT_EQ(name(), "first");
   files_.Write(authority_.Issue("second"));
   EXPECT_TRUE(WaitUntil([&] { return name() == "second"; }, ServerProcess::kLimit));
+  EXPECT_FALSE(server_->WaitForEvent("tls_read").is_null());
   EXPECT_EQ(server_->Lines("tls_read").size(), 1u);
   ExpectLogFitsSchema(*server_);
 }
