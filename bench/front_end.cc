@@ -1,7 +1,8 @@
 // What do the two front ends cost? The same streams sent to the engine itself, over gRPC and over
 // HTTP (server-sent events), in one process with one engine, in turn.
 //
-//   bazel run //bench:front_end -- --model FILE [--streams N] [--tokens N] [--rounds N] [--threads N]
+//   bazel run //bench:front_end -- --model FILE [--streams N] [--tokens N] [--rounds N] [--threads
+//   N]
 //
 // Each round sends --streams requests of 32 prompt tokens at once and takes the time until the last
 // of their --tokens tokens each has come. Clients are threads of the same process, so what they
@@ -115,8 +116,9 @@ void SendToEngine(engine::Engine* engine, const Options& options) {
     request.sampling.temperature = 0;
     request.stopping.max_tokens = static_cast<int32_t>(options.tokens);
     request.stopping.ignore_eos = true;
-    CHECK_OK(engine->Submit(std::move(request),
-                            std::make_shared<CountingSink>(&mutex, &changed, &unfinished))
+    CHECK_OK(engine
+                 ->Submit(std::move(request),
+                          std::make_shared<CountingSink>(&mutex, &changed, &unfinished))
                  .status());
   }
   base::MutexLock lock(&mutex);
@@ -144,8 +146,7 @@ void SendOverGrpc(v1::Inference::Stub* stub, const Options& options) {
     request.mutable_stopping()->set_max_tokens(options.tokens);
     request.mutable_stopping()->set_ignore_eos(true);
     auto stream = std::make_unique<GrpcStream>();
-    stream->reader =
-        stub->AsyncGenerateStream(&stream->context, request, &queue, stream.get());
+    stream->reader = stub->AsyncGenerateStream(&stream->context, request, &queue, stream.get());
     streams.push_back(std::move(stream));
   }
   void* tag = nullptr;
@@ -190,13 +191,13 @@ int Connect(const std::string& address) {
 
 std::string HttpRequest(int64_t stream, const Options& options) {
   const nlohmann::json body = {
-      {"prompt", Prompt(stream)},    {"stream", true},     {"max_tokens", options.tokens},
-      {"temperature", 0},            {"ignore_eos", true},
-      {"stream_options", {{"include_usage", true}}}};
+      {"prompt", Prompt(stream)},     {"stream", true},
+      {"max_tokens", options.tokens}, {"temperature", 0},
+      {"ignore_eos", true},           {"stream_options", {{"include_usage", true}}}};
   const std::string text = body.dump();
   return absl::StrCat("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n",
-                      "Content-Type: application/json\r\nContent-Length: ", text.size(),
-                      "\r\n\r\n", text);
+                      "Content-Type: application/json\r\nContent-Length: ", text.size(), "\r\n\r\n",
+                      text);
 }
 
 void SendOverHttp(const std::string& address, const Options& options) {
@@ -287,8 +288,8 @@ int Measure(const Options& options) {
   const auto serving = server::Serving::Start(config, *model, engine, &drain, &clock, &log);
   CHECK_OK(serving.status());
   std::thread runner([&] { (*serving)->RunUntilDrained(); });
-  const std::unique_ptr<v1::Inference::Stub> stub = v1::Inference::NewStub(grpc::CreateChannel(
-      (*serving)->address().ToString(), grpc::InsecureChannelCredentials()));
+  const std::unique_ptr<v1::Inference::Stub> stub = v1::Inference::NewStub(
+      grpc::CreateChannel((*serving)->address().ToString(), grpc::InsecureChannelCredentials()));
 
   const auto to_engine = [&] { SendToEngine(engine, options); };
   const auto over_grpc = [&] { SendOverGrpc(stub.get(), options); };

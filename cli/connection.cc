@@ -13,6 +13,8 @@
 namespace ebb::cli {
 namespace {
 
+constexpr absl::string_view kUnixScheme = "unix:";
+
 // Puts the token into every call. (gRPC's own way to do that wants an encrypted channel.)
 class TokenSender final : public grpc::experimental::Interceptor {
  public:
@@ -57,7 +59,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
     senders.push_back(
         std::make_unique<TokenSenderFactory>(absl::StrCat("Bearer ", credentials.token)));
   }
-  const bool encrypted = !credentials.ca_pem.empty();
+  // Servers do not encrypt what passes a Unix socket.
+  const bool encrypted = !credentials.ca_pem.empty() && !absl::StartsWith(address, kUnixScheme);
   return grpc::experimental::CreateCustomChannelWithInterceptors(
       address,
       encrypted ? grpc::SslCredentials(
@@ -68,7 +71,10 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
 
 }  // namespace
 
-absl::Status CheckAddress(absl::string_view address) {
+absl::Status CheckAddress(absl::string_view option, absl::string_view address) {
+  if (absl::StartsWith(address, kUnixScheme) && address.size() > kUnixScheme.size()) {
+    return absl::OkStatus();
+  }
   const size_t colon = address.rfind(':');
   const absl::string_view host = address.substr(0, colon);
   const absl::string_view port = colon == absl::string_view::npos ? "" : address.substr(colon + 1);
@@ -82,16 +88,17 @@ absl::Status CheckAddress(absl::string_view address) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("--address: must be ADDR:PORT with a port from 1 to 65535, such as ",
+      absl::StrCat("--", option, ": must be ADDR:PORT with a port from 1 to 65535, such as ",
                    kDefaultAddress, " or [::1]:50051; not \"", address, "\""));
 }
 
-Connection::Connection(std::string address, const Credentials& credentials)
-    : address_(std::move(address)),
+Connection::Connection(const Addresses& addresses, const Credentials& credentials)
+    : address_(addresses.address),
       encrypted_(!credentials.ca_pem.empty()),
       channel_(MakeChannel(address_, credentials)),
       inference_(v1::Inference::NewStub(channel_)),
-      control_(v1::Control::NewStub(channel_)) {}
+      control_(v1::Control::NewStub(
+          addresses.control.empty() ? channel_ : MakeChannel(addresses.control, credentials))) {}
 
 bool Connection::WaitUntilReachable(absl::Duration timeout) const {
   return channel_->WaitForConnected(std::chrono::system_clock::now() +
@@ -114,6 +121,12 @@ std::string Connection::Explain(const grpc::Status& status) const {
                         "\n  start one with ./run, or name another with --address ADDR:PORT\n",
                         encrypted_ ? "" : "  one that speaks TLS wants --tls-ca FILE\n", "  (",
                         status.error_message(), ")");
+  }
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+    return absl::StrCat(
+        "the server at ", address_, " does not serve this call",
+        "\n  one with server.control_listen serves Control there: name that address "
+        "with --control-address");
   }
   return absl::StrCat(StatusCodeName(status.error_code()), ": ", status.error_message());
 }

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -14,9 +15,10 @@ namespace ebb::cli {
 
 inline constexpr absl::string_view kDefaultAddress = "127.0.0.1:50051";
 
-// ADDR:PORT with a port from 1 to 65535; an IPv6 address in brackets. gRPC itself would take a port
-// that is too large modulo 65536 and talk to somebody else.
-absl::Status CheckAddress(absl::string_view address);
+// ADDR:PORT with a port from 1 to 65535, an IPv6 address in brackets, or unix:PATH. gRPC itself
+// would take a port that is too large modulo 65536 and talk to somebody else. `option` is named in
+// errors.
+absl::Status CheckAddress(absl::string_view option, absl::string_view address);
 
 // How the two ends know each other. Certificates and keys are PEM.
 struct Credentials {
@@ -26,10 +28,18 @@ struct Credentials {
   std::string key_pem;
 };
 
+// Where a server is.
+struct Addresses {
+  std::string address;
+  std::string control;  // Of Control, where it has one of its own; else empty.
+};
+
 // Thread-safe. Made without waiting: the first call connects.
 class Connection {
  public:
-  explicit Connection(std::string address, const Credentials& credentials = {});
+  explicit Connection(std::string address, const Credentials& credentials = {})
+      : Connection(Addresses{std::move(address), ""}, credentials) {}
+  Connection(const Addresses& addresses, const Credentials& credentials);
 
   const std::string& address() const { return address_; }
   v1::Inference::Stub* inference() const { return inference_.get(); }

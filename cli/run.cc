@@ -16,6 +16,8 @@ namespace {
 std::vector<Option> CommonOptions() {
   return {
       {"address", "ADDR:PORT", "The server. Default 127.0.0.1:50051."},
+      {"control-address", "ADDR:PORT",
+       "Where the server has its Control, if elsewhere; unix:PATH for a Unix socket."},
       {"wait-seconds", "S", "Wait this long for the server to come up. Default 0."},
       {"tls-ca", "FILE", "Speak TLS with a server that an authority in FILE (PEM) vouches for."},
       {"tls-certificate", "FILE", "Show this certificate (PEM), to a server that asks for one."},
@@ -189,13 +191,16 @@ ExitCode Run(const std::vector<std::string>& words, Terminal* terminal) {
     *terminal->out << CommandHelp(*command);
     return ExitCode::kOk;
   }
-  const std::string address = args->Text("address").value_or(std::string(kDefaultAddress));
-  if (absl::Status status = CheckAddress(address); !status.ok()) {
-    return FailUsage(terminal, status);
+  const Addresses addresses = {args->Text("address").value_or(std::string(kDefaultAddress)),
+                               args->Text("control-address").value_or("")};
+  absl::Status status = CheckAddress("address", addresses.address);
+  if (status.ok() && !addresses.control.empty()) {
+    status = CheckAddress("control-address", addresses.control);
   }
+  if (!status.ok()) return FailUsage(terminal, status);
   const absl::StatusOr<Credentials> credentials = ReadCredentials(*args, terminal);
   if (!credentials.ok()) return FailUsage(terminal, credentials.status());
-  Connection connection(address, *credentials);
+  Connection connection(addresses, *credentials);
   const ExitCode waited = AwaitServer(*args, connection, terminal);
   if (waited != ExitCode::kOk) return waited;
   const ExitCode code = command->run(*args, &connection, terminal);

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -211,6 +212,14 @@ std::vector<Problem> FindProblems(const ServerConfig& config) {
   if (http_listen != "auto" && http_listen != "off") http_problem = ListenProblem(http_listen);
   if (!http_problem.empty()) {
     problems.push_back({{"server.http_listen"}, absl::StrCat(http_problem, "; or auto, or off")});
+  }
+  const std::string& control = config.server.control_listen;
+  std::string control_problem;
+  const bool is_unix = absl::StartsWith(control, "unix:");  // The server checks its path.
+  if (!control.empty() && !is_unix) control_problem = ListenProblem(control);
+  if (!control_problem.empty()) {
+    problems.push_back(
+        {{"server.control_listen"}, absl::StrCat(control_problem, "; or unix:PATH")});
   }
   const SecuritySection& security = config.security;
   if (security.tls_certificate_file.empty() != security.tls_key_file.empty()) {

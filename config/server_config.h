@@ -36,6 +36,7 @@ struct ModelConfig {
 struct ServerSection {
   std::string listen = "127.0.0.1:50051";
   std::string http_listen = "auto";
+  std::string control_listen;  // Empty: Control is served where everything is.
   absl::Duration drain_grace = absl::Seconds(30);
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration stall = absl::Seconds(60);

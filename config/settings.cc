@@ -74,6 +74,10 @@ const Setting kSettings[] = {
      "port 8000, or a free port if 8000 is taken or the port of `server.listen` is 0. The `ready` "
      "line tells.",
      EBB_MEMBER(std::string, server.http_listen), 3, 256},
+    {"server.control_listen",
+     "Where `ebb.v1.Control` is served, and then nowhere else: `ADDRESS:PORT` or `unix:PATH`, a "
+     "Unix socket. Empty: at `server.listen`, with everything else.",
+     EBB_MEMBER(std::string, server.control_listen), 0, 256},
     {"server.drain_grace_ms",
      "After SIGTERM, running requests get this long; those still unfinished end with UNAVAILABLE.",
      EBB_MEMBER(absl::Duration, server.drain_grace), 0, kDayMs},

@@ -14,9 +14,10 @@ absl::Status CheckNotOpen(const config::ServerConfig& config) {
       !config.security.tls_client_ca_file.empty()) {
     return absl::OkStatus();
   }
-  for (const std::string& listen : {config.server.listen, config.server.http_listen}) {
-    if (listen == "auto" || listen == "off") continue;
-    ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(listen));
+  for (const std::string& listen :
+       {config.server.listen, config.server.http_listen, config.server.control_listen}) {
+    if (listen.empty() || listen == "auto" || listen == "off") continue;
+    ASSIGN_OR_RETURN(const ListenAddress address, ParseControlAddress(listen));
     if (address.is_loopback) continue;
     return absl::InvalidArgumentError(absl::StrCat(
         listen,
@@ -41,6 +42,9 @@ absl::StatusOr<config::ServerConfig> EffectiveConfig(const Flags& flags) {
   if (!flags.http_listen.empty()) config.server.http_listen = flags.http_listen;
   RETURN_IF_ERROR(config::Validate(config));
   RETURN_IF_ERROR(ParseListenAddress(config.server.listen).status());
+  if (!config.server.control_listen.empty()) {
+    RETURN_IF_ERROR(ParseControlAddress(config.server.control_listen).status());
+  }
   RETURN_IF_ERROR(CheckNotOpen(config));
   return config;
 }

@@ -1,6 +1,11 @@
 #include "server/grpc_server.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
@@ -47,6 +52,34 @@ void SetChannelArguments(const GrpcServerOptions& options, grpc::ServerBuilder* 
   builder->SetResourceQuota(quota);
 }
 
+absl::Status CannotListen(const ListenAddress& address) {
+  if (!address.unix_path.empty()) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", address.ToString(),
+                     ": another process listens there, or the directory is not this user's; choose "
+                     "another path"));
+  }
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", address.ToString(),
+                   ": the address is not this machine's, or another process listens there; choose "
+                   "another with --listen ADDR:PORT (port 0 takes a free one)"));
+}
+
+// Whether somebody takes connections at a Unix socket. gRPC replaces whatever socket it finds,
+// which is right for what a server that was killed leaves, and takes a running one's clients away.
+bool IsListenedOn(const std::string& path) {
+  sockaddr_un where = {};
+  where.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(where.sun_path)) return false;
+  path.copy(where.sun_path, path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return false;
+  const bool taken =
+      connect(fd, reinterpret_cast<const sockaddr*>(&where), sizeof(where)) == 0 || errno == EAGAIN;
+  close(fd);
+  return taken;
+}
+
 // Linking reflection is enough for every server of the process to have it.
 class WithoutReflection final : public grpc::ServerBuilderOption {
  public:
@@ -72,20 +105,20 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   if (!options.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   int port = 0;
   std::unique_ptr<GrpcServer> server(new GrpcServer());
-  server->credentials_ =
-      options.tls == nullptr ? grpc::InsecureServerCredentials() : TlsCredentials(options.tls);
+  // What passes a Unix socket leaves no machine: nobody can read it.
+  const bool is_unix = !options.listen.unix_path.empty();
+  if (is_unix && IsListenedOn(options.listen.unix_path)) return CannotListen(options.listen);
+  server->credentials_ = options.tls == nullptr || is_unix ? grpc::InsecureServerCredentials()
+                                                           : TlsCredentials(options.tls);
   builder.AddListeningPort(options.listen.ToString(), server->credentials_, &port);
   for (const NamedService& named : services) builder.RegisterService(named.service);
 
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || port == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", options.listen.ToString(),
-                     ": the address is not this machine's, or another process listens there; "
-                     "choose another with --listen ADDR:PORT (port 0 takes a free one)"));
+    return CannotListen(options.listen);
   }
   server->address_ = options.listen;
-  server->address_.port = port;
+  if (!is_unix) server->address_.port = port;
   grpc::HealthCheckServiceInterface* const health = server->server_->GetHealthCheckService();
   for (const NamedService& named : services) health->SetServingStatus(named.name, true);
   health->SetServingStatus(true);

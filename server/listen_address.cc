@@ -13,6 +13,9 @@
 namespace ebb::server {
 namespace {
 
+constexpr absl::string_view kUnixScheme = "unix:";
+constexpr size_t kUnixPathBytesMax = 107;  // What sockaddr_un holds.
+
 absl::Status BadAddress(absl::string_view text) {
   return absl::InvalidArgumentError(
       absl::StrCat("listen address \"", text,
@@ -23,6 +26,7 @@ absl::Status BadAddress(absl::string_view text) {
 }  // namespace
 
 std::string ListenAddress::ToString() const {
+  if (!unix_path.empty()) return absl::StrCat(kUnixScheme, unix_path);
   const bool is_v6 = absl::StrContains(host, ":");
   return absl::StrCat(is_v6 ? "[" : "", host, is_v6 ? "]:" : ":", port);
 }
@@ -51,6 +55,18 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
     return address;
   }
   return BadAddress(text);
+}
+
+absl::StatusOr<ListenAddress> ParseControlAddress(absl::string_view text) {
+  if (!absl::StartsWith(text, kUnixScheme)) return ParseListenAddress(text);
+  ListenAddress address;
+  address.unix_path = std::string(text.substr(kUnixScheme.size()));
+  address.is_loopback = true;
+  if (address.unix_path.empty() || address.unix_path.size() > kUnixPathBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "listen address \"", text, "\": the path must have 1 to ", kUnixPathBytesMax, " bytes"));
+  }
+  return address;
 }
 
 }  // namespace ebb::server

@@ -102,6 +102,7 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
 
   log->Write("ready", {{"address", (*serving)->address().ToString()},
                        {"http_address", (*serving)->http_address()},
+                       {"control_address", (*serving)->control_address().ToString()},
                        {"model", model->name},
                        {"kernels", std::string(model->compute->name())},
                        {"weights_bytes", model->compute->weight_bytes()},

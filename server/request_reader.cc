@@ -184,7 +184,8 @@ absl::StatusOr<std::string> RequestReader::ReadEcho(const v1::GenerateRequest& i
     case v1::GenerateRequest::kText:
       return in.text();
     case v1::GenerateRequest::kTokenIds:
-      return codec_->Decode(prompt, /*show_special=*/false);
+      // As log-probabilities of the same tokens read.
+      return codec_->Decode(prompt, /*show_special=*/true);
     default:
       return FieldError("output.echo", "is for a prompt of text or token_ids, not for a chat");
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -151,26 +152,37 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
                                                         engine::Engine* engine, DrainSwitch* drain,
                                                         const base::Clock* clock, base::Log* log,
                                                         AccessGate* access, TlsFiles* tls) {
-  GrpcServerOptions options;
-  options.tls = tls;
-  options.reflection = access == nullptr;
-  ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
-  options.message_bytes_max = config.server.message_bytes_max;
   std::unique_ptr<Serving> serving(
       new Serving(config, model, engine, drain, clock, log, access, tls));
   // Whatever is left to do is to say so.
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
-  ASSIGN_OR_RETURN(
-      serving->server_,
-      GrpcServer::Start(
-          options, {{&serving->inference_, v1::Inference::service_full_name()},
-                    {&serving->control_, v1::Control::service_full_name()},
-                    {&serving->vllm_, ::vllm::grpc::engine::VllmEngine::service_full_name()},
-                    {&serving->kserve_, ::inference::GRPCInferenceService::service_full_name()}}));
-  serving->WarnBeyondLoopback(serving->address());
+  RETURN_IF_ERROR(serving->StartGrpc(config));
   RETURN_IF_ERROR(serving->StartHttp(config));
   serving->StartWatching(config);
   return serving;
+}
+
+absl::Status Serving::StartGrpc(const config::ServerConfig& config) {
+  GrpcServerOptions options;
+  options.tls = tls_;
+  options.reflection = resources_.access == nullptr;
+  options.message_bytes_max = config.server.message_bytes_max;
+  const NamedService control = {&control_, v1::Control::service_full_name()};
+  std::vector<NamedService> services = {
+      {&inference_, v1::Inference::service_full_name()},
+      {&vllm_, ::vllm::grpc::engine::VllmEngine::service_full_name()},
+      {&kserve_, ::inference::GRPCInferenceService::service_full_name()}};
+  if (config.server.control_listen.empty()) {
+    services.push_back(control);
+  } else {
+    ASSIGN_OR_RETURN(options.listen, ParseControlAddress(config.server.control_listen));
+    ASSIGN_OR_RETURN(control_server_, GrpcServer::Start(options, {control}));
+    WarnBeyondLoopback(control_server_->address());
+  }
+  ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
+  ASSIGN_OR_RETURN(server_, GrpcServer::Start(options, services));
+  WarnBeyondLoopback(address());
+  return absl::OkStatus();
 }
 
 absl::Status Serving::StartHttp(const config::ServerConfig& config) {
@@ -222,6 +234,10 @@ void Serving::WarnBeyondLoopback(const ListenAddress& address) {
   log_->Write("warning", {{"message", message}, {"address", address.ToString()}});
 }
 
+const ListenAddress& Serving::control_address() const {
+  return control_server_ == nullptr ? address() : control_server_->address();
+}
+
 std::string Serving::http_address() const {
   return http_server_ == nullptr ? "" : http_server_->address().ToString();
 }
@@ -242,7 +258,10 @@ void Serving::TellHealth() {
   const HealthReport report = progress_.Check();
   const HealthState before = std::exchange(told_state_, report.state);
   const bool was_ready = before == HealthState::kReady;
-  if (report.ready() != was_ready) server_->SetServing(report.ready());
+  if (report.ready() != was_ready) {
+    server_->SetServing(report.ready());
+    if (control_server_ != nullptr) control_server_->SetServing(report.ready());
+  }
   const bool stalls = report.state == HealthState::kStalled;
   if (report.state != before && (stalls || before == HealthState::kStalled)) {
     log_->Write("health", {{"state", HealthStateName(report.state)}, {"message", report.message}});
@@ -283,6 +302,7 @@ void Serving::RunUntilDrained() {
   hurries.join();
   telling_.reset();
   server_->Shutdown(kFlushTime);
+  if (control_server_ != nullptr) control_server_->Shutdown(kFlushTime);
   if (http_server_ != nullptr) http_server_->Shutdown(kFlushTime);
 }
 

@@ -1,4 +1,5 @@
-// Serving: the services of one engine behind two ports, gRPC's and HTTP's, and how they end.
+// Serving: the services of one engine behind two ports, gRPC's and HTTP's, and Control behind a
+// third where it has one; and how they end.
 //
 //   Start ──> ready ──(DrainSwitch)──> not ready; after the delay draining: no new requests,
 //                         ^            running ones finish
@@ -52,6 +53,8 @@ class Serving {
                                                         TlsFiles* tls = nullptr);
 
   const ListenAddress& address() const { return server_->address(); }
+  // Where Control is served.
+  const ListenAddress& control_address() const;
   // "127.0.0.1:8000". Empty where HTTP is off.
   std::string http_address() const;
 
@@ -68,6 +71,7 @@ class Serving {
   static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
   static MetricsOptions MakeMetricsOptions(const config::ServerConfig& config,
                                            const LoadedModel& model);
+  absl::Status StartGrpc(const config::ServerConfig& config);
   absl::Status StartHttp(const config::ServerConfig& config);
   void StartWatching(const config::ServerConfig& config);
   // Tells gRPC's health and the log what is new.
@@ -96,7 +100,8 @@ class Serving {
   HttpApi http_api_;
   // Last: they are the first to go.
   std::unique_ptr<GrpcServer> server_;
-  std::unique_ptr<HttpServer> http_server_;  // None where HTTP is off.
+  std::unique_ptr<GrpcServer> control_server_;  // None where Control has no address of its own.
+  std::unique_ptr<HttpServer> http_server_;     // None where HTTP is off.
   base::Mutex told_mutex_;
   HealthState told_state_ ABSL_GUARDED_BY(told_mutex_) = HealthState::kReady;
   std::unique_ptr<StatsLog> stats_log_;  // None where it is off.

@@ -42,8 +42,9 @@ std::unique_ptr<BIO, Free> Reader(const std::string& pem) {
   return bio;
 }
 
-absl::StatusOr<std::vector<std::unique_ptr<X509, Free>>> ReadCertificates(
-    absl::string_view setting, const std::string& path, const std::string& pem) {
+absl::StatusOr<std::vector<std::unique_ptr<X509, Free>>> ReadCertificates(absl::string_view setting,
+                                                                          const std::string& path,
+                                                                          const std::string& pem) {
   const auto bio = Reader(pem);
   std::vector<std::unique_ptr<X509, Free>> certificates;
   while (X509* const next = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) {
@@ -90,8 +91,8 @@ absl::Status UseKey(const TlsPaths& paths, const TlsIdentity& identity) {
 }
 
 absl::Status UseClientCa(const TlsPaths& paths, const TlsIdentity& identity) {
-  ASSIGN_OR_RETURN(const auto authorities, ReadCertificates(kClientCaSetting, paths.client_ca,
-                                                            identity.client_ca_pem));
+  ASSIGN_OR_RETURN(const auto authorities,
+                   ReadCertificates(kClientCaSetting, paths.client_ca, identity.client_ca_pem));
   SSL_CTX* const context = identity.context.get();
   for (const auto& authority : authorities) {
     CHECK_EQ(X509_STORE_add_cert(SSL_CTX_get_cert_store(context), authority.get()), 1);
@@ -106,9 +107,9 @@ std::shared_ptr<SSL_CTX> NewContext() {
   CHECK(context != nullptr);
   CHECK_EQ(SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION), 1);
   CHECK_EQ(SSL_CTX_set_cipher_list(context.get(), kCiphers), 1);
-  CHECK_EQ(SSL_CTX_set_session_id_context(context.get(), kSessionContext,
-                                          sizeof(kSessionContext) - 1),
-           1);
+  CHECK_EQ(
+      SSL_CTX_set_session_id_context(context.get(), kSessionContext, sizeof(kSessionContext) - 1),
+      1);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
   return context;
 }
@@ -134,8 +135,8 @@ absl::StatusOr<std::shared_ptr<TlsIdentity>> TlsFiles::Read(const TlsPaths& path
   auto identity = std::make_shared<TlsIdentity>();
   ERR_clear_error();
   identity->context = NewContext();
-  ASSIGN_OR_RETURN(identity->certificate_pem, ReadWatchedFile(kCertificateSetting, paths.certificate,
-                                                              FileReaders::kAnybody));
+  ASSIGN_OR_RETURN(identity->certificate_pem,
+                   ReadWatchedFile(kCertificateSetting, paths.certificate, FileReaders::kAnybody));
   ASSIGN_OR_RETURN(identity->key_pem,
                    ReadWatchedFile(kKeySetting, paths.key, FileReaders::kNotEverybody));
   RETURN_IF_ERROR(UseCertificate(paths, *identity));

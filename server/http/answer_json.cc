@@ -46,12 +46,10 @@ Json ListOf(const google::protobuf::RepeatedField<int32_t>& ids) {
 
 }  // namespace
 
-AnswerJson::AnswerJson(const AnswerHead& head, const AnswerStyle& style,
-                       std::vector<std::string> prompt_texts, const TextCodec* codec)
+AnswerJson::AnswerJson(const AnswerHead& head, const AnswerStyle& style, size_t choices,
+                       const TextCodec* codec)
     : head_(head), style_(style), codec_(codec) {
-  for (std::string& text : prompt_texts) {
-    choices_.emplace_back(codec, style.tool_calls).prompt_text = std::move(text);
-  }
+  for (size_t i = 0; i < choices; ++i) choices_.emplace_back(codec, style.tool_calls);
 }
 
 Json AnswerJson::NewObject(bool chunk) const {
@@ -64,16 +62,12 @@ Json AnswerJson::NewObject(bool chunk) const {
           {"model", head_.model}};
 }
 
-std::string AnswerJson::OpenEcho(Choice* choice, const CallNews& news) {
+void AnswerJson::AddEcho(Choice* choice, const CallNews& news) {
   const auto& ids = choice->prompt_info.prompt_token_ids();
-  if (style_.logprobs) {
-    if (!ids.empty()) choice->logprobs.AddWithout(ids[0]);
-    for (const v1::TokenLogprobs& token : news.prompt_logprobs.logprobs()) {
-      choice->logprobs.Add(token);
-    }
+  if (!ids.empty()) choice->logprobs.AddWithout(ids[0]);
+  for (const v1::TokenLogprobs& token : news.prompt_logprobs.logprobs()) {
+    choice->logprobs.Add(token);
   }
-  if (!choice->prompt_text.empty()) return choice->prompt_text;
-  return codec_->Decode({ids.data(), static_cast<size_t>(ids.size())}, /*show_special=*/true);
 }
 
 Json AnswerJson::LogprobsOf(Choice* choice, const v1::Delta& delta) {
@@ -115,12 +109,12 @@ Json AnswerJson::MessageOf(Choice* choice, const CallNews& news) {
 Json AnswerJson::WholeChoice(size_t index, const CallNews& news) {
   Choice& choice = choices_[index];
   choice.prompt_info = news.prompt_info;
+  if (style_.echo_logprobs) AddEcho(&choice, news);
   Json out = {{"index", index}};
   if (is_chat()) {
     out["message"] = MessageOf(&choice, news);
   } else {
-    const std::string echo = style_.echo ? OpenEcho(&choice, news) : "";
-    out["text"] = echo + news.delta.text();
+    out["text"] = news.delta.text();
   }
   out["logprobs"] = LogprobsOf(&choice, news.delta);
   out["finish_reason"] = ReasonOf(news.finished, choice.calls);
@@ -168,15 +162,15 @@ std::string AnswerJson::Events(size_t index, const CallNews& news) {
   if (!news.has_prompt_logprobs && !news.has_delta && !news.has_finished) return "";
   std::string events;
   if (!std::exchange(choice.opened, true)) {
+    if (style_.echo_logprobs) AddEcho(&choice, news);
     Json extra = Json::object();
     if (style_.return_token_ids) {
       extra["prompt_token_ids"] = ListOf(choice.prompt_info.prompt_token_ids());
     }
     if (is_chat()) {
       events += Event(index, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr, extra);
-    } else if (style_.echo || !extra.empty()) {
-      const std::string text = style_.echo ? OpenEcho(&choice, news) : "";
-      events += Event(index, text, LogprobsOf(&choice, v1::Delta()), nullptr, extra);
+    } else if (!extra.empty()) {
+      events += Event(index, "", LogprobsOf(&choice, v1::Delta()), nullptr, extra);
     }
   }
   const v1::Delta& delta = news.delta;

@@ -42,10 +42,9 @@ struct AnswerHead {
 // Thread-compatible. `codec` outlives it.
 class AnswerJson {
  public:
-  // `prompt_texts[i]`: the text to echo for choice i; empty for prompts of token ids, whose text
-  // comes from the ids. Each prompt has style.n choices, one after the other.
-  AnswerJson(const AnswerHead& head, const AnswerStyle& style,
-             std::vector<std::string> prompt_texts, const TextCodec* codec);
+  // Each prompt has style.n choices, one after the other.
+  AnswerJson(const AnswerHead& head, const AnswerStyle& style, size_t choices,
+             const TextCodec* codec);
 
   // The whole answer, of one CallNews for each choice; all have finished. `usage`: of all calls.
   std::string Whole(const std::vector<CallNews>& choices, const v1::Usage& usage);
@@ -59,7 +58,6 @@ class AnswerJson {
   using Json = nlohmann::ordered_json;
   struct Choice {
     Choice(const TextCodec* codec, ToolCallFormat format) : logprobs(codec), parser(format) {}
-    std::string prompt_text;
     CompletionLogprobs logprobs;
     ToolCallParser parser;
     int64_t calls = 0;  // Told so far.
@@ -69,8 +67,8 @@ class AnswerJson {
   };
 
   bool is_chat() const { return style_.api == OpenAiApi::kChat; }
-  // Text and log-probabilities of the prompt, for echo.
-  std::string OpenEcho(Choice* choice, const CallNews& news);
+  // The prompt's log-probabilities go before the answer's.
+  void AddEcho(Choice* choice, const CallNews& news);
   Json LogprobsOf(Choice* choice, const v1::Delta& delta);
   // What of the answer's text came, without calls that are not to be told.
   ToolCallPiece TakePiece(Choice* choice, const CallNews& news) const;

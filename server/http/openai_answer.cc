@@ -12,15 +12,6 @@ size_t ChoiceCount(const OpenAiRequest& request) {
   return request.prompts.size() * static_cast<size_t>(request.style.n);
 }
 
-// By choice.
-std::vector<std::string> PromptTexts(const OpenAiRequest& request) {
-  std::vector<std::string> texts(ChoiceCount(request));
-  if (!request.style.echo) return texts;
-  const auto n = static_cast<size_t>(request.style.n);
-  for (size_t i = 0; i < texts.size(); ++i) texts[i] = request.prompts[i / n].text();
-  return texts;
-}
-
 }  // namespace
 
 OpenAiAnswer::OpenAiAnswer(CallResources* resources, std::shared_ptr<Exchange> exchange,
@@ -31,7 +22,7 @@ OpenAiAnswer::OpenAiAnswer(CallResources* resources, std::shared_ptr<Exchange> e
       request_(std::move(request)),
       request_id_(request_id),
       caller_(caller),
-      json_(head, request_.style, PromptTexts(request_), resources->codec),
+      json_(head, request_.style, ChoiceCount(request_), resources->codec),
       whole_(ChoiceCount(request_)),
       ended_(ChoiceCount(request_)) {}
 

@@ -162,15 +162,19 @@ absl::StatusOr<OpenAiRequest> ReadCompletionsRequest(JsonValue body) {
   v1::GenerateRequest base;
   base.mutable_stopping()->set_max_tokens(kCompletionTokensDefault);
   RETURN_IF_ERROR(ReadCommon(body, &base, &out.style));
-  RETURN_IF_ERROR(ReadBool(body, "echo", [&](bool v) { out.style.echo = v; }));
   v1::Output* const output = base.mutable_output();
+  RETURN_IF_ERROR(ReadBool(body, "echo", [&](bool v) { output->set_echo(v); }));
   RETURN_IF_ERROR(ReadInteger(body, "logprobs", [&](int64_t v) {
     out.style.logprobs = true;
     output->set_logprobs(v);
   }));
-  if (out.style.echo) {
-    output->set_return_prompt_token_ids(true);
-    if (out.style.logprobs) output->set_prompt_logprobs(output->logprobs());
+  // The first prompt token, which has no log-probability, is told by its id.
+  out.style.echo_logprobs = output->echo() && out.style.logprobs;
+  if (out.style.echo_logprobs) output->set_return_prompt_token_ids(true);
+  // Who scores a prompt asks for one token and leaves the last one out: so there must be one, also
+  // where it would end the answer.
+  if (out.style.echo_logprobs && base.stopping().max_tokens() == 1) {
+    base.mutable_stopping()->set_ignore_eos(true);
   }
   bool parse_special = true;
   RETURN_IF_ERROR(ReadBool(body, "parse_special", [&](bool v) { parse_special = v; }));

@@ -19,8 +19,8 @@ struct AnswerStyle {
   bool stream = false;
   bool include_usage = false;     // A last event with the usage.
   bool continuous_usage = false;  // The usage in every event.
-  bool echo = false;              // The prompt before the answer.
   bool logprobs = false;
+  bool echo_logprobs = false;  // Those of the prompt before them.
   bool return_token_ids = false;
   int64_t n = 1;       // Choices for each prompt.
   bool tools = false;  // The model is told of tools.

@@ -51,6 +51,19 @@ class CommandTest : public ::testing::Test {
   std::string out_, err_;
 };
 
+TEST_F(CommandTest, ControlMayBeElsewhere) {
+  const DeadPort nobody;
+  EXPECT_EQ(
+      RunBare({"--address", nobody.address(), "--control-address", server_.address(), "memory"}),
+      ExitCode::kOk)
+      << err_;
+  EXPECT_EQ(RunEbb({"--control-address", nobody.address(), "memory"}), ExitCode::kUnreachable);
+  EXPECT_EQ(RunEbb({"--control-address", "nowhere", "memory"}), ExitCode::kUsage);
+  EXPECT_THAT(err_, HasSubstr("ebb: --control-address: must be ADDR:PORT"));
+  EXPECT_EQ(RunEbb({"--control-address", "unix:/no/such/socket", "memory"}),
+            ExitCode::kUnreachable);
+}
+
 TEST_F(CommandTest, TlsOptionsAreChecked) {
   const std::string file = WriteFile("authority.pem", "none");
   EXPECT_EQ(RunEbb({"--tls-certificate", file, "health"}), ExitCode::kUsage);
@@ -278,7 +291,7 @@ TEST_F(CommandTest, AnAddressIsAHostAndAPort) {
     EXPECT_THAT(err_, HasSubstr("ebb: --address: must be ADDR:PORT with a port from 1 to 65535"));
   }
   for (const char* good : {"127.0.0.1:1", "[::1]:65535", "localhost:50051", "ebb-0.example:443"}) {
-    EXPECT_TRUE(CheckAddress(good).ok()) << good;
+    EXPECT_TRUE(CheckAddress("address", good).ok()) << good;
   }
 }
 

@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import importlib
 import json
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -18,6 +20,16 @@ def arguments(doc):
     parser.add_argument("--server", default=str(ROOT / "bazel-bin/server/ebb_server"))
     parser.add_argument("--model", required=True)
     return parser.parse_args()
+
+
+def stubs(name, folder):
+    """The messages and the services of proto/NAME.proto, compiled into the folder."""
+    from grpc_tools import protoc  # pylint: disable=import-outside-toplevel
+    assert protoc.main(["protoc", f"-I{ROOT}", f"--python_out={folder}",
+                        f"--grpc_python_out={folder}", f"proto/{name}.proto"]) == 0
+    sys.path.insert(0, folder)
+    return (importlib.import_module(f"proto.{name}_pb2"),
+            importlib.import_module(f"proto.{name}_pb2_grpc"))
 
 
 def run_checks(checks, *given):

@@ -11,7 +11,6 @@ import time
 import urllib.request
 
 import grpc
-import grpc_tools.protoc
 import openai
 from smg_grpc_proto.generated import common_pb2, vllm_engine_pb2, vllm_engine_pb2_grpc
 
@@ -19,16 +18,6 @@ import ebb_server
 
 CHAT = [{"role": "user", "content": "Name three colours."}]
 PROMPT = "The capital of France is"
-
-
-def ebb_stubs(folder):
-    """Our own interface, compiled from its .proto."""
-    assert grpc_tools.protoc.main(
-        ["protoc", f"-I{ebb_server.ROOT}", f"--python_out={folder}", f"--grpc_python_out={folder}",
-         "proto/ebb.proto"]) == 0
-    sys.path.insert(0, folder)
-    from proto import ebb_pb2, ebb_pb2_grpc  # pylint: disable=import-outside-toplevel
-    return ebb_pb2, ebb_pb2_grpc
 
 
 class Address:
@@ -300,7 +289,7 @@ def one_server(first, model):
 def main():
     options = ebb_server.arguments(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        stubs = ebb_stubs(folder)
+        stubs = ebb_server.stubs("ebb", folder)
     # A queue that is soon full.
     settings = ["scheduler.queue_requests_max=8", "scheduler.running_sequences_max=4"]
     with ebb_server.Server(options, *settings) as one:

@@ -133,6 +133,10 @@ const BadCase kBadCases[] = {
     {"{\"server\": {\"http_listen\": \"yes\"}}",
      "f.json:1: server.http_listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0; or "
      "auto, or off"},
+    {"{\"server\": {\"control_listen\": \"yes\"}}",
+     "f.json:1: server.control_listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0; "
+     "or "
+     "unix:PATH"},
     {"{\"server\": {\"listen\": \"::1:5\"}}",
      "f.json:1: server.listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0"},
     {"{\"server\":\n{\"listen\": \"example.com:1\"}}",
@@ -267,7 +271,8 @@ std::string RandomValue(const Setting& setting, base::Rng* rng) {
         rng->Between(0, static_cast<int64_t>(names->names.size()) - 1))]);
   }
   if (std::holds_alternative<Member<std::string>>(setting.member)) {
-    if (setting.key == "server.listen" || setting.key == "server.http_listen")
+    if (setting.key == "server.listen" || setting.key == "server.http_listen" ||
+        setting.key == "server.control_listen")
       return "127.0.0." + std::to_string(rng->Between(0, 99)) + ":0";
     std::string text(static_cast<size_t>(setting.min), 'a');
     const char* const pieces[] = {"a", "\"", "\\", "/", " ", "\u00e9", "\u4e2d", "//", "{"};

@@ -107,9 +107,7 @@ TEST_F(TlsTest, ClientsShowTheirCertificates) {
 
 TEST_F(TlsTest, ANewPairIsTakenUp) {
   Start(/*asks_clients=*/false);
-  const auto name = [this] {
-    return TlsHttpClient(http_address_, authority_.pem()).server_name();
-  };
+  const auto name = [this] { return TlsHttpClient(http_address_, authority_.pem()).server_name(); };
   EXPECT_EQ(name(), "first");
   files_.Write(authority_.Issue("second"));
   EXPECT_TRUE(WaitUntil([&] { return name() == "second"; }, ServerProcess::kLimit));

@@ -39,6 +39,14 @@ TEST(EffectiveConfigTest, RefusesWhatCannotBeServed) {
   EXPECT_FALSE(EffectiveConfig(flags).ok());
 }
 
+TEST(EffectiveConfigTest, ControlMayHaveASocket) {
+  Flags flags;
+  flags.sets = {"server.control_listen=unix:/run/ebb/control.sock"};
+  EXPECT_TRUE(EffectiveConfig(flags).ok());
+  flags.sets = {"server.control_listen=unix:"};
+  EXPECT_TRUE(absl::IsInvalidArgument(EffectiveConfig(flags).status()));
+}
+
 TEST(EffectiveConfigTest, TheHashIsThatOfTheSettings) {
   config::ServerConfig config;
   const std::string hash = ConfigHash(config);
@@ -49,7 +57,8 @@ TEST(EffectiveConfigTest, TheHashIsThatOfTheSettings) {
 }
 
 TEST(EffectiveConfigTest, AnOpenServerMustBeAskedFor) {
-  for (const char* listen : {"server.listen=0.0.0.0:1", "server.http_listen=[::]:1"}) {
+  for (const char* listen : {"server.listen=0.0.0.0:1", "server.http_listen=[::]:1",
+                             "server.control_listen=0.0.0.0:1"}) {
     Flags flags;
     flags.sets = {listen};
     const auto refused = EffectiveConfig(flags);

@@ -20,7 +20,7 @@ class GatewayTest : public ServiceTest {
     VllmOptions options;
     options.model_info.set_name("fake");
     options.model_info.set_architecture("llama");
-    options.model_info.set_context_tokens(100'000);
+    options.model_info.set_context_tokens(kContextTokens);
     options.model_info.set_vocabulary_tokens(FakeTextCodec::kVocabularyTokens);
     options.model_info.set_kv_bytes_per_token(10);
     options.model_info.set_kernels("avx2");
@@ -42,12 +42,6 @@ class GatewayTest : public ServiceTest {
     kserve_stub_ = ::inference::GRPCInferenceService::NewStub(gateway_channel_);
   }
   ~GatewayTest() override { gateway_server_->Shutdown(absl::Seconds(10)); }
-
-  static engine::FakeEngine::Script Held(int32_t after) {
-    engine::FakeEngine::Script script;
-    script.hold_after = after;
-    return script;
-  }
 
   absl::StatusOr<std::string> archive_ = std::string(150'000, 'z');
   std::unique_ptr<VllmService> vllm_;

@@ -17,12 +17,6 @@ using engine::FakeEngine;
 using engine::FinishReason;
 using tests::WaitUntil;
 
-FakeEngine::Script Held(int32_t after) {
-  FakeEngine::Script script;
-  script.hold_after = after;
-  return script;
-}
-
 TEST_F(ServiceTest, AnswersWhole) {
   FakeEngine::Script script;
   script.stop_token_id = FakeTextCodec::kEnd;

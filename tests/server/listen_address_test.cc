@@ -1,10 +1,15 @@
 #include "server/listen_address.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <string>
 
 #include "gtest/gtest.h"
 #include "server/flags.h"
 #include "server/grpc_server.h"
+#include "tests/server/socket_directory.h"
 
 namespace ebb::server {
 namespace {
@@ -34,6 +39,51 @@ TEST(ListenAddressTest, RefusesTheRest) {
         "[127.0.0.1]:1", "unix:/x", "127.0.0.1:99999999999999999999"}) {
     EXPECT_EQ(ParseListenAddress(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
   }
+}
+
+TEST(ListenAddressTest, ControlTakesUnixSocketsToo) {
+  const auto address = ParseControlAddress("unix:/run/ebb.sock");
+  ASSERT_TRUE(address.ok()) << address.status();
+  EXPECT_EQ(address->unix_path, "/run/ebb.sock");
+  EXPECT_TRUE(address->is_loopback);
+  EXPECT_EQ(address->ToString(), "unix:/run/ebb.sock");
+  EXPECT_EQ(ParseControlAddress("127.0.0.1:5")->port, 5);
+  EXPECT_TRUE(ParseControlAddress("unix:" + std::string(107, 'x')).ok());
+  for (const std::string& bad :
+       {std::string("unix:"), "unix:" + std::string(108, 'x'), std::string("example.com:1")}) {
+    EXPECT_EQ(ParseControlAddress(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+}
+
+// gRPC alone would take the socket away from the first.
+TEST(GrpcServerTest, ABusyUnixSocketIsAnError) {
+  const tests::SocketDirectory directory;
+  GrpcServerOptions options;
+  options.listen = *ParseControlAddress("unix:" + directory.Path("socket"));
+  const auto first = GrpcServer::Start(options, {});
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ((*first)->address().ToString(), options.listen.ToString());
+  EXPECT_EQ(GrpcServer::Start(options, {}).status().code(), absl::StatusCode::kUnavailable);
+  (*first)->Shutdown(absl::ZeroDuration());
+  EXPECT_TRUE(GrpcServer::Start(options, {}).ok());
+  options.listen = *ParseControlAddress("unix:" + directory.Path("no/such"));
+  EXPECT_EQ(GrpcServer::Start(options, {}).status().code(), absl::StatusCode::kUnavailable);
+}
+
+// What a server that was killed leaves.
+TEST(GrpcServerTest, AStaleUnixSocketIsReplaced) {
+  const tests::SocketDirectory directory;
+  const std::string path = directory.Path("socket");
+  sockaddr_un where = {};
+  where.sun_family = AF_UNIX;
+  path.copy(where.sun_path, path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&where), sizeof(where)), 0);
+  close(fd);
+  GrpcServerOptions options;
+  options.listen = *ParseControlAddress("unix:" + path);
+  const auto server = GrpcServer::Start(options, {});
+  EXPECT_TRUE(server.ok()) << server.status();
 }
 
 TEST(GrpcServerTest, ABusyPortIsAnError) {

@@ -243,7 +243,7 @@ TEST_F(RequestReaderTest, EchoIsThePromptsText) {
   const auto ids =
       Read("token_ids { ids: 257 ids: 104 ids: 105 } output { echo: true logprobs: 2 }");
   ASSERT_TRUE(ids.ok()) << ids.status();
-  EXPECT_EQ(ids->answer.echo, "hi");
+  EXPECT_EQ(ids->answer.echo, "<|begin|>hi");
   EXPECT_EQ(ids->request.sampling.prompt_logprobs, 2);
   const auto own = Read("text: 'a' output { echo: true logprobs: 2 prompt_logprobs: 0 }");
   ASSERT_TRUE(own.ok()) << own.status();

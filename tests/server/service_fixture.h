@@ -6,48 +6,23 @@
 #include <utility>
 #include <vector>
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "engine/engine_fake.h"
+#include "base/mutex.h"
 #include "grpcpp/grpcpp.h"
-#include "gtest/gtest.h"
 #include "proto/ebb.grpc.pb.h"
 #include "proto/health.grpc.pb.h"
 #include "server/control_service.h"
 #include "server/grpc_server.h"
 #include "server/inference_service.h"
-#include "server/text_codec_fake.h"
-#include "tests/server/keep_log.h"
+#include "tests/server/calls_fixture.h"
 #include "tests/server/wait_until.h"
 
 namespace ebb::server {
 
-class ServiceTest : public testing::Test {
+class ServiceTest : public CallsTest {
  protected:
-  // More than any test makes that is not about it: a call counts for a moment after its client has
-  // the answer.
-  static constexpr size_t kCallsMax = 256;
   static constexpr int64_t kMessageBytesMax = 1 << 20;
 
-  explicit ServiceTest(AccessGate* access = nullptr) {
-    RequestLimits limits;
-    limits.model_name = "fake";
-    limits.context_tokens = 100'000;
-    limits.vocabulary_tokens = FakeTextCodec::kVocabularyTokens;
-    limits.max_tokens_default = 1000;
-    reader_ = std::make_unique<RequestReader>(limits, &codec_);
-    resources_.engine = &engine_;
-    resources_.reader = reader_.get();
-    resources_.codec = &codec_;
-    resources_.live_calls = &live_calls_;
-    resources_.pump = &pump_;
-    resources_.clock = &clock_;
-    resources_.refusals = &refusals_;
-    resources_.access = access;
-    resources_.progress = &progress_;
-    resources_.metrics = &request_metrics_;
-    resources_.process_seed = 42;
-
+  explicit ServiceTest(AccessGate* access = nullptr) : CallsTest(access) {
     ControlOptions control;
     control.access = access;
     control.model_info.set_name("fake");
@@ -83,12 +58,6 @@ class ServiceTest : public testing::Test {
                                      grpc::InsecureChannelCredentials(), arguments);
   }
 
-  // Answers `text`, byte by byte, and then as `script` says.
-  void Answers(const std::string& text, engine::FakeEngine::Script script = {}) {
-    for (const char c : text) script.tokens.push_back(static_cast<uint8_t>(c));
-    engine_.SetScript([script](const engine::Request&) { return script; });
-  }
-
   grpc::Status Generate(const v1::GenerateRequest& request, v1::GenerateResponse* response) {
     grpc::ClientContext context;
     return stub_->Generate(&context, request, response);
@@ -100,17 +69,6 @@ class ServiceTest : public testing::Test {
     return request;
   }
 
-  engine::FakeEngine engine_;
-  FakeTextCodec codec_;
-  base::RealClock clock_;
-  KeepLog log_;
-  RefusalLog refusals_{&clock_, &log_};
-  ProgressMonitor progress_{&engine_, &clock_, absl::Minutes(1)};
-  RequestMetrics request_metrics_;
-  LiveCalls live_calls_{kCallsMax};
-  CallPump pump_;
-  std::unique_ptr<RequestReader> reader_;
-  CallResources resources_;
   base::Mutex mutex_;
   std::vector<absl::Duration> drain_graces_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<ControlService> control_;

@@ -14,6 +14,7 @@
 #include "server/drain.h"
 #include "tests/server/http/http_client.h"
 #include "tests/server/keep_log.h"
+#include "tests/server/socket_directory.h"
 #include "tests/server/wait_until.h"
 
 namespace ebb::server {
@@ -43,11 +44,12 @@ LoadedModel NewModel(const base::Clock* clock) {
 
 class ServingTest : public testing::Test {
  protected:
-  ServingTest() : model_(NewModel(&clock_)) {
+  explicit ServingTest(const std::string& control_listen = "") : model_(NewModel(&clock_)) {
     config::ServerConfig config;
     config.server.listen = "127.0.0.1:0";
     config.server.stall = absl::Minutes(1);
     config.log.stats = absl::Milliseconds(1);
+    config.server.control_listen = control_listen;
     serving_ = *Serving::Start(config, model_, &engine_, &drain_, &clock_, &log_);
     channel_ =
         grpc::CreateChannel(serving_->address().ToString(), grpc::InsecureChannelCredentials());
@@ -189,6 +191,63 @@ TEST_F(ServingTest, RequestsAreTakenWhileADrainIsDelayed) {
 TEST_F(ServingTest, TheStatsLineComes) {
   EXPECT_TRUE(Generate().ok());
   EXPECT_TRUE(tests::WaitUntil([&] { return !log_.Of("stats").empty(); }));
+}
+
+// ---- Control at an address of its own
+
+struct ControlSocket {
+  const tests::SocketDirectory directory;
+  const std::string address = "unix:" + directory.Path("control");
+};
+
+class ControlApartTest : private ControlSocket, public ServingTest {
+ protected:
+  ControlApartTest()
+      : ServingTest(address),
+        control_channel_(grpc::CreateChannel(serving_->control_address().ToString(),
+                                             grpc::InsecureChannelCredentials())) {}
+
+  static grpc::Status AskMemory(const std::shared_ptr<grpc::Channel>& channel) {
+    grpc::ClientContext context;
+    v1::GetMemoryResponse memory;
+    return v1::Control::NewStub(channel)->GetMemory(&context, {}, &memory);
+  }
+  static HealthStatus::ServingStatus HealthOf(const std::shared_ptr<grpc::Channel>& channel) {
+    grpc::ClientContext context;
+    HealthStatus health;
+    EXPECT_TRUE(grpc::health::v1::Health::NewStub(channel)->Check(&context, {}, &health).ok());
+    return health.status();
+  }
+
+  const std::shared_ptr<grpc::Channel> control_channel_;
+};
+
+TEST_F(ControlApartTest, IsServedThereAndNowhereElse) {
+  const grpc::Status there = AskMemory(control_channel_);
+  EXPECT_TRUE(there.ok()) << there.error_message();
+  EXPECT_EQ(AskMemory(channel_).error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(HealthOf(control_channel_), HealthStatus::SERVING);
+  EXPECT_EQ(HealthOf(channel_), HealthStatus::SERVING);
+  const grpc::Status generated = Generate();
+  EXPECT_TRUE(generated.ok()) << generated.error_message();
+  stub_ = v1::Inference::NewStub(control_channel_);
+  EXPECT_EQ(Generate().error_code(), grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(ControlApartTest, DrainEndsBoth) {
+  grpc::ClientContext watching;
+  const auto watch = grpc::health::v1::Health::NewStub(control_channel_)->Watch(&watching, {});
+  HealthStatus health;
+  ASSERT_TRUE(watch->Read(&health));
+  grpc::ClientContext context;
+  v1::DrainRequest drain;
+  drain.set_grace_ms(0);
+  v1::DrainResponse answer;
+  EXPECT_TRUE(v1::Control::NewStub(control_channel_)->Drain(&context, drain, &answer).ok());
+  ASSERT_TRUE(watch->Read(&health));
+  EXPECT_EQ(health.status(), HealthStatus::NOT_SERVING);
+  while (watch->Read(&health)) {
+  }
 }
 
 }  // namespace

@@ -58,6 +58,20 @@ TEST(OpenAiRequestTest, EveryFieldFindsItsPlace) {
   EXPECT_TRUE(read->style.stream && read->style.include_usage && read->style.continuous_usage);
 }
 
+TEST(OpenAiRequestTest, AScoredPromptIsFollowedByAToken) {
+  const auto ignores_eos = [](const std::string& fields) {
+    return Completions(With(fields))->prompts[0].stopping().ignore_eos();
+  };
+  EXPECT_TRUE(ignores_eos(R"("max_tokens":1,"echo":true,"logprobs":1)"));
+  EXPECT_FALSE(ignores_eos(R"("max_tokens":2,"echo":true,"logprobs":1)"));
+  EXPECT_FALSE(ignores_eos(R"("max_tokens":1,"echo":true)"));
+  EXPECT_FALSE(ignores_eos(R"("max_tokens":1,"logprobs":1)"));
+  const auto read = Completions(With(R"("echo":true,"logprobs":1)"));
+  EXPECT_TRUE(read->prompts[0].output().echo());
+  EXPECT_TRUE(read->prompts[0].output().return_prompt_token_ids());
+  EXPECT_FALSE(Completions(With(R"("echo":true)"))->prompts[0].output().return_prompt_token_ids());
+}
+
 TEST(OpenAiRequestTest, NullIsUnsetAndUnknownFieldsAreIgnored) {
   const auto read = Completions(With(
       R"("max_tokens":null,"temperature":null,"stop":null,"stream":null,"stream_options":null,

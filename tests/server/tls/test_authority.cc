@@ -37,10 +37,9 @@ std::string PemOf(X509* certificate) {
 // Encrypted where there is a password.
 std::string PemOf(EVP_PKEY* key, const std::string& password = "") {
   const std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new(BIO_s_mem()), BIO_free);
-  CHECK_EQ(PEM_write_bio_PrivateKey(
-               bio.get(), key, password.empty() ? nullptr : EVP_aes_256_cbc(),
-               reinterpret_cast<const unsigned char*>(password.data()),
-               static_cast<int>(password.size()), nullptr, nullptr),
+  CHECK_EQ(PEM_write_bio_PrivateKey(bio.get(), key, password.empty() ? nullptr : EVP_aes_256_cbc(),
+                                    reinterpret_cast<const unsigned char*>(password.data()),
+                                    static_cast<int>(password.size()), nullptr, nullptr),
            1);
   return Text(bio.get());
 }
@@ -61,10 +60,10 @@ std::shared_ptr<X509> NewCertificate(const std::string& name, long serial, EVP_P
   X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -kDaySeconds);
   X509_gmtime_adj(X509_getm_notAfter(certificate.get()), kDaySeconds);
   X509_NAME* const subject = X509_get_subject_name(certificate.get());
-  CHECK_EQ(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
-                                      reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1,
-                                      0),
-           1);
+  CHECK_EQ(
+      X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
+                                 reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0),
+      1);
   CHECK_EQ(X509_set_issuer_name(certificate.get(),
                                 issuer == nullptr ? subject : X509_get_subject_name(issuer)),
            1);

@@ -14,8 +14,8 @@ std::shared_ptr<BIO> Reader(const std::string& pem) {
 }
 
 std::shared_ptr<X509> ReadCertificate(const std::string& pem) {
-  std::shared_ptr<X509> certificate(
-      PEM_read_bio_X509(Reader(pem).get(), nullptr, nullptr, nullptr), X509_free);
+  std::shared_ptr<X509> certificate(PEM_read_bio_X509(Reader(pem).get(), nullptr, nullptr, nullptr),
+                                    X509_free);
   CHECK(certificate != nullptr);
   return certificate;
 }
