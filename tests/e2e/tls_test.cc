@@ -8,6 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/e2e/log_schema.h"
 #include "tests/e2e/server_process.h"
 #include "tests/server/tls/test_authority.h"
 #include "tests/server/tls/tls_http_client.h"
@@ -111,6 +112,8 @@ TEST_F(TlsTest, ANewPairIsTakenUp) {
   files_.Write(authority_.Issue("second"));
   EXPECT_TRUE(WaitUntil([&] { return name() == "second"; }, ServerProcess::kLimit));
   EXPECT_FALSE(server_->WaitForEvent("tls_read").is_null());
+  EXPECT_EQ(server_->Lines("tls_read").size(), 1u);
+  ExpectLogFitsSchema(*server_);
 }
 
 TEST_F(TlsTest, ClientCertificatesAreEnoughBeyondThisMachine) {

@@ -1,5 +1,6 @@
 // HTTP as nobody should speak it: what a proxy might read in another way, what is not HTTP at all,
 // floods. See docs/hostile-inputs.md.
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -198,8 +199,16 @@ TEST_F(HttpTest, ErrorsTellNoPathAddressOrVersion) {
   }
 }
 
-// Names are compared, never opened or kept: a flood of them leaves nothing behind.
+// Names are compared, never opened or kept: a flood of them leaves nothing behind, no label of a
+// metric either.
 TEST_F(HttpTest, AFloodOfModelNamesIsNotFound) {
+  const auto series_count = [&] {
+    const std::string metrics = Get("/metrics").body;
+    return std::count(metrics.begin(), metrics.end(), '\n');
+  };
+  Complete(R"({"prompt":"a","model":"other"})");
+  const auto before = series_count();
+  EXPECT_GT(before, 50);
   const auto client = Connect();
   for (int i = 0; i < 2000; ++i) {
     const HttpAnswer answer = client->Post(
@@ -208,6 +217,13 @@ TEST_F(HttpTest, AFloodOfModelNamesIsNotFound) {
   }
   EXPECT_TRUE(engine_.requests().empty());
   EXPECT_LE(log_.Of("request_refused").size(), 100u);
+  for (int i = 0; i < 200; ++i) {
+    Get("/path-" + std::to_string(i));
+    const auto odd = Connect();
+    odd->Send("METHOD" + std::to_string(i) + " /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_EQ(odd->Read().status, 405);
+  }
+  EXPECT_EQ(series_count(), before);
 }
 
 TEST_F(HttpTest, AClientThatConnectsAgainAndAgainLeavesNothing) {
