@@ -184,6 +184,11 @@ void Windows::Admit(absl::Time now) {
   const memory::AccountId account = AccountOf(core_->lanes.Of(SequenceState::kPrefilling));
   input.capacity_blocks =
       std::min(core_->memory().WindowMemoryOf(account, now).CapacityBlocks(), limit_blocks);
+  std::vector<AnswerView> running;
+  for (const Sequence* sequence : order) {
+    if (sequence->running()) running.push_back(core_->AnswerViewOf(*sequence));
+  }
+  core_->lengths().SetRunning(running);
   BlockCensus census(core_->memory().geometry());
   for (const Sequence* sequence : order) {
     const BlockCensus::Part part = census.Count(*sequence);
@@ -191,8 +196,7 @@ void Windows::Admit(absl::Time now) {
     view.running = sequence->running();
     view.immune = core_->IsImmune(*sequence);
     view.sequences = sequence->answers();
-    view.held_blocks = part.held_blocks;
-    view.expected_blocks = ExpectedBlocks(*sequence, limit_blocks) - part.shared_blocks;
+    view.demand = DemandOf(*sequence, part, limit_blocks);
     input.order.push_back(view);
   }
   for (const size_t index : core_->parts.policy->Admit(input)) {
@@ -226,14 +230,25 @@ int64_t Windows::WorkspaceBytesToAdmit() const {
   return bytes;
 }
 
-int64_t Windows::ExpectedBlocks(const Sequence& sequence, int64_t limit_blocks) const {
-  const int64_t total = core_->ExpectedTokens(sequence);
+// What it adds to those before it in the windows ahead.
+memory::DemandCurve Windows::DemandOf(const Sequence& sequence, const BlockCensus::Part& part,
+                                      int64_t limit_blocks) const {
   const memory::KvGeometry& geometry = core_->memory().geometry();
-  const int64_t least = geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
-  const int64_t expected = geometry.BlocksFor(sequence.prompt_tokens() + total) +
-                           UnforkedBlocks(sequence, total, geometry);
-  // An expectation alone keeps nobody out who fits alone: what may be too much is found out then.
-  return std::max(least, std::min(expected, limit_blocks));
+  const AnswerView answer = core_->AnswerViewOf(sequence);
+  const int64_t tokens = static_cast<int64_t>(sequence.tokens.size());
+  const int64_t least = geometry.BlocksFor(tokens);
+  memory::DemandCurve::Growth growth;
+  growth.may_make_tokens = answer.max_tokens - answer.generated_tokens;
+  growth.survives = [&](int64_t steps) { return core_->lengths().Survives(answer, steps); };
+  growth.blocks = [&](int64_t steps) {
+    const int64_t blocks = geometry.BlocksFor(tokens + steps) +
+                           UnforkedBlocks(sequence, answer.generated_tokens + steps, geometry);
+    // What may come to be keeps nobody out who fits alone: if it is too much, that is found out
+    // then.
+    return std::max({part.held_blocks, least - part.shared_blocks,
+                     std::min(blocks, limit_blocks) - part.shared_blocks});
+  };
+  return memory::DemandCurve::Of(growth);
 }
 
 void Windows::SetFirstAccount() {

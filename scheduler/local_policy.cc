@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "scheduler/learned_lengths.h"
+
 namespace ebb::scheduler {
 
 LocalPolicyOptions LocalPolicy::OptionsFrom(const engine::LocalEngineOptions& options) {
@@ -77,11 +79,10 @@ absl::Duration LocalPolicy::PrefillShare(absl::Duration decode_step) const {
   return std::min(decode_step / kPrefillShare, options_.max_gap);
 }
 
-int64_t LocalPolicy::ExpectedTokens(int64_t max_tokens, int64_t generated) const {
-  constexpr int64_t kGrowthTokensMin = 32;
-  const int64_t by_growth =
-      generated == 0 ? 0 : generated + std::max(kGrowthTokensMin, generated / 2);
-  return std::min(max_tokens, std::max<int64_t>(options_.growth_prior_tokens, by_growth));
+std::unique_ptr<engine::LengthPredictor> LocalPolicy::MakeLengthPredictor() const {
+  LearnedLengthsOptions options;
+  options.prior_tokens = options_.growth_prior_tokens;
+  return std::make_unique<LearnedLengths>(options);
 }
 
 }  // namespace ebb::scheduler

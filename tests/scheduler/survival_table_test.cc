@@ -1,0 +1,103 @@
+// The product-limit estimate beside that of lifelines (tests/golden/make_survival_golden.py), and
+// what bins and fading do to it.
+#include "scheduler/survival_table.h"
+
+#include <cmath>
+#include <fstream>
+
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace ebb::scheduler {
+namespace {
+
+constexpr double kNeverFades = 1e12;
+
+SurvivalTable::Hazards NoPrior() { return {}; }
+
+TEST(SurvivalTableTest, BinsAreInOrderAndLeaveNothingOut) {
+  size_t last = 0;
+  for (int64_t tokens = 0; tokens < (1 << 20); tokens += tokens < 5000 ? 1 : 97) {
+    const size_t bin = SurvivalTable::BinOf(tokens);
+    ASSERT_GE(bin, last);
+    ASSERT_LT(bin, static_cast<size_t>(SurvivalTable::kBins));
+    ASSERT_LE(SurvivalTable::BeginOf(bin), tokens);
+    ASSERT_LT(tokens, SurvivalTable::BeginOf(bin + 1));
+    last = bin;
+  }
+  EXPECT_EQ(SurvivalTable::WidthOf(SurvivalTable::BinOf(63)), 1);
+  EXPECT_EQ(SurvivalTable::WidthOf(SurvivalTable::BinOf(64)), 8);
+  EXPECT_EQ(SurvivalTable::WidthOf(SurvivalTable::BinOf(1024)), 128);
+  // What is beyond all bins is in the last.
+  EXPECT_EQ(SurvivalTable::BinOf(int64_t{1} << 40), static_cast<size_t>(SurvivalTable::kBins) - 1);
+}
+
+TEST(SurvivalTableTest, IsTheEstimateOfLifelines) {
+  std::ifstream file("tests/golden/survival.json");
+  const nlohmann::json cases = nlohmann::json::parse(file);
+  ASSERT_GE(cases.size(), 5u);
+  for (const nlohmann::json& one : cases) {
+    SurvivalTable table(kNeverFades);
+    for (const int64_t tokens : one["ended"]) table.Add(tokens, true);
+    for (const int64_t tokens : one["cut_off"]) table.Add(tokens, false);
+    const SurvivalCurve curve(table.Estimate({}, NoPrior(), 0));
+    int64_t tokens = 0;
+    for (const double at_least : one["at_least"]) {
+      ++tokens;
+      // A hazard of 1 is held a little below.
+      EXPECT_NEAR(std::exp(curve.LogAt(tokens)), at_least, 2e-4) << tokens << " tokens";
+    }
+  }
+}
+
+TEST(SurvivalTableTest, RunningAnswersAreCensoredWhereTheyStand) {
+  SurvivalTable table(kNeverFades);
+  for (int i = 0; i < 10; ++i) table.Add(5, true);
+  SurvivalTable::Counts running = {};
+  running[SurvivalTable::BinOf(20)] = 10;
+  const SurvivalCurve without(table.Estimate({}, NoPrior(), 0));
+  const SurvivalCurve with(table.Estimate(running, NoPrior(), 0));
+  EXPECT_NEAR(without.Between(0, 10), 0, 1e-3);
+  EXPECT_NEAR(with.Between(0, 10), 0.5, 1e-9);
+}
+
+TEST(SurvivalTableTest, LatelyWeighsMost) {
+  SurvivalTable table(/*half_life=*/10);
+  for (int i = 0; i < 1000; ++i) table.Add(10, true);
+  for (int i = 0; i < 10; ++i) table.Add(50, true);
+  const SurvivalCurve curve(table.Estimate({}, NoPrior(), 0));
+  EXPECT_NEAR(curve.Between(0, 20), 0.5, 0.01);
+  EXPECT_NEAR(table.weight(), 10 / std::log(2), 1);
+  // However many come, nothing overflows.
+  SurvivalTable many(/*half_life=*/1);
+  for (int i = 0; i < 5000; ++i) many.Add(7, i % 2 == 0);
+  const SurvivalCurve fine(many.Estimate({}, NoPrior(), 0));
+  EXPECT_TRUE(std::isfinite(fine.LogAt(100)));
+  EXPECT_GT(many.weight(), 1);
+}
+
+TEST(SurvivalTableTest, ThePriorHoldsWhereNothingIsKnown) {
+  SurvivalTable::Hazards prior = {};
+  prior.fill(0.1);
+  SurvivalTable table(kNeverFades);
+  EXPECT_NEAR(SurvivalCurve(table.Estimate({}, prior, 4)).Between(0, 3), std::pow(0.9, 3), 1e-12);
+  for (int i = 0; i < 4; ++i) table.Add(2, true);
+  // At two tokens four ended of four, beside four of which a tenth does.
+  const SurvivalCurve curve(table.Estimate({}, prior, 4));
+  EXPECT_NEAR(curve.Between(2, 3), 1 - (4 + 0.4) / 8, 1e-12);
+  EXPECT_NEAR(curve.Between(3, 4), 0.9, 1e-12) << "none got there";
+}
+
+TEST(SurvivalCurveTest, MeansAreThoseOfTheLengths) {
+  SurvivalTable table(kNeverFades);
+  for (int64_t tokens = 1; tokens <= 60; ++tokens) table.Add(tokens, true);
+  const SurvivalCurve curve(table.Estimate({}, NoPrior(), 0));
+  EXPECT_NEAR(curve.Mean(0, 1000), 30.5, 0.5);
+  EXPECT_NEAR(curve.Mean(40, 1000), 50, 0.5);  // Those from 40 to 60.
+  EXPECT_NEAR(curve.Mean(0, 10), (45 + 51 * 10) / 60.0, 0.2);
+  EXPECT_EQ(curve.Mean(7, 7), 7);
+  EXPECT_TRUE(std::isfinite(curve.Mean((1 << 20) + 5, 1 << 22)));
+}
+
+}  // namespace
+}  // namespace ebb::scheduler
