@@ -9,8 +9,8 @@ namespace {
 
 // Where windows end: 16 steps each at first, then four to each doubling.
 constexpr std::array<int64_t, DemandCurve::kWindows - 1> kEnds = {
-    16,  32,   48,   64,   80,   96,   112,  128,  160,  192,  224,  256,   320,  384,
-    448, 512,  640,  768,  896,  1024, 1280, 1536, 2048, 3072, 4096, 8192, 16384};
+    16,  32,  48,  64,  80,  96,   112,  128,  160,  192,  224,  256,  320,  384,
+    448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 3072, 4096, 8192, 16384};
 
 }  // namespace
 
@@ -29,8 +29,8 @@ DemandCurve DemandCurve::Of(const Growth& growth) {
     // One that may make nothing more holds what it has until its last step is over.
     if (window > 0 && BeginOf(window) >= growth.may_make_tokens) break;
     const double lives = growth.survives(BeginOf(window));
-    const double blocks = static_cast<double>(
-        growth.blocks(std::min(EndOf(window), growth.may_make_tokens)));
+    const double blocks =
+        static_cast<double>(growth.blocks(std::min(EndOf(window), growth.may_make_tokens)));
     curve.mean_[static_cast<size_t>(window)] = lives * blocks;
     curve.variance_[static_cast<size_t>(window)] = lives * (1 - lives) * blocks * blocks;
     curve.most_[static_cast<size_t>(window)] = blocks;

@@ -16,7 +16,8 @@ int32_t BitsOf(int64_t number) {
 SurvivalTable::Hazards PriorHazards(int32_t tokens) {
   const double half = tokens / 2.0;
   const auto survival = [&](int64_t t) {
-    return static_cast<double>(t) <= half ? 1 : std::pow(tokens / (static_cast<double>(t) + half), 3);
+    return static_cast<double>(t) <= half ? 1
+                                          : std::pow(tokens / (static_cast<double>(t) + half), 3);
   };
   SurvivalTable::Hazards hazards = {};
   for (size_t bin = 0; bin < hazards.size(); ++bin) {
@@ -45,8 +46,8 @@ LearnedLengths::Class& LearnedLengths::ClassOf(const ClassKey& key) {
   if (found != classes_.end()) return found->second;
   if (classes_.size() >= options_.classes_max) {
     // The one of which the least is known.
-    classes_.erase(std::min_element(
-        classes_.begin(), classes_.end(), [](const auto& a, const auto& b) {
+    classes_.erase(
+        std::min_element(classes_.begin(), classes_.end(), [](const auto& a, const auto& b) {
           return a.second.table.weight() < b.second.table.weight();
         }));
   }

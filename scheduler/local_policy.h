@@ -24,7 +24,7 @@ struct LocalPolicyOptions {
 };
 
 // Immutable.
-class LocalPolicy final : public engine::StepPolicy {
+class LocalPolicy : public engine::StepPolicy {
  public:
   // The options that an engine's own options give.
   static LocalPolicyOptions OptionsFrom(const engine::LocalEngineOptions& options);

@@ -36,6 +36,7 @@ SimulatedMachine::SimulatedMachine(const Options& options, const StepTimes* time
       if (options.part_bytes[i] == 0) continue;
       server.limit_bytes = options.part_bytes[i] + SimulatedServer::kWorkspaceBytes;
     }
+    server.serving = options.serving;
     servers_[i] = std::make_unique<SimulatedServer>(server, times, &clock_, &vmm_);
   }
 }
@@ -137,6 +138,14 @@ absl::Duration SimulatedMachine::NextCompletion() const {
 
 void SimulatedMachine::Pass(absl::Duration span) {
   clock_.Advance(span);
+  if (NextCompletion() < absl::InfiniteDuration() && servers_[0] != nullptr) {
+    const engine::MemoryView memory = servers_[0]->engine().Memory();
+    const double kv_bytes =
+        static_cast<double>(memory.limit_bytes - SimulatedServer::kWorkspaceBytes);
+    busy_seconds_ += absl::ToDoubleSeconds(span);
+    use_seconds_ +=
+        absl::ToDoubleSeconds(span) * static_cast<double>(memory.needed_bytes) / kv_bytes;
+  }
   double parts[2][2];
   for (int i = 0; i < 2; ++i) {
     for (const Lane lane : kLanes) parts[i][static_cast<int>(lane)] = PartOf(i, lane);
@@ -188,6 +197,10 @@ void SimulatedMachine::Resplit(const Load& load) {
 
 const std::vector<std::shared_ptr<Outcome>>& SimulatedMachine::outcomes(int server) const {
   return servers_[server] == nullptr ? refused_[server] : servers_[server]->outcomes();
+}
+
+int64_t SimulatedMachine::prefilled_tokens() const {
+  return servers_[0] == nullptr ? 0 : servers_[0]->engine().Load().prefilled_tokens_total;
 }
 
 int64_t SimulatedMachine::preemptions() const {

@@ -103,8 +103,8 @@ TEST(LearnedLengthsTest, QuantilesAreCalibrated) {
   LearnedLengths lengths = Cold();
   // Lognormal lengths, a tenth cancelled at random, capped at 512.
   const auto draw = [&rng] {
-    const double normal = std::sqrt(-2 * std::log(1 - rng.Unit())) *
-                          std::cos(2 * 3.14159265358979 * rng.Unit());
+    const double normal =
+        std::sqrt(-2 * std::log(1 - rng.Unit())) * std::cos(2 * 3.14159265358979 * rng.Unit());
     return std::max<int64_t>(1, std::llround(std::exp(4.5 + 0.8 * normal)));
   };
   constexpr int kAnswers = 6000;
