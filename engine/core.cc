@@ -90,6 +90,7 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
 
 AnswerView EngineCore::AnswerViewOf(const Sequence& sequence) const {
   AnswerView view;
+  view.id = sequence.id;
   view.tenant = sequence.request.tenant;
   view.prompt_tokens = sequence.prompt_tokens();
   view.generated_tokens = sequence.generated_tokens();
@@ -355,7 +356,7 @@ absl::Time EngineCore::NextLeaver(Lane which) const {
 void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status status,
                      int32_t stop_token_id, absl::Time now, Outbox* outbox) {
   CHECK(!sequence->in_step);
-  lengths_->Add(AnswerViewOf(*sequence), reason == FinishReason::kStop);
+  lengths_->End(AnswerViewOf(*sequence), reason == FinishReason::kStop);
   sequence->table.ShrinkTo(0);
   sequence->MoveTo(SequenceState::kFinished);
   const std::shared_ptr<LiveRequest> owner = sequence->owner;

@@ -2,38 +2,41 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace ebb::memory {
 namespace {
 
-// Where windows end: 16 steps each at first, then four to each doubling.
-constexpr std::array<int64_t, DemandCurve::kWindows - 1> kEnds = {
-    16,  32,  48,  64,  80,  96,   112,  128,  160,  192,  224,  256,  320,  384,
-    448, 512, 640, 768, 896, 1024, 1280, 1536, 2048, 3072, 4096, 8192, 16384};
+// 16 steps each up to 128, then eight to each doubling.
+constexpr std::array<int64_t, DemandCurve::kWindows> MakeBegins() {
+  constexpr size_t kEven = 8;
+  constexpr int64_t kSteps = 16;
+  std::array<int64_t, DemandCurve::kWindows> begins = {};
+  for (size_t i = 0; i < begins.size(); ++i) {
+    const int64_t index = static_cast<int64_t>(i);
+    const int64_t doublings = i < kEven ? 0 : (index - 8) / 8;
+    begins[i] = i < kEven ? kSteps * index : (kSteps * (8 + (index - 8) % 8)) << doublings;
+  }
+  return begins;
+}
+constexpr std::array<int64_t, DemandCurve::kWindows> kBegins = MakeBegins();
 
 }  // namespace
 
-int64_t DemandCurve::BeginOf(int window) {
-  return window == 0 ? 0 : kEnds[static_cast<size_t>(window) - 1];
-}
-
-int64_t DemandCurve::EndOf(int window) {
-  return window == kWindows - 1 ? std::numeric_limits<int64_t>::max()
-                                : kEnds[static_cast<size_t>(window)];
-}
+absl::Span<const int64_t> DemandCurve::Begins() { return kBegins; }
 
 DemandCurve DemandCurve::Of(const Growth& growth) {
   DemandCurve curve;
-  for (int window = 0; window < kWindows; ++window) {
+  for (size_t window = 0; window < kBegins.size(); ++window) {
     // One that may make nothing more holds what it has until its last step is over.
-    if (window > 0 && BeginOf(window) >= growth.may_make_tokens) break;
-    const double lives = growth.survives(BeginOf(window));
-    const double blocks =
-        static_cast<double>(growth.blocks(std::min(EndOf(window), growth.may_make_tokens)));
-    curve.mean_[static_cast<size_t>(window)] = lives * blocks;
-    curve.variance_[static_cast<size_t>(window)] = lives * (1 - lives) * blocks * blocks;
-    curve.most_[static_cast<size_t>(window)] = blocks;
+    if (window > 0 && kBegins[window] >= growth.may_make_tokens) break;
+    const bool last = window + 1 == kBegins.size();
+    const int64_t end =
+        last ? growth.may_make_tokens : std::min(kBegins[window + 1], growth.may_make_tokens);
+    const double lives = growth.survives[window];
+    const double blocks = static_cast<double>(growth.blocks(end));
+    curve.mean_[window] = lives * blocks;
+    curve.variance_[window] = lives * (1 - lives) * blocks * blocks;
+    curve.most_[window] = blocks;
   }
   return curve;
 }

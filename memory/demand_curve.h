@@ -14,19 +14,21 @@
 #include <cstdint>
 #include <functional>
 
+#include "absl/types/span.h"
+
 namespace ebb::memory {
 
 class DemandCurve {
  public:
-  static constexpr int kWindows = 28;
-  // Steps ahead, of `window`: [BeginOf, EndOf). The last has no end.
-  static int64_t BeginOf(int window);
-  static int64_t EndOf(int window);
+  static constexpr int kWindows = 64;
+  // Where the windows begin, in steps ahead; each ends where the next begins, the last never.
+  static absl::Span<const int64_t> Begins();
 
   // What one sequence will hold.
   struct Growth {
-    int64_t may_make_tokens = 0;                    // At most so many steps lie ahead of it.
-    std::function<double(int64_t steps)> survives;  // The probability that it makes so many.
+    int64_t may_make_tokens = 0;  // At most so many steps lie ahead of it.
+    // The probability that it makes as many tokens as lie before each window.
+    std::array<double, kWindows> survives = {};
     // Blocks after so many more tokens; at most may_make_tokens.
     std::function<int64_t(int64_t steps)> blocks;
   };
@@ -40,8 +42,8 @@ class DemandCurve {
   // The largest, over the windows, of mean + z * standard deviation, but no more than there would
   // be if all lived. Blocks.
   double Peak(double z) const;
-  double mean(int window) const { return mean_[static_cast<size_t>(window)]; }
-  double variance(int window) const { return variance_[static_cast<size_t>(window)]; }
+  double mean(size_t window) const { return mean_[window]; }
+  double variance(size_t window) const { return variance_[window]; }
 
  private:
   std::array<double, kWindows> mean_ = {};

@@ -35,7 +35,7 @@ bool LearnedLengths::ClassKey::operator<(const ClassKey& other) const {
 }
 
 LearnedLengths::LearnedLengths(const LearnedLengthsOptions& options)
-    : options_(options), prior_(PriorHazards(options.prior_tokens)), all_(options.half_life) {}
+    : options_(options), prior_(PriorHazards(options.prior_tokens)) {}
 
 LearnedLengths::ClassKey LearnedLengths::KeyOf(const engine::AnswerView& answer) {
   return {std::string(answer.tenant), BitsOf(answer.prompt_tokens), BitsOf(answer.max_tokens)};
@@ -51,7 +51,7 @@ LearnedLengths::Class& LearnedLengths::ClassOf(const ClassKey& key) {
           return a.second.table.weight() < b.second.table.weight();
         }));
   }
-  return classes_.emplace(key, Class(options_.class_half_life)).first->second;
+  return classes_.try_emplace(key).first->second;
 }
 
 void LearnedLengths::Forget() {
@@ -60,27 +60,31 @@ void LearnedLengths::Forget() {
   for (auto& [key, one] : classes_) one.curve.reset();
 }
 
-void LearnedLengths::SetRunning(const std::vector<engine::AnswerView>& running) {
-  all_.running = {};
-  for (auto& [key, one] : classes_) one.running = {};
-  for (const engine::AnswerView& answer : running) {
-    const size_t bin = SurvivalTable::BinOf(answer.generated_tokens);
-    ++all_.running[bin];
-    const auto found = classes_.find(KeyOf(answer));
-    if (found != classes_.end()) ++found->second.running[bin];
-  }
+void LearnedLengths::PassOne(const engine::AnswerView& answer) {
+  size_t& bin = bins_[answer.id];
+  ClassOf(KeyOf(answer)).table.Pass(bin, answer.generated_tokens);
+  bin = all_.table.Pass(bin, answer.generated_tokens);
+}
+
+void LearnedLengths::Pass(const std::vector<engine::AnswerView>& running) {
+  for (const engine::AnswerView& answer : running) PassOne(answer);
   Forget();
 }
 
-void LearnedLengths::Add(const engine::AnswerView& answer, bool ended_by_itself) {
-  all_.table.Add(answer.generated_tokens, ended_by_itself);
-  ClassOf(KeyOf(answer)).table.Add(answer.generated_tokens, ended_by_itself);
+void LearnedLengths::End(const engine::AnswerView& answer, bool by_itself) {
+  PassOne(answer);
+  bins_.erase(answer.id);
+  all_.table.End(answer.generated_tokens, by_itself);
+  ClassOf(KeyOf(answer)).table.End(answer.generated_tokens, by_itself);
+  const double factor = std::exp2(-1 / options_.half_life);
+  all_.table.Fade(factor);
+  for (auto& [key, one] : classes_) one.table.Fade(factor);
   Forget();
 }
 
 const SurvivalTable::Hazards& LearnedLengths::AllHazards() const {
   if (!all_hazards_.has_value()) {
-    all_hazards_ = all_.table.Estimate(all_.running, prior_, options_.prior_weight);
+    all_hazards_ = all_.table.Estimate(prior_, options_.prior_weight);
   }
   return *all_hazards_;
 }
@@ -93,13 +97,19 @@ const SurvivalCurve& LearnedLengths::CurveOf(const engine::AnswerView& answer) c
   }
   const Class& one = found->second;
   if (!one.curve.has_value()) {
-    one.curve.emplace(one.table.Estimate(one.running, AllHazards(), options_.all_weight));
+    one.curve.emplace(one.table.Estimate(AllHazards(), options_.all_weight));
   }
   return *one.curve;
 }
 
-double LearnedLengths::Survives(const engine::AnswerView& answer, int64_t more_tokens) const {
-  return CurveOf(answer).Between(answer.generated_tokens, answer.generated_tokens + more_tokens);
+void LearnedLengths::Survives(const engine::AnswerView& answer,
+                              absl::Span<const int64_t> more_tokens,
+                              absl::Span<double> probabilities) const {
+  const SurvivalCurve& curve = CurveOf(answer);
+  const int64_t made = answer.generated_tokens;
+  for (size_t i = 0; i < more_tokens.size(); ++i) {
+    probabilities[i] = curve.Between(made, made + more_tokens[i]);
+  }
 }
 
 int64_t LearnedLengths::ExpectedTokens(const engine::AnswerView& answer) const {

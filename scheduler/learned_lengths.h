@@ -12,8 +12,10 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "engine/length_predictor.h"
 #include "scheduler/survival_table.h"
 
@@ -21,12 +23,11 @@ namespace ebb::scheduler {
 
 struct LearnedLengthsOptions {
   int32_t prior_tokens = 256;
-  // Answers after which counts weigh half.
-  double half_life = 1000;
-  double class_half_life = 200;
+  // Answers, of whatever class, after which counts weigh half.
+  double half_life = 250;
   // How many answers the estimate before counts for.
-  double prior_weight = 4;
-  double all_weight = 32;
+  double prior_weight = 1;
+  double all_weight = 2;
   size_t classes_max = 128;
 };
 
@@ -35,9 +36,10 @@ class LearnedLengths final : public engine::LengthPredictor {
  public:
   explicit LearnedLengths(const LearnedLengthsOptions& options);
 
-  void SetRunning(const std::vector<engine::AnswerView>& running) override;
-  void Add(const engine::AnswerView& answer, bool ended_by_itself) override;
-  double Survives(const engine::AnswerView& answer, int64_t more_tokens) const override;
+  void Pass(const std::vector<engine::AnswerView>& running) override;
+  void End(const engine::AnswerView& answer, bool by_itself) override;
+  void Survives(const engine::AnswerView& answer, absl::Span<const int64_t> more_tokens,
+                absl::Span<double> probabilities) const override;
   int64_t ExpectedTokens(const engine::AnswerView& answer) const override;
 
  private:
@@ -49,14 +51,15 @@ class LearnedLengths final : public engine::LengthPredictor {
     bool operator<(const ClassKey& other) const;
   };
   struct Class {
-    explicit Class(double half_life) : table(half_life) {}
     SurvivalTable table;
-    SurvivalTable::Counts running = {};
     mutable std::optional<SurvivalCurve> curve;  // None: to be estimated.
   };
 
   static ClassKey KeyOf(const engine::AnswerView& answer);
   Class& ClassOf(const ClassKey& key);
+  // Counts what the answer has passed since it was last told of.
+  void PassOne(const engine::AnswerView& answer);
+  // The estimates are no longer those of the tables.
   void Forget();
   const SurvivalTable::Hazards& AllHazards() const;
   const SurvivalCurve& CurveOf(const engine::AnswerView& answer) const;
@@ -66,6 +69,7 @@ class LearnedLengths final : public engine::LengthPredictor {
   Class all_;
   mutable std::optional<SurvivalTable::Hazards> all_hazards_;
   std::map<ClassKey, Class> classes_;
+  std::unordered_map<uint64_t, size_t> bins_;  // Where each unfinished answer was seen last.
 };
 
 }  // namespace ebb::scheduler

@@ -29,35 +29,40 @@ int64_t SurvivalTable::BeginOf(size_t bin) {
   return (kPerDoubling + beyond % kPerDoubling) << (bits - kStepBits);
 }
 
-double SurvivalTable::Fade(double half_life) { return std::exp2(1 / half_life); }
-
-void SurvivalTable::Add(int64_t tokens, bool ended_by_itself) {
-  constexpr double kUnitMax = 1e100;
-  unit_ *= fade_;
-  if (unit_ > kUnitMax) {
-    for (Counts* counts : {&events_, &censored_}) {
-      for (double& count : *counts) count /= unit_;
-    }
-    total_ /= unit_;
-    unit_ = 1;
-  }
-  (ended_by_itself ? events_ : censored_)[BinOf(tokens)] += unit_;
-  total_ += unit_;
+size_t SurvivalTable::Pass(size_t from, int64_t tokens) {
+  const size_t to = BinOf(tokens);
+  for (size_t bin = from; bin < to; ++bin) at_risk_[bin] += unit_;
+  return std::max(from, to);
 }
 
-SurvivalTable::Hazards SurvivalTable::Estimate(const Counts& running, const Hazards& prior,
-                                               double prior_weight) const {
+void SurvivalTable::Fade(double factor) {
+  constexpr double kUnitMax = 1e100;
+  unit_ /= factor;
+  if (unit_ < kUnitMax) return;
+  for (Counts* counts : {&events_, &at_risk_}) {
+    for (double& count : *counts) count /= unit_;
+  }
+  total_ /= unit_;
+  unit_ = 1;
+}
+
+void SurvivalTable::End(int64_t tokens, bool by_itself) {
+  total_ += unit_;
+  const size_t bin = BinOf(tokens);
+  if (by_itself) {
+    events_[bin] += unit_;
+    at_risk_[bin] += unit_;
+  } else if (WidthOf(bin) > 1) {
+    at_risk_[bin] += unit_ / 2;  // Else it was never asked whether it would end there.
+  }
+}
+
+SurvivalTable::Hazards SurvivalTable::Estimate(const Hazards& prior, double prior_weight) const {
   Hazards hazards = {};
-  double beyond = 0;  // Those that got past the bin.
-  for (size_t bin = kBins; bin-- > 0;) {
-    const double events = events_[bin] / unit_;
-    const double censored = censored_[bin] / unit_ + running[bin];
-    // Censored at the only length of its bin: it was never asked whether it would end there.
-    const double asked = WidthOf(bin) == 1 ? 0 : censored / 2;
-    const double at_risk = beyond + events + asked;
-    const double hazard = (events + prior_weight * prior[bin]) / (at_risk + prior_weight);
-    hazards[bin] = at_risk + prior_weight > 0 ? std::min(hazard, kHazardMax) : 0;
-    beyond += events + censored;
+  for (size_t bin = 0; bin < hazards.size(); ++bin) {
+    const double at_risk = at_risk_[bin] / unit_ + prior_weight;
+    const double hazard = (events_[bin] / unit_ + prior_weight * prior[bin]) / at_risk;
+    hazards[bin] = at_risk > 0 ? std::min(hazard, kHazardMax) : 0;
   }
   return hazards;
 }
@@ -65,6 +70,9 @@ SurvivalTable::Hazards SurvivalTable::Estimate(const Counts& running, const Haza
 SurvivalCurve::SurvivalCurve(const SurvivalTable::Hazards& hazards) {
   for (size_t bin = 0; bin < hazards.size(); ++bin) {
     log_[bin + 1] = log_[bin] + std::log1p(-hazards[bin]);
+  }
+  for (size_t bin = hazards.size(); bin-- > 0;) {
+    residual_[bin] = Residual(SurvivalTable::BeginOf(bin));
   }
 }
 
@@ -79,20 +87,19 @@ double SurvivalCurve::Between(int64_t from, int64_t to) const {
   return to <= from ? 1 : std::exp(LogAt(to) - LogAt(from));
 }
 
+double SurvivalCurve::Residual(int64_t tokens) const {
+  const size_t bin = SurvivalTable::BinOf(tokens);
+  const auto width = static_cast<double>(SurvivalTable::WidthOf(bin));
+  const double rest = std::max(0.0, static_cast<double>(SurvivalTable::BeginOf(bin + 1) - tokens));
+  const double one = std::exp((log_[bin + 1] - log_[bin]) / width);  // Past one more token.
+  const double all = std::pow(one, rest);                            // Past the bin.
+  const double within = one < 1 ? one * (1 - all) / (1 - one) : rest;
+  return within + all * residual_[bin + 1];
+}
+
 double SurvivalCurve::Mean(int64_t from, int64_t most) const {
-  // The sum of P(length >= t) over t in (from, most]: a bin's part by the mean of its ends.
-  double mean = static_cast<double>(from);
-  for (int64_t t = from; t < most;) {
-    const int64_t next = std::min(most, SurvivalTable::BeginOf(SurvivalTable::BinOf(t) + 1));
-    if (next <= t) break;  // Beyond all bins.
-    const double after_first = Between(from, t + 1);
-    const double last = Between(from, next);
-    mean += static_cast<double>(next - t) * (after_first + last) / 2;
-    constexpr double kNothing = 1e-4;
-    if (last < kNothing) break;
-    t = next;
-  }
-  return mean;
+  if (most <= from) return static_cast<double>(from);
+  return static_cast<double>(from) + Residual(from) - Between(from, most) * Residual(most);
 }
 
 }  // namespace ebb::scheduler

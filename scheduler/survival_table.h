@@ -1,12 +1,12 @@
 // SurvivalTable: of what lengths answers were, and the product-limit estimate over them.
 //
-// Lengths are counted in bins: one for each token up to 64, then eight to each doubling. An answer
-// that ended by itself after t tokens is an event at t. One that was cut off after c tokens, or
-// still runs there, is censored: it was at risk of ending after each length below c, and tells
-// nothing of those beyond. The estimate of the hazard in a bin, which is the probability that an
-// answer that gets there ends in it, is events / at risk (Kaplan and Meier, 1958); in a bin of
-// several lengths those censored in it count half, as in a life table. Counts fade, so that the
-// answers of lately weigh most.
+// Lengths are counted in bins: one for each token up to 64, then eight to each doubling. Each
+// answer is at risk of ending in every bin that it passes, and counts there when it passes: one
+// that still runs has told as much as it can. One that ends by itself is an event in its last bin;
+// one that is cut off there is censored and tells nothing of what lies beyond. The estimate of the
+// hazard in a bin, which is the probability that an answer that gets there ends in it, is events /
+// at risk (Kaplan and Meier, 1958); in a bin of several lengths those censored in it count half, as
+// in a life table. Counts fade, so that what happened lately weighs most.
 #pragma once
 
 #include <array>
@@ -28,29 +28,28 @@ class SurvivalTable {
   using Counts = std::array<double, kBins>;
   using Hazards = std::array<double, kBins>;
 
-  // Counts weigh half after so many more were added.
-  explicit SurvivalTable(double half_life) : fade_(Fade(half_life)) {}
-
-  void Add(int64_t tokens, bool ended_by_itself);
-  // Answers counted, faded.
+  // An answer passes the bins from `from` up to, and without, that of so many tokens; the bin where
+  // it now is.
+  size_t Pass(size_t from, int64_t tokens);
+  // It ends there.
+  void End(int64_t tokens, bool by_itself);
+  // All counts so far weigh less by this factor, in (0, 1].
+  void Fade(double factor);
+  // Answers that ended, faded.
   double weight() const { return total_ / unit_; }
 
-  // The hazard in each bin. `running`: answers that now stand there, one each. `prior` counts as
-  // `prior_weight` answers at risk in every bin.
-  Hazards Estimate(const Counts& running, const Hazards& prior, double prior_weight) const;
+  // The hazard in each bin. `prior` counts as `prior_weight` answers at risk in every bin.
+  Hazards Estimate(const Hazards& prior, double prior_weight) const;
 
  private:
-  static double Fade(double half_life);
-
-  const double fade_;
   // What is added weighs unit_; it grows instead of all else becoming smaller.
   double unit_ = 1;
   double total_ = 0;
   Counts events_ = {};
-  Counts censored_ = {};
+  Counts at_risk_ = {};
 };
 
-// P(length >= t), by the hazards of bins.
+// P(length >= t), by the hazards of bins; within a bin the hazard of each length is the same.
 class SurvivalCurve {
  public:
   explicit SurvivalCurve(const SurvivalTable::Hazards& hazards);
@@ -62,7 +61,11 @@ class SurvivalCurve {
   double Mean(int64_t from, int64_t most) const;
 
  private:
-  std::array<double, SurvivalTable::kBins + 1> log_ = {};  // At the begin of each bin.
+  // How many more tokens than `tokens`, if there are at least so many.
+  double Residual(int64_t tokens) const;
+
+  std::array<double, SurvivalTable::kBins + 1> log_ = {};       // At the begin of each bin.
+  std::array<double, SurvivalTable::kBins + 1> residual_ = {};  // Likewise.
 };
 
 }  // namespace ebb::scheduler

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <unordered_map>
 
 #include "base/rng.h"
 
@@ -15,10 +17,14 @@ constexpr int64_t kPriorTokens = 256;
 // A rule that says how long each answer will be.
 class PointRule : public engine::LengthPredictor {
  public:
-  void SetRunning(const std::vector<AnswerView>&) override {}
-  void Add(const AnswerView&, bool) override {}
-  double Survives(const AnswerView& answer, int64_t more_tokens) const override {
-    return answer.generated_tokens + more_tokens <= ExpectedTokens(answer) ? 1 : 0;
+  void Pass(const std::vector<AnswerView>&) override {}
+  void End(const AnswerView&, bool) override {}
+  void Survives(const AnswerView& answer, absl::Span<const int64_t> more_tokens,
+                absl::Span<double> probabilities) const override {
+    const int64_t expected = ExpectedTokens(answer);
+    for (size_t i = 0; i < more_tokens.size(); ++i) {
+      probabilities[i] = answer.generated_tokens + more_tokens[i] <= expected ? 1 : 0;
+    }
   }
 };
 
@@ -39,8 +45,8 @@ class ReserveMax final : public PointRule {
 
 class PastFuture final : public PointRule {
  public:
-  void SetRunning(const std::vector<AnswerView>&) override { ++draw_; }
-  void Add(const AnswerView& answer, bool) override {
+  void Pass(const std::vector<AnswerView>&) override { ++draw_; }
+  void End(const AnswerView& answer, bool) override {
     constexpr size_t kAnswers = 1000;
     lengths_.push_back(answer.generated_tokens);
     if (lengths_.size() > kAnswers) lengths_.pop_front();
@@ -52,9 +58,9 @@ class PastFuture final : public PointRule {
     }
     if (longer.empty()) return answer.max_tokens;
     // The same each time that it is asked in one round of admission.
-    const uint64_t bits = base::RandomBits(
-        draw_ ^ static_cast<uint64_t>(answer.prompt_tokens) << 32,
-        static_cast<uint64_t>(answer.generated_tokens));
+    const uint64_t bits =
+        base::RandomBits(draw_ ^ static_cast<uint64_t>(answer.prompt_tokens) << 32,
+                         static_cast<uint64_t>(answer.generated_tokens));
     return std::min(answer.max_tokens, longer[bits % longer.size()]);
   }
 
@@ -67,34 +73,56 @@ class Learned final : public engine::LengthPredictor {
  public:
   Learned(const scheduler::LearnedLengthsOptions& options, Calibration* calibration)
       : lengths_(options), calibration_(calibration) {}
-  void SetRunning(const std::vector<AnswerView>& running) override {
-    lengths_.SetRunning(running);
+  void Pass(const std::vector<AnswerView>& running) override {
+    for (const AnswerView& answer : running) {
+      if (predicted_.count(answer.id) == 0) predicted_.emplace(answer.id, Predict(answer));
+    }
+    lengths_.Pass(running);
   }
-  void Add(const AnswerView& answer, bool ended_by_itself) override {
-    if (ended_by_itself) Judge(answer);
-    lengths_.Add(answer, ended_by_itself);
+  void End(const AnswerView& answer, bool by_itself) override {
+    if (by_itself) Judge(answer);
+    predicted_.erase(answer.id);
+    lengths_.End(answer, by_itself);
   }
-  double Survives(const AnswerView& answer, int64_t more_tokens) const override {
-    return lengths_.Survives(answer, more_tokens);
+  void Survives(const AnswerView& answer, absl::Span<const int64_t> more_tokens,
+                absl::Span<double> probabilities) const override {
+    lengths_.Survives(answer, more_tokens, probabilities);
   }
   int64_t ExpectedTokens(const AnswerView& answer) const override {
     return lengths_.ExpectedTokens(answer);
   }
 
  private:
-  // As if it had been asked before the answer began.
-  void Judge(AnswerView answer) {
-    const int64_t length = answer.generated_tokens;
+  // P(length >= t) for each t, when the answer began: it has not yet told anything of itself.
+  std::vector<double> Predict(AnswerView answer) const {
     answer.generated_tokens = 0;
-    // A length has a probability of its own: half of it counts as below.
-    const double below = 1 - (lengths_.Survives(answer, length) +
-                              lengths_.Survives(answer, length + 1)) / 2;
+    std::vector<int64_t> lengths(static_cast<size_t>(answer.max_tokens) + 2);
+    std::iota(lengths.begin(), lengths.end(), 0);
+    std::vector<double> at_least(lengths.size());
+    lengths_.Survives(answer, lengths, absl::MakeSpan(at_least));
+    return at_least;
+  }
+
+  void Judge(const AnswerView& answer) {
+    const auto predicted = predicted_.find(answer.id);
+    if (predicted == predicted_.end()) return;  // Over before anybody looked.
+    const auto length = static_cast<size_t>(answer.generated_tokens);
+    const double reached = predicted->second[length];
+    const double passed = predicted->second[length + 1];
+    // A length has a probability of its own: where in it the answer lies is drawn, as one does for
+    // what is counted (the randomised probability integral transform).
+    const double below = 1 - reached + rng_.Unit() * (reached - passed);
+    constexpr int64_t kLearning = 200;  // Answers from which nothing can be asked yet.
+    if (++seen_ <= kLearning) return;
     ++calibration_->answers;
     for (int tenth = 1; tenth < 10; ++tenth) calibration_->within[tenth] += below <= tenth / 10.0;
   }
 
   scheduler::LearnedLengths lengths_;
   Calibration* const calibration_;
+  std::unordered_map<uint64_t, std::vector<double>> predicted_;
+  int64_t seen_ = 0;
+  base::Rng rng_{1};
 };
 
 }  // namespace

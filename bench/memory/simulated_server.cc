@@ -180,10 +180,8 @@ void SimulatedServer::MakeMemory() {
   auto made = memory::KvMemory::Create(*geometry, memory, vmm_);
   CHECK_OK(made.status());
   memory_ = *std::move(made);
-  if (serving_.running_max <= 16) {
-    CHECK_LE(memory_->workspace(0).bytes_max() + memory_->workspace(1).bytes_max(),
-             kWorkspaceBytes);
-  }
+  CHECK_LE(memory_->workspace(0).bytes_max() + memory_->workspace(1).bytes_max(),
+           serving_.workspace_bytes);
 }
 
 void SimulatedServer::Submit(const cli::Arrival& arrival) {
@@ -244,7 +242,8 @@ int64_t SimulatedServer::FinalBytes() const {
   for (const auto& outcome : open_) {
     blocks += geometry.BlocksFor(outcome->prompt_tokens + outcome->output_tokens);
   }
-  return blocks == 0 ? 0 : geometry.PagesFor(blocks) * geometry.page_bytes() + kWorkspaceBytes;
+  return blocks == 0 ? 0
+                     : geometry.PagesFor(blocks) * geometry.page_bytes() + serving_.workspace_bytes;
 }
 
 void SimulatedServer::Bound(int64_t bytes) {
@@ -259,7 +258,7 @@ void SimulatedServer::Bound(int64_t bytes) {
 int64_t SimulatedServer::UsedBytes() const {
   const int64_t pages =
       memory_->pages().count(memory::PageState::kMapped) - memory_->blocks().empty_pages();
-  return pages * memory_->geometry().page_bytes() + kWorkspaceBytes;
+  return pages * memory_->geometry().page_bytes() + serving_.workspace_bytes;
 }
 
 }  // namespace ebb::bench

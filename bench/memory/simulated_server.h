@@ -78,6 +78,7 @@ class TimedRunner final : public engine::StepRunner {
 // How a server serves.
 struct SimulatedServing {
   int32_t running_max = 16;
+  int64_t workspace_bytes = int64_t{14} << 20;  // Of both lanes, at most.
   // What requests state as their max_tokens; their answers end by themselves when they have their
   // length. 0: requests state their answers' lengths.
   int64_t max_tokens = 0;
@@ -88,8 +89,6 @@ struct SimulatedServing {
 class SimulatedServer {
  public:
   static constexpr char kDeviceId[] = "simulated";  // Of the ledger.
-  // Of both lanes, at most.
-  static constexpr int64_t kWorkspaceBytes = int64_t{14} << 20;
 
   struct Options {
     int64_t limit_bytes = 0;

@@ -125,8 +125,9 @@ TEST(AdmitTest, ThoseBehindCountOnlyWhenImmune) {
 DemandView WaitingPerhaps(int64_t blocks, double lives) {
   memory::DemandCurve::Growth growth;
   growth.may_make_tokens = 1000;
-  growth.survives = [lives](int64_t steps) { return steps < 16 ? 1 : lives; };
-  growth.blocks = [blocks](int64_t steps) { return steps < 32 ? 1 : blocks; };
+  growth.survives.fill(lives);
+  growth.survives[0] = 1;
+  growth.blocks = [blocks](int64_t steps) { return steps <= 16 ? 1 : blocks; };
   DemandView view;
   view.demand = memory::DemandCurve::Of(growth);
   return view;

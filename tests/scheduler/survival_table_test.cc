@@ -11,9 +11,12 @@
 namespace ebb::scheduler {
 namespace {
 
-constexpr double kNeverFades = 1e12;
-
 SurvivalTable::Hazards NoPrior() { return {}; }
+
+void Add(SurvivalTable* table, int64_t tokens, bool by_itself) {
+  table->Pass(0, tokens);
+  table->End(tokens, by_itself);
+}
 
 TEST(SurvivalTableTest, BinsAreInOrderAndLeaveNothingOut) {
   size_t last = 0;
@@ -37,10 +40,10 @@ TEST(SurvivalTableTest, IsTheEstimateOfLifelines) {
   const nlohmann::json cases = nlohmann::json::parse(file);
   ASSERT_GE(cases.size(), 5u);
   for (const nlohmann::json& one : cases) {
-    SurvivalTable table(kNeverFades);
-    for (const int64_t tokens : one["ended"]) table.Add(tokens, true);
-    for (const int64_t tokens : one["cut_off"]) table.Add(tokens, false);
-    const SurvivalCurve curve(table.Estimate({}, NoPrior(), 0));
+    SurvivalTable table;
+    for (const int64_t tokens : one["ended"]) Add(&table, tokens, true);
+    for (const int64_t tokens : one["cut_off"]) Add(&table, tokens, false);
+    const SurvivalCurve curve(table.Estimate(NoPrior(), 0));
     int64_t tokens = 0;
     for (const double at_least : one["at_least"]) {
       ++tokens;
@@ -50,28 +53,40 @@ TEST(SurvivalTableTest, IsTheEstimateOfLifelines) {
   }
 }
 
-TEST(SurvivalTableTest, RunningAnswersAreCensoredWhereTheyStand) {
-  SurvivalTable table(kNeverFades);
-  for (int i = 0; i < 10; ++i) table.Add(5, true);
-  SurvivalTable::Counts running = {};
-  running[SurvivalTable::BinOf(20)] = 10;
-  const SurvivalCurve without(table.Estimate({}, NoPrior(), 0));
-  const SurvivalCurve with(table.Estimate(running, NoPrior(), 0));
+TEST(SurvivalTableTest, AnswersCountAsTheyPass) {
+  SurvivalTable table;
+  for (int i = 0; i < 10; ++i) Add(&table, 5, true);
+  const SurvivalCurve without(table.Estimate(NoPrior(), 0));
   EXPECT_NEAR(without.Between(0, 10), 0, 1e-3);
+  // Ten more run, and are past 10 tokens.
+  size_t bin = 0;
+  for (int i = 0; i < 10; ++i) {
+    bin = table.Pass(0, 8);
+    EXPECT_EQ(bin, 8u);
+    bin = table.Pass(bin, 20);
+  }
+  EXPECT_EQ(bin, 20u);
+  const SurvivalCurve with(table.Estimate(NoPrior(), 0));
   EXPECT_NEAR(with.Between(0, 10), 0.5, 1e-9);
 }
 
 TEST(SurvivalTableTest, LatelyWeighsMost) {
-  SurvivalTable table(/*half_life=*/10);
-  for (int i = 0; i < 1000; ++i) table.Add(10, true);
-  for (int i = 0; i < 10; ++i) table.Add(50, true);
-  const SurvivalCurve curve(table.Estimate({}, NoPrior(), 0));
-  EXPECT_NEAR(curve.Between(0, 20), 0.5, 0.01);
-  EXPECT_NEAR(table.weight(), 10 / std::log(2), 1);
-  // However many come, nothing overflows.
-  SurvivalTable many(/*half_life=*/1);
-  for (int i = 0; i < 5000; ++i) many.Add(7, i % 2 == 0);
-  const SurvivalCurve fine(many.Estimate({}, NoPrior(), 0));
+  const double factor = std::exp2(-1 / 10.0);  // Half after ten.
+  SurvivalTable table;
+  for (int i = 0; i < 1010; ++i) {
+    table.Fade(factor);
+    Add(&table, i < 1000 ? 10 : 50, true);
+  }
+  const SurvivalCurve curve(table.Estimate(NoPrior(), 0));
+  EXPECT_NEAR(curve.Between(0, 20), 0.5, 1e-3);
+  EXPECT_NEAR(table.weight(), 1 / (1 - factor), 1e-3);
+  // However long it goes on, nothing overflows.
+  SurvivalTable many;
+  for (int i = 0; i < 5000; ++i) {
+    many.Fade(0.5);
+    Add(&many, 7, i % 2 == 0);
+  }
+  const SurvivalCurve fine(many.Estimate(NoPrior(), 0));
   EXPECT_TRUE(std::isfinite(fine.LogAt(100)));
   EXPECT_GT(many.weight(), 1);
 }
@@ -79,19 +94,19 @@ TEST(SurvivalTableTest, LatelyWeighsMost) {
 TEST(SurvivalTableTest, ThePriorHoldsWhereNothingIsKnown) {
   SurvivalTable::Hazards prior = {};
   prior.fill(0.1);
-  SurvivalTable table(kNeverFades);
-  EXPECT_NEAR(SurvivalCurve(table.Estimate({}, prior, 4)).Between(0, 3), std::pow(0.9, 3), 1e-12);
-  for (int i = 0; i < 4; ++i) table.Add(2, true);
+  SurvivalTable table;
+  EXPECT_NEAR(SurvivalCurve(table.Estimate(prior, 4)).Between(0, 3), std::pow(0.9, 3), 1e-12);
+  for (int i = 0; i < 4; ++i) Add(&table, 2, true);
   // At two tokens four ended of four, beside four of which a tenth does.
-  const SurvivalCurve curve(table.Estimate({}, prior, 4));
+  const SurvivalCurve curve(table.Estimate(prior, 4));
   EXPECT_NEAR(curve.Between(2, 3), 1 - (4 + 0.4) / 8, 1e-12);
   EXPECT_NEAR(curve.Between(3, 4), 0.9, 1e-12) << "none got there";
 }
 
 TEST(SurvivalCurveTest, MeansAreThoseOfTheLengths) {
-  SurvivalTable table(kNeverFades);
-  for (int64_t tokens = 1; tokens <= 60; ++tokens) table.Add(tokens, true);
-  const SurvivalCurve curve(table.Estimate({}, NoPrior(), 0));
+  SurvivalTable table;
+  for (int64_t tokens = 1; tokens <= 60; ++tokens) Add(&table, tokens, true);
+  const SurvivalCurve curve(table.Estimate(NoPrior(), 0));
   EXPECT_NEAR(curve.Mean(0, 1000), 30.5, 0.5);
   EXPECT_NEAR(curve.Mean(40, 1000), 50, 0.5);  // Those from 40 to 60.
   EXPECT_NEAR(curve.Mean(0, 10), (45 + 51 * 10) / 60.0, 0.2);
