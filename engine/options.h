@@ -36,7 +36,7 @@ struct QueueOptions {
   int32_t growth_prior_tokens = 256;
   // Requests start while mean and so many hundredths of the standard deviation of what will be held
   // fit.
-  int32_t growth_deviations_percent = 100;
+  int32_t growth_deviations_percent = 150;
 };
 
 // The shape of a step.

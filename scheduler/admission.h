@@ -14,7 +14,7 @@ struct AdmissionLimits {
   int64_t queue_prompt_tokens_max = 0;  // 0: no bound.
   int64_t running_sequences_max = 0;
   // Room is kept for so many standard deviations above the mean of what will be held.
-  double deviations = 1;
+  double deviations = 1.5;
 };
 
 // RESOURCE_EXHAUSTED when the queue is full (with base::RetryAfterSeconds) or prompt and max_tokens
