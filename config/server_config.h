@@ -122,6 +122,7 @@ struct SchedulerConfig {
   absl::Duration ageing = absl::Seconds(10);
   int32_t resume_immunity_tokens = 16;
   int32_t growth_prior_tokens = 256;
+  int32_t growth_deviations_percent = 150;
 };
 
 struct RequestsConfig {

@@ -278,8 +278,14 @@ const Setting kSettings[] = {
      "A preempted sequence makes so many new tokens before it can be preempted again.",
      EBB_MEMBER(int32_t, scheduler.resume_immunity_tokens), 0, 1000000},
     {"scheduler.growth_prior_tokens",
-     "A new request is expected to make this many tokens, or its max_tokens if that is less.",
+     "A request is expected to make this many tokens, or its max_tokens if that is less, until the "
+     "lengths of answers are known.",
      EBB_MEMBER(int32_t, scheduler.growth_prior_tokens), 1, 1000000},
+    {"scheduler.growth_deviations_percent",
+     "Requests start when what will be held is likely to fit: its mean and so many hundredths of "
+     "its "
+     "standard deviation. More: fewer preemptions, and fewer at once.",
+     EBB_MEMBER(int32_t, scheduler.growth_deviations_percent), 0, 1000},
 
     {"requests.max_tokens_default", "max_tokens of a request that does not set it.",
      EBB_MEMBER(int32_t, requests.max_tokens_default), 1, kInt32Max},

@@ -12,7 +12,10 @@
 namespace ebb::engine {
 
 EngineCore::EngineCore(const LocalEngineOptions& new_options, const EngineParts& new_parts)
-    : options(new_options), parts(new_parts), lanes(new_options.queue.queues) {
+    : options(new_options),
+      parts(new_parts),
+      lanes(new_options.queue.queues),
+      lengths_(parts.policy->MakeLengthPredictor()) {
   for (const Lane which : lanes.all()) {
     lane(which).reader =
         memory().readers().Add(std::string(memory::WindowQueueName(lanes.queue(which))));
@@ -64,8 +67,11 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     // Of the queue as it stands, about a half will be gone then.
     arrival.retry_after = [this] { return service_rate_.TimeFor(ExpectedTokensWaiting()) / 2; };
     RETURN_IF_ERROR(parts.policy->Accept(arrival));
-    const int64_t tokens =
-        arrival.prompt_tokens + request.n * parts.policy->ExpectedTokens(arrival.max_tokens, 0);
+    AnswerView answer;
+    answer.tenant = request.tenant;
+    answer.prompt_tokens = arrival.prompt_tokens;
+    answer.max_tokens = arrival.max_tokens;
+    const int64_t tokens = arrival.prompt_tokens + request.n * lengths_->ExpectedTokens(answer);
     const absl::Time now = Now();
     const absl::Time place =
         fair_share_.Add(request.tenant, request.priority, now, service_rate_.TimeFor(tokens));
@@ -82,10 +88,19 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
   return id;
 }
 
+AnswerView EngineCore::AnswerViewOf(const Sequence& sequence) const {
+  AnswerView view;
+  view.id = sequence.id;
+  view.tenant = sequence.request.tenant;
+  view.prompt_tokens = sequence.prompt_tokens();
+  view.generated_tokens = sequence.generated_tokens();
+  view.max_tokens =
+      view.generated_tokens + sequence.may_make_tokens(parts.limits.context_tokens_max);
+  return view;
+}
+
 int64_t EngineCore::ExpectedTokens(const Sequence& sequence) const {
-  const int64_t made = sequence.generated_tokens();
-  const int64_t may_make = sequence.may_make_tokens(parts.limits.context_tokens_max);
-  return parts.policy->ExpectedTokens(made + may_make, made);
+  return lengths_->ExpectedTokens(AnswerViewOf(sequence));
 }
 
 // Of all that wait: what is to be prefilled, and the answers.
@@ -363,6 +378,7 @@ absl::Time EngineCore::NextLeaver(Lane which) const {
 void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status status,
                      int32_t stop_token_id, absl::Time now, Outbox* outbox) {
   CHECK(!sequence->in_step);
+  lengths_->End(AnswerViewOf(*sequence), reason == FinishReason::kStop);
   sequence->table.ShrinkTo(0);
   sequence->MoveTo(SequenceState::kFinished);
   const std::shared_ptr<LiveRequest> owner = sequence->owner;

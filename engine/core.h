@@ -201,6 +201,8 @@ class EngineCore {
   bool IsImmune(const Sequence& sequence) const;
   // Of its answer at the end, those made already among them.
   int64_t ExpectedTokens(const Sequence& sequence) const;
+  LengthPredictor& lengths() { return *lengths_; }
+  AnswerView AnswerViewOf(const Sequence& sequence) const;
 
   // Whether a page waits for the readers to pass before it can be unmapped.
   bool AnythingDrains();
@@ -240,6 +242,7 @@ class EngineCore {
   Order order_;
   FairShare fair_share_;
   ServiceRate service_rate_;
+  const std::unique_ptr<LengthPredictor> lengths_;
   RequestId next_id_ = 1;
   int64_t undelivered_count_ = 0;  // Answers that ended, and the sink not yet told.
   bool first_yields_ = false;

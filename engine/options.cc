@@ -29,6 +29,7 @@ absl::Status Validate(const LocalEngineOptions& options) {
       {queue.ageing > zero, "ageing", "above 0"},
       {queue.resume_immunity_tokens >= 0, "resume_immunity_tokens", "at least 0"},
       {queue.growth_prior_tokens >= 1, "growth_prior_tokens", "at least 1"},
+      {queue.growth_deviations_percent >= 0, "growth_deviations_percent", "at least 0"},
       {step.chunk_tokens_max >= 1, "chunk_tokens_max", "at least 1"},
       {step.logits_rows_max >= 1, "logits_rows_max", "at least 1"},
       {step.max_gap > zero, "max_gap", "above 0"},

@@ -34,6 +34,9 @@ struct QueueOptions {
   int32_t resume_immunity_tokens = 16;
   // A request is expected to make min(max_tokens, this) tokens while nothing better is known.
   int32_t growth_prior_tokens = 256;
+  // Requests start while mean and so many hundredths of the standard deviation of what will be held
+  // fit.
+  int32_t growth_deviations_percent = 150;
 };
 
 // The shape of a step.

@@ -6,11 +6,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "engine/length_predictor.h"
 #include "engine/step_runner.h"
+#include "memory/demand_curve.h"
 
 namespace ebb::engine {
 
@@ -23,11 +26,10 @@ struct PromptView {
 
 // A sequence before or behind others, for admission.
 struct DemandView {
-  bool running = false;         // It has started and was not preempted since.
-  int32_t sequences = 1;        // It is, or will be, so many.
-  int64_t held_blocks = 0;      // Charged to it now.
-  int64_t expected_blocks = 0;  // What it is expected to hold when it ends.
-  bool immune = false;          // It may not be preempted now: counted wherever it stands.
+  bool running = false;        // It has started and was not preempted since.
+  int32_t sequences = 1;       // It is, or will be, so many.
+  memory::DemandCurve demand;  // Blocks that it will hold.
+  bool immune = false;         // It may not be preempted now: counted wherever it stands.
 };
 
 struct AdmissionInput {
@@ -86,8 +88,8 @@ class StepPolicy {
   // Decode's next step starts at this time, or earlier when prefill has nothing in flight.
   virtual absl::Time NextDecodeStart(const DecodeTiming& timing) const = 0;
 
-  // Tokens that a request is expected to make in all, given that it has made `generated`.
-  virtual int64_t ExpectedTokens(int64_t max_tokens, int64_t generated) const = 0;
+  // For one engine, which tells it of every answer.
+  virtual std::unique_ptr<LengthPredictor> MakeLengthPredictor() const = 0;
 };
 
 }  // namespace ebb::engine

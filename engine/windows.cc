@@ -177,26 +177,34 @@ void Windows::Open(Lane which, const memory::WindowPlan& plan, absl::Time now, O
 // Which requests start or resume: the policy's answer, carried out.
 void Windows::Admit(absl::Time now) {
   if (core_->draining_hard(now)) return;
-  const std::vector<Sequence*> order(core_->order().begin(), core_->order().end());
   AdmissionInput input;
+  std::vector<Sequence*> candidates;  // Of each view in the input.
   // Beside what the workspaces will need, or those that start would soon have to give way to them.
   const int64_t limit_blocks = core_->LimitBlocks(WorkspaceBytesToAdmit());
   const memory::AccountId account = AccountOf(core_->lanes.Of(SequenceState::kPrefilling));
   input.capacity_blocks =
       std::min(core_->memory().WindowMemoryOf(account, now).CapacityBlocks(), limit_blocks);
+  std::vector<AnswerView> running;
+  for (const Sequence* sequence : core_->order()) {
+    if (sequence->running()) running.push_back(core_->AnswerViewOf(*sequence));
+  }
+  core_->lengths().Pass(running);
   BlockCensus census(core_->memory().geometry());
-  for (const Sequence* sequence : order) {
+  int32_t waiting = 0;
+  for (Sequence* sequence : core_->order()) {
     const BlockCensus::Part part = census.Count(*sequence);
     DemandView view;
     view.running = sequence->running();
+    // No more can start, and there may be many.
+    if (!view.running && ++waiting > core_->options.queue.running_sequences_max) continue;
     view.immune = core_->IsImmune(*sequence);
     view.sequences = sequence->answers();
-    view.held_blocks = part.held_blocks;
-    view.expected_blocks = ExpectedBlocks(*sequence, limit_blocks) - part.shared_blocks;
+    view.demand = DemandOf(*sequence, part, limit_blocks);
     input.order.push_back(view);
+    candidates.push_back(sequence);
   }
   for (const size_t index : core_->parts.policy->Admit(input)) {
-    Sequence* sequence = order[index];
+    Sequence* const sequence = candidates[index];
     CHECK(!sequence->running());
     sequence->MoveTo(SequenceState::kPrefilling);
     sequence->admitted = now;
@@ -227,14 +235,25 @@ int64_t Windows::WorkspaceBytesToAdmit() const {
   return bytes;
 }
 
-int64_t Windows::ExpectedBlocks(const Sequence& sequence, int64_t limit_blocks) const {
-  const int64_t total = core_->ExpectedTokens(sequence);
+// What it adds to those before it in the windows ahead.
+memory::DemandCurve Windows::DemandOf(const Sequence& sequence, const BlockCensus::Part& part,
+                                      int64_t limit_blocks) const {
   const memory::KvGeometry& geometry = core_->memory().geometry();
-  const int64_t least = geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
-  const int64_t expected = geometry.BlocksFor(sequence.prompt_tokens() + total) +
-                           UnforkedBlocks(sequence, total, geometry);
-  // An expectation alone keeps nobody out who fits alone: what may be too much is found out then.
-  return std::max(least, std::min(expected, limit_blocks));
+  const AnswerView answer = core_->AnswerViewOf(sequence);
+  const int64_t tokens = static_cast<int64_t>(sequence.tokens.size());
+  const int64_t least = geometry.BlocksFor(tokens);
+  memory::DemandCurve::Growth growth;
+  growth.may_make_tokens = answer.max_tokens - answer.generated_tokens;
+  core_->lengths().Survives(answer, memory::DemandCurve::Begins(), absl::MakeSpan(growth.survives));
+  growth.blocks = [&](int64_t steps) {
+    const int64_t blocks = geometry.BlocksFor(tokens + steps) +
+                           UnforkedBlocks(sequence, answer.generated_tokens + steps, geometry);
+    // What may come to be keeps nobody out who fits alone: if it is too much, that is found out
+    // then.
+    return std::max({part.held_blocks, least - part.shared_blocks,
+                     std::min(blocks, limit_blocks) - part.shared_blocks});
+  };
+  return memory::DemandCurve::Of(growth);
 }
 
 void Windows::SetFirstAccount() {

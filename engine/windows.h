@@ -14,8 +14,10 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "engine/block_census.h"
 #include "engine/core.h"
 #include "engine/victims.h"
+#include "memory/demand_curve.h"
 #include "memory/window_manager.h"
 
 namespace ebb::engine {
@@ -63,7 +65,8 @@ class Windows {
   memory::WindowProgress ProgressOf(Lane which, absl::Time now) const;
   void Admit(absl::Time now);
   int64_t WorkspaceBytesToAdmit() const;
-  int64_t ExpectedBlocks(const Sequence& sequence, int64_t limit_blocks) const;
+  memory::DemandCurve DemandOf(const Sequence& sequence, const BlockCensus::Part& part,
+                               int64_t limit_blocks) const;
   int64_t WorkspaceBytesOf(const Sequence& sequence) const;
   void SetWorkspaceDemand(Lane which);
   void SetFirstAccount();

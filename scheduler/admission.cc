@@ -6,14 +6,6 @@
 #include "base/retry_after.h"
 
 namespace ebb::scheduler {
-namespace {
-
-int64_t Need(const engine::DemandView& view) {
-  return std::max(view.held_blocks, view.expected_blocks);
-}
-
-}  // namespace
-
 absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& arrival) {
   if (arrival.prompt_tokens >= arrival.context_tokens_max) {
     return absl::InvalidArgumentError(
@@ -51,25 +43,25 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
 }
 
 std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::AdmissionInput& input) {
-  int64_t immune_below = 0;
+  memory::DemandCurve counted;  // Those above, and the immune ones below.
   int64_t running = 0;
   for (const engine::DemandView& view : input.order) {
     if (!view.running) continue;
     running += view.sequences;
-    if (view.immune) immune_below += Need(view);
+    if (view.immune) counted.Add(view.demand);
   }
   std::vector<size_t> admitted;
-  int64_t counted = 0;
   for (size_t i = 0; i < input.order.size(); ++i) {
     const engine::DemandView& view = input.order[i];
     if (view.running) {
-      counted += Need(view);
-      if (view.immune) immune_below -= Need(view);
+      if (!view.immune) counted.Add(view.demand);
       continue;
     }
     if (running + view.sequences > limits.running_sequences_max) break;
-    if (counted + immune_below + Need(view) > input.capacity_blocks) break;
-    counted += Need(view);
+    memory::DemandCurve with = counted;
+    with.Add(view.demand);
+    if (with.Peak(limits.deviations) > static_cast<double>(input.capacity_blocks)) break;
+    counted = with;
     running += view.sequences;
     admitted.push_back(i);
   }

@@ -13,6 +13,8 @@ struct AdmissionLimits {
   int64_t queue_requests_max = 0;
   int64_t queue_prompt_tokens_max = 0;  // 0: no bound.
   int64_t running_sequences_max = 0;
+  // Room is kept for so many standard deviations above the mean of what will be held.
+  double deviations = 1.5;
 };
 
 // RESOURCE_EXHAUSTED when the queue is full (with base::RetryAfterSeconds) or prompt and max_tokens
@@ -22,9 +24,9 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
 
 // Indices into input.order of those that start or resume now, in order.
 //
-// The walk goes down the one order. A running request counts with what it is expected to
-// hold at its end; so does one that starts. A waiting one starts if its whole expected need fits
-// beside those counted so far and beside those further down that may not be preempted. The walk
+// The walk goes down the one order. A running request counts with what it will hold, window by
+// window; so does one that starts. A waiting one starts if, with it, those counted so far and those
+// further down that may not be preempted are likely to fit in every window ahead. The walk
 // ends at the first that does not fit: nobody overtakes it, so it starts as soon as those before it
 // have ended, however large it is. Preempted requests stand in the same order, so they resume
 // before anything that came later starts.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "scheduler/learned_lengths.h"
+
 namespace ebb::scheduler {
 
 LocalPolicyOptions LocalPolicy::OptionsFrom(const engine::LocalEngineOptions& options) {
@@ -9,6 +11,7 @@ LocalPolicyOptions LocalPolicy::OptionsFrom(const engine::LocalEngineOptions& op
   mine.admission.queue_requests_max = options.queue.queue_requests_max;
   mine.admission.queue_prompt_tokens_max = options.queue.queue_prompt_tokens_max;
   mine.admission.running_sequences_max = options.queue.running_sequences_max;
+  mine.admission.deviations = options.queue.growth_deviations_percent / 100.0;
   mine.chunk_tokens_max = options.step.chunk_tokens_max;
   mine.logits_rows_max = options.step.logits_rows_max;
   mine.max_gap = options.step.max_gap;
@@ -77,11 +80,10 @@ absl::Duration LocalPolicy::PrefillShare(absl::Duration decode_step) const {
   return std::min(decode_step / kPrefillShare, options_.max_gap);
 }
 
-int64_t LocalPolicy::ExpectedTokens(int64_t max_tokens, int64_t generated) const {
-  constexpr int64_t kGrowthTokensMin = 32;
-  const int64_t by_growth =
-      generated == 0 ? 0 : generated + std::max(kGrowthTokensMin, generated / 2);
-  return std::min(max_tokens, std::max<int64_t>(options_.growth_prior_tokens, by_growth));
+std::unique_ptr<engine::LengthPredictor> LocalPolicy::MakeLengthPredictor() const {
+  LearnedLengthsOptions options;
+  options.prior_tokens = options_.growth_prior_tokens;
+  return std::make_unique<LearnedLengths>(options);
 }
 
 }  // namespace ebb::scheduler

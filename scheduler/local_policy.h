@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,7 +24,7 @@ struct LocalPolicyOptions {
 };
 
 // Immutable.
-class LocalPolicy final : public engine::StepPolicy {
+class LocalPolicy : public engine::StepPolicy {
  public:
   // The options that an engine's own options give.
   static LocalPolicyOptions OptionsFrom(const engine::LocalEngineOptions& options);
@@ -50,10 +51,8 @@ class LocalPolicy final : public engine::StepPolicy {
   // fifth of the time, or it would stand still for as long as large batches decode.
   absl::Time NextDecodeStart(const engine::DecodeTiming& timing) const override;
 
-  // min(max_tokens, prior); past the prior, half as many again as it has made and at least 32, for
-  // what has run long tends to run on. (Cold start's answer; a predictor that learns from finished
-  // requests takes its place behind the same call.)
-  int64_t ExpectedTokens(int64_t max_tokens, int64_t generated) const override;
+  // One that learns, from growth_prior_tokens on.
+  std::unique_ptr<engine::LengthPredictor> MakeLengthPredictor() const override;
 
  private:
   // What prefill gets of decode's time whatever the gap, when decode's step takes so long.

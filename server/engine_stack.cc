@@ -20,6 +20,7 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   options.queue.ageing = config.scheduler.ageing;
   options.queue.resume_immunity_tokens = config.scheduler.resume_immunity_tokens;
   options.queue.growth_prior_tokens = config.scheduler.growth_prior_tokens;
+  options.queue.growth_deviations_percent = config.scheduler.growth_deviations_percent;
   options.step.chunk_tokens_max = config.scheduler.chunk_tokens_max;
   options.step.logits_rows_max = config.scheduler.logits_rows_max;
   options.step.max_gap = config.scheduler.max_gap;

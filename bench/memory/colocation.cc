@@ -23,18 +23,15 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "bench/memory/excerpt.h"
 #include "bench/memory/simulated_machine.h"
 #include "bench/memory/step_times.h"
 #include "cli/bench/arrivals.h"
-#include "cli/bench/trace.h"
-#include "nlohmann/json.hpp"
 
 namespace ebb::bench {
 namespace {
@@ -185,27 +182,12 @@ Load Clients(uint64_t seed) {
   return load;
 }
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path);
-  CHECK(file.good()) << path << ": start it with bazel run, or in the repository's root";
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
-
 // At `percent` of what one server with all memory does with its requests.
 std::vector<cli::Arrival> Excerpt(const Bench& bench, const std::string& name, int percent) {
-  const nlohmann::json scaling =
-      nlohmann::json::parse(ReadFile("bench/data/scaling.json"))["traces"][name];
-  cli::TraceScale scale;
-  scale.length_divisor = scaling["length_divisor"];
-  scale.length_max = scaling["length_max"];
-  auto arrivals = cli::ParseTrace(ReadFile("bench/data/" + name + ".csv"), name, scale);
-  CHECK_OK(arrivals.status());
-  const double rate =
-      static_cast<double>(arrivals->size()) / absl::ToDoubleSeconds(arrivals->back().at);
-  const double speed = bench.CapacityOf(*arrivals) * percent / 100 / rate;
-  for (cli::Arrival& arrival : *arrivals) arrival.at /= speed;
-  while (arrivals->back().at > kDuration) arrivals->pop_back();
-  return *std::move(arrivals);
+  std::vector<cli::Arrival> arrivals = ReadExcerpt(name);
+  AtRate(bench.CapacityOf(arrivals) * percent / 100, &arrivals);
+  while (arrivals.back().at > kDuration) arrivals.pop_back();
+  return arrivals;
 }
 
 int Main() {

@@ -18,7 +18,7 @@ SimulatedMachine::SimulatedMachine(const Options& options, const StepTimes* time
     : options_(options), vmm_([&] {
         device::FakeVmm::Options vmm;
         vmm.granularity_bytes = kGranularityBytes;
-        vmm.capacity_bytes = options.kv_bytes + 2 * SimulatedServer::kWorkspaceBytes;
+        vmm.capacity_bytes = options.kv_bytes + 2 * options.serving.workspace_bytes;
         return vmm;
       }()) {
   vmm_.SetBeforeCall([this](device::VmmCall call) {
@@ -26,16 +26,17 @@ SimulatedMachine::SimulatedMachine(const Options& options, const StepTimes* time
   });
   for (int i = 0; i < 2; ++i) {
     SimulatedServer::Options server;
-    server.ceiling_bytes = options.kv_bytes + SimulatedServer::kWorkspaceBytes;
+    server.ceiling_bytes = options.kv_bytes + options.serving.workspace_bytes;
     server.limit_bytes = server.ceiling_bytes;
     if (options.division == Division::kElastic) {
       server.ledger_directory = ledger_.directory();
-      server.capacity_bytes = options.kv_bytes + 2 * SimulatedServer::kWorkspaceBytes;
+      server.capacity_bytes = options.kv_bytes + 2 * options.serving.workspace_bytes;
       server.floor_bytes = i == 0 ? options.floor_bytes : 0;
     } else if (options.division == Division::kStatic) {
       if (options.part_bytes[i] == 0) continue;
-      server.limit_bytes = options.part_bytes[i] + SimulatedServer::kWorkspaceBytes;
+      server.limit_bytes = options.part_bytes[i] + options.serving.workspace_bytes;
     }
+    server.serving = options.serving;
     servers_[i] = std::make_unique<SimulatedServer>(server, times, &clock_, &vmm_);
   }
 }
@@ -137,6 +138,14 @@ absl::Duration SimulatedMachine::NextCompletion() const {
 
 void SimulatedMachine::Pass(absl::Duration span) {
   clock_.Advance(span);
+  if (NextCompletion() < absl::InfiniteDuration() && servers_[0] != nullptr) {
+    const engine::MemoryView memory = servers_[0]->engine().Memory();
+    const double kv_bytes =
+        static_cast<double>(memory.limit_bytes - options_.serving.workspace_bytes);
+    busy_seconds_ += absl::ToDoubleSeconds(span);
+    use_seconds_ +=
+        absl::ToDoubleSeconds(span) * static_cast<double>(memory.needed_bytes) / kv_bytes;
+  }
   double parts[2][2];
   for (int i = 0; i < 2; ++i) {
     for (const Lane lane : kLanes) parts[i][static_cast<int>(lane)] = PartOf(i, lane);
@@ -152,12 +161,12 @@ void SimulatedMachine::Pass(absl::Duration span) {
 // By what the unfinished requests and those of the next second will hold at their ends. What nobody
 // wants is halved.
 void SimulatedMachine::Resplit(const Load& load) {
-  const int64_t capacity = options_.kv_bytes + 2 * SimulatedServer::kWorkspaceBytes;
+  const int64_t capacity = options_.kv_bytes + 2 * options_.serving.workspace_bytes;
   const absl::Duration now = clock_.Now() - start_;
   std::vector<memory::LedgerParty> parties(2);
   for (int i = 0; i < 2; ++i) {
     const memory::KvGeometry& geometry = servers_[i]->memory().geometry();
-    int64_t wanted = std::max(servers_[i]->FinalBytes(), SimulatedServer::kWorkspaceBytes);
+    int64_t wanted = std::max(servers_[i]->FinalBytes(), options_.serving.workspace_bytes);
     for (const cli::Arrival& arrival : load.arrivals[i]) {
       if (load.clients > 0 || arrival.at <= now || arrival.at > now + absl::Seconds(1)) continue;
       wanted +=
@@ -165,7 +174,7 @@ void SimulatedMachine::Resplit(const Load& load) {
           geometry.page_bytes();
     }
     parties[i].wanted_bytes = wanted;
-    parties[i].ceiling_bytes = options_.kv_bytes + SimulatedServer::kWorkspaceBytes;
+    parties[i].ceiling_bytes = options_.kv_bytes + options_.serving.workspace_bytes;
   }
   const std::vector<int64_t> shares = memory::DivideCapacity(capacity, parties).share_bytes;
   const int64_t rest = (capacity - shares[0] - shares[1]) / 2;
@@ -188,6 +197,10 @@ void SimulatedMachine::Resplit(const Load& load) {
 
 const std::vector<std::shared_ptr<Outcome>>& SimulatedMachine::outcomes(int server) const {
   return servers_[server] == nullptr ? refused_[server] : servers_[server]->outcomes();
+}
+
+int64_t SimulatedMachine::prefilled_tokens() const {
+  return servers_[0] == nullptr ? 0 : servers_[0]->engine().Load().prefilled_tokens_total;
 }
 
 int64_t SimulatedMachine::preemptions() const {

@@ -9,6 +9,7 @@
 // So steps of both servers take twice as long as alone, and nothing is lost by switching.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -34,6 +35,7 @@ class SimulatedMachine {
     absl::Duration map_time;                 // Of a page.
     bool oracle_preempts = false;            // Else running requests keep what they hold.
     int64_t floor_bytes = 0;                 // kElastic: the first server's.
+    SimulatedServing serving;
   };
   SimulatedMachine(const Options& options, const StepTimes* times);
 
@@ -51,6 +53,10 @@ class SimulatedMachine {
 
   const std::vector<std::shared_ptr<Outcome>>& outcomes(int server) const;
   int64_t preemptions() const;
+  // Of the first server: prompt tokens computed, those of preempted requests again and again.
+  int64_t prefilled_tokens() const;
+  // Of the first server, over the time that anything ran: live tokens' bytes, over its limit.
+  double mean_use() const { return use_seconds_ / std::max(1e-9, busy_seconds_); }
   absl::Duration elapsed() const { return clock_.Now() - start_; }
 
  private:
@@ -75,6 +81,8 @@ class SimulatedMachine {
   std::array<std::unique_ptr<SimulatedServer>, 2> servers_;  // Null where it has no memory.
   std::vector<std::shared_ptr<Outcome>> refused_[2];
   size_t next_[2] = {0, 0};  // Of the arrivals, to be sent.
+  double use_seconds_ = 0;
+  double busy_seconds_ = 0;
 };
 
 }  // namespace ebb::bench

@@ -17,7 +17,6 @@ constexpr int32_t kVocabulary = 49152;
 constexpr int32_t kContextTokens = 8192;
 constexpr int32_t kEndToken = 2;
 constexpr int32_t kAnyToken = 7;
-constexpr int32_t kRunningMax = 16;
 // An actor that asks to run again at once may come round this often.
 constexpr absl::Duration kLeastWait = absl::Microseconds(100);
 
@@ -87,7 +86,7 @@ class SimulatedServer::Sink final : public engine::RequestSink {
       : server_(server), outcome_(std::move(outcome)), arrived_(server->clock_->Now()) {}
 
   void OnPromptLogprobs(std::vector<engine::PromptLogprob>) override {}
-  engine::SinkAnswer OnToken(const engine::Token&) override {
+  engine::SinkAnswer OnToken(const engine::Token& token) override {
     const absl::Time now = server_->clock_->Now();
     if (outcome_->last_token == absl::InfinitePast()) {
       outcome_->first_token = now - arrived_;
@@ -95,10 +94,12 @@ class SimulatedServer::Sink final : public engine::RequestSink {
       outcome_->largest_gap = std::max(outcome_->largest_gap, now - outcome_->last_token);
     }
     outcome_->last_token = now;
-    return engine::SinkAnswer::kContinue;
+    const bool has_all =
+        server_->serving_.max_tokens > 0 && token.index + 1 == outcome_->output_tokens;
+    return has_all ? engine::SinkAnswer::kStop : engine::SinkAnswer::kContinue;
   }
   void OnFinish(const engine::Finish& finish) override {
-    outcome_->ok = finish.reason == engine::FinishReason::kLength;
+    outcome_->ok = finish.status.ok();
     --server_->unfinished_;
     server_->open_.erase(std::find(server_->open_.begin(), server_->open_.end(), outcome_));
   }
@@ -111,8 +112,8 @@ class SimulatedServer::Sink final : public engine::RequestSink {
 
 SimulatedServer::SimulatedServer(const Options& options, const StepTimes* times,
                                  base::FakeClock* clock, device::FakeVmm* vmm)
-    : clock_(clock), vmm_(vmm) {
-  options_.queue.running_sequences_max = kRunningMax;
+    : clock_(clock), vmm_(vmm), serving_(options.serving) {
+  options_.queue.running_sequences_max = serving_.running_max;
   options_.queue.queue_requests_max = 1 << 20;
   options_.step.logits_rows_max = 1;
   options_.memory.limit_bytes = options.limit_bytes;
@@ -126,7 +127,12 @@ SimulatedServer::SimulatedServer(const Options& options, const StepTimes* times,
   options_.log.requests = false;
   runner_ = std::make_unique<TimedRunner>(times, clock);
   MakeMemory();
-  policy_ = std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
+  if (serving_.policy) {
+    policy_ = serving_.policy(options_);
+  } else {
+    policy_ =
+        std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
+  }
   engine::EngineParts parts;
   parts.clock = clock;
   parts.log = &log_;
@@ -174,13 +180,15 @@ void SimulatedServer::MakeMemory() {
   auto made = memory::KvMemory::Create(*geometry, memory, vmm_);
   CHECK_OK(made.status());
   memory_ = *std::move(made);
-  CHECK_LE(memory_->workspace(0).bytes_max() + memory_->workspace(1).bytes_max(), kWorkspaceBytes);
+  CHECK_LE(memory_->workspace(0).bytes_max() + memory_->workspace(1).bytes_max(),
+           serving_.workspace_bytes);
 }
 
 void SimulatedServer::Submit(const cli::Arrival& arrival) {
   engine::Request request;
   request.prompt.assign(static_cast<size_t>(arrival.prompt_tokens), kAnyToken);
-  request.stopping.max_tokens = static_cast<int32_t>(arrival.output_tokens);
+  request.stopping.max_tokens =
+      static_cast<int32_t>(serving_.max_tokens > 0 ? serving_.max_tokens : arrival.output_tokens);
   request.stopping.ignore_eos = true;
   auto outcome = std::make_shared<Outcome>();
   outcome->prompt_tokens = arrival.prompt_tokens;
@@ -234,7 +242,8 @@ int64_t SimulatedServer::FinalBytes() const {
   for (const auto& outcome : open_) {
     blocks += geometry.BlocksFor(outcome->prompt_tokens + outcome->output_tokens);
   }
-  return blocks == 0 ? 0 : geometry.PagesFor(blocks) * geometry.page_bytes() + kWorkspaceBytes;
+  return blocks == 0 ? 0
+                     : geometry.PagesFor(blocks) * geometry.page_bytes() + serving_.workspace_bytes;
 }
 
 void SimulatedServer::Bound(int64_t bytes) {
@@ -249,7 +258,7 @@ void SimulatedServer::Bound(int64_t bytes) {
 int64_t SimulatedServer::UsedBytes() const {
   const int64_t pages =
       memory_->pages().count(memory::PageState::kMapped) - memory_->blocks().empty_pages();
-  return pages * memory_->geometry().page_bytes() + kWorkspaceBytes;
+  return pages * memory_->geometry().page_bytes() + serving_.workspace_bytes;
 }
 
 }  // namespace ebb::bench

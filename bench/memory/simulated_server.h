@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -74,11 +75,20 @@ class TimedRunner final : public engine::StepRunner {
   LaneState lanes_[2];
 };
 
+// How a server serves.
+struct SimulatedServing {
+  int32_t running_max = 16;
+  int64_t workspace_bytes = int64_t{14} << 20;  // Of both lanes, at most.
+  // What requests state as their max_tokens; their answers end by themselves when they have their
+  // length. 0: requests state their answers' lengths.
+  int64_t max_tokens = 0;
+  // None: LocalPolicy.
+  std::function<std::unique_ptr<engine::StepPolicy>(const engine::LocalEngineOptions&)> policy;
+};
+
 class SimulatedServer {
  public:
   static constexpr char kDeviceId[] = "simulated";  // Of the ledger.
-  // Of both lanes, at most.
-  static constexpr int64_t kWorkspaceBytes = int64_t{14} << 20;
 
   struct Options {
     int64_t limit_bytes = 0;
@@ -86,6 +96,7 @@ class SimulatedServer {
     std::string ledger_directory;  // Empty: shares with nobody.
     int64_t capacity_bytes = 0;    // Of the ledger.
     int64_t floor_bytes = 0;
+    SimulatedServing serving;
   };
   // All but the options outlive it.
   SimulatedServer(const Options& options, const StepTimes* times, base::FakeClock* clock,
@@ -128,7 +139,8 @@ class SimulatedServer {
   std::unique_ptr<memory::KvMemory> memory_;
   std::unique_ptr<TimedRunner> runner_;
   std::unique_ptr<memory::Sharing> sharing_;
-  std::unique_ptr<scheduler::LocalPolicy> policy_;
+  const SimulatedServing serving_;
+  std::unique_ptr<engine::StepPolicy> policy_;
   std::unique_ptr<engine::LocalEngine> engine_;
   ActorState actors_[engine::kActorCount];
   int64_t unfinished_ = 0;

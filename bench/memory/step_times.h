@@ -1,5 +1,4 @@
-// Step times of SmolLM2-135M-Instruct (Q4_1) on two cores, for simulations: a line fitted by
-// memory::StepTimeModel to a table that decode_bench measured.
+// Step times for simulations: a line fitted by memory::StepTimeModel to a table that was measured.
 #pragma once
 
 #include "absl/time/time.h"
@@ -8,9 +7,14 @@
 
 namespace ebb::bench {
 
+enum class Machine {
+  kTwoCores,  // SmolLM2-135M-Instruct (Q4_1), by decode_bench.
+  kH100,      // A Llama of 8B in bf16, by model_bench.
+};
+
 class StepTimes {
  public:
-  StepTimes();
+  explicit StepTimes(Machine machine = Machine::kTwoCores);
   // Of a step that has the machine for itself.
   absl::Duration Of(engine::Lane lane, const engine::StepShape& shape) const;
   // The mean of |fitted - measured| / measured over the table.

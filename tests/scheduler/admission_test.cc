@@ -1,5 +1,6 @@
 #include "scheduler/admission.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <vector>
@@ -33,15 +34,14 @@ ArrivalView Arrival() {
 DemandView Running(int64_t held, int64_t expected, bool immune = false) {
   DemandView view;
   view.running = true;
-  view.held_blocks = held;
-  view.expected_blocks = expected;
+  view.demand = memory::DemandCurve::Constant(std::max(held, expected));
   view.immune = immune;
   return view;
 }
 
 DemandView Waiting(int64_t expected) {
   DemandView view;
-  view.expected_blocks = expected;
+  view.demand = memory::DemandCurve::Constant(expected);
   return view;
 }
 
@@ -121,6 +121,40 @@ TEST(AdmitTest, ThoseBehindCountOnlyWhenImmune) {
   EXPECT_TRUE(Admit(Limits(), input).empty());
 }
 
+// Holds `blocks` for its next 16 steps at least, and all its life with the probability `lives`.
+DemandView WaitingPerhaps(int64_t blocks, double lives) {
+  memory::DemandCurve::Growth growth;
+  growth.may_make_tokens = 1000;
+  growth.survives.fill(lives);
+  growth.survives[0] = 1;
+  growth.blocks = [blocks](int64_t steps) { return steps <= 16 ? 1 : blocks; };
+  DemandView view;
+  view.demand = memory::DemandCurve::Of(growth);
+  return view;
+}
+
+TEST(AdmitTest, RoomIsKeptForTheMeanAndItsDeviation) {
+  AdmissionInput input;
+  // Four that each take 10 with a probability of 1/2: the mean is 20, the deviation 10.
+  input.order = {WaitingPerhaps(10, 0.5), WaitingPerhaps(10, 0.5), WaitingPerhaps(10, 0.5),
+                 WaitingPerhaps(10, 0.5)};
+  AdmissionLimits limits = Limits();
+  limits.deviations = 1;
+  input.capacity_blocks = 30;
+  EXPECT_EQ(Admit(limits, input).size(), 4u);
+  input.capacity_blocks = 29;
+  EXPECT_EQ(Admit(limits, input).size(), 3u);
+  limits.deviations = 0;
+  input.capacity_blocks = 20;
+  EXPECT_EQ(Admit(limits, input).size(), 4u);
+  // No deviation makes more of them than there can be.
+  limits.deviations = 100;
+  input.capacity_blocks = 40;
+  EXPECT_EQ(Admit(limits, input).size(), 4u);
+  input.capacity_blocks = 39;
+  EXPECT_EQ(Admit(limits, input).size(), 3u);
+}
+
 TEST(AdmitTest, HoldsTheNumberOfRunningSequences) {
   AdmissionInput input;
   input.capacity_blocks = 1000;
@@ -175,12 +209,12 @@ TEST(AdmitTest, RandomOrdersNeverPromiseTooMuch) {
         const DemandView& view = input.order[i];
         const bool counts = i <= last || (view.running && view.immune);
         // Up to the last admitted, every waiting one is admitted: nobody is overtaken.
-        if (counts) promised += std::max(view.held_blocks, view.expected_blocks);
+        if (counts) promised += static_cast<int64_t>(view.demand.mean(0));
       }
       ASSERT_LE(promised, input.capacity_blocks);
     }
     if (!input.order.empty() && !input.order[0].running && !any_immune &&
-        input.order[0].expected_blocks <= input.capacity_blocks &&
+        static_cast<int64_t>(input.order[0].demand.mean(0)) <= input.capacity_blocks &&
         running < Limits().running_sequences_max) {
       ASSERT_FALSE(admitted.empty());
       ASSERT_EQ(admitted[0], 0u);

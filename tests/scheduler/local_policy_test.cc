@@ -109,14 +109,5 @@ TEST(LocalPolicyTest, StepsLongerThanTheGapDoNotStarvePrefill) {
   EXPECT_EQ(policy.NextDecodeStart(timing), ended + Options().max_gap);
 }
 
-TEST(LocalPolicyTest, ExpectsThePriorUntilItIsPassed) {
-  const LocalPolicy policy(Options());
-  EXPECT_EQ(policy.ExpectedTokens(1000, 0), 50);
-  EXPECT_EQ(policy.ExpectedTokens(20, 0), 20);
-  EXPECT_EQ(policy.ExpectedTokens(1000, 40), 72);
-  EXPECT_EQ(policy.ExpectedTokens(1000, 100), 150);
-  EXPECT_EQ(policy.ExpectedTokens(1000, 900), 1000);
-}
-
 }  // namespace
 }  // namespace ebb::scheduler

@@ -178,7 +178,8 @@ class CanaryPolicy final : public engine::StepPolicy {
     if (canary_ == Canary::kStarvingPolicy) {
       std::vector<size_t> kept;
       for (const size_t index : admitted) {
-        if (input.order[index].expected_blocks % 2 == 0) kept.push_back(index);
+        const auto blocks = static_cast<int64_t>(input.order[index].demand.mean(0));
+        if (blocks % 2 == 0) kept.push_back(index);
       }
       return kept;
     }
@@ -187,8 +188,8 @@ class CanaryPolicy final : public engine::StepPolicy {
   absl::Time NextDecodeStart(const engine::DecodeTiming& timing) const override {
     return inner_->NextDecodeStart(timing);
   }
-  int64_t ExpectedTokens(int64_t max_tokens, int64_t generated) const override {
-    return inner_->ExpectedTokens(max_tokens, generated);
+  std::unique_ptr<engine::LengthPredictor> MakeLengthPredictor() const override {
+    return inner_->MakeLengthPredictor();
   }
 
  private:
