@@ -21,8 +21,7 @@ DemandCurve Geometric(int64_t tokens, int64_t may_make, double hazard) {
   DemandCurve::Growth growth;
   growth.may_make_tokens = may_make;
   for (size_t i = 0; i < growth.survives.size(); ++i) {
-    growth.survives[i] =
-        std::pow(1 - hazard, static_cast<double>(DemandCurve::Begins()[i]));
+    growth.survives[i] = std::pow(1 - hazard, static_cast<double>(DemandCurve::Begins()[i]));
   }
   growth.blocks = [tokens](int64_t steps) { return BlocksOf(tokens + steps); };
   return DemandCurve::Of(growth);
