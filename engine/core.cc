@@ -314,9 +314,16 @@ bool EngineCore::AnyoneYields() const {
 }
 
 int64_t EngineCore::LimitBlocks(int64_t workspace_bytes) const {
+  return BlocksWithin(std::min(parts.memory->limit_state().limit_bytes, capacity_bytes_) -
+                      workspace_bytes);
+}
+
+int64_t EngineCore::ShareBlocks(int64_t workspace_bytes) const {
+  return std::min(LimitBlocks(workspace_bytes), BlocksWithin(admission_bytes_ - workspace_bytes));
+}
+
+int64_t EngineCore::BlocksWithin(int64_t bytes) const {
   const memory::KvGeometry& geometry = parts.memory->geometry();
-  int64_t bytes =
-      std::min(parts.memory->limit_state().limit_bytes, capacity_bytes_) - workspace_bytes;
   for (const memory::PagePool* pool : parts.memory->pools()) {
     bytes -= pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
   }

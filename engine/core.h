@@ -195,7 +195,7 @@ class EngineCore {
   }
   WindowHistory& window_history() { return window_history_; }
   // What the ledger between servers gives this one; kept for those who watch.
-  void NoteShare(int64_t share_bytes) { share_bytes_ = share_bytes; }
+  void NoteShare(int64_t share_bytes) { admission_bytes_ = share_bytes; }
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
@@ -211,16 +211,21 @@ class EngineCore {
   // Blocks that the limit, and what all servers may hold, have room for, beside workspaces of so
   // many bytes and quarantined pages.
   int64_t LimitBlocks(int64_t workspace_bytes) const;
+  // The same of what those that start may count on: while other servers lack memory, our share.
+  // What is held beyond it is only lent until those that run have ended.
+  int64_t ShareBlocks(int64_t workspace_bytes) const;
   // Bytes that the lane's workspace takes for a step of this shape: whole units.
   int64_t WorkspaceBytes(Lane which, const StepShape& shape) const;
   // Bytes of workspace that a request with so many tokens needs from its first chunk to its end,
   // when it runs alone.
   int64_t WorkspaceBytesAlone(int64_t tokens, bool prompt_logprobs) const;
   // What the ledger between servers said: another's first goes before ours; no server accepts that
-  // all together hold more than this.
-  void SetSharing(bool first_yields, int64_t capacity_bytes) {
+  // all together hold more than `capacity_bytes`; ours are `share_bytes`, which are unbounded while
+  // nobody lacks any.
+  void SetSharing(bool first_yields, int64_t capacity_bytes, int64_t share_bytes) {
     first_yields_ = first_yields;
     capacity_bytes_ = capacity_bytes;
+    admission_bytes_ = share_bytes;
   }
   bool first_yields() const { return first_yields_; }
   // Bytes of a lane's workspace for the largest step that the options allow.
@@ -230,6 +235,8 @@ class EngineCore {
 
  private:
   absl::Status Check(const Request& request) const;
+  // Blocks that so many bytes have room for, beside quarantined pages.
+  int64_t BlocksWithin(int64_t bytes) const;
   int64_t ExpectedTokensWaiting() const;
   void PostEnding(const std::shared_ptr<LiveRequest>& owner, int32_t answer, const Finish& finish,
                   Outbox* outbox);
@@ -247,6 +254,7 @@ class EngineCore {
   int64_t undelivered_count_ = 0;  // Answers that ended, and the sink not yet told.
   bool first_yields_ = false;
   int64_t capacity_bytes_ = memory::kUnboundedBytes;
+  int64_t admission_bytes_ = memory::kUnboundedBytes;  // Of our share, while others lack memory.
   absl::Time drain_until_ = absl::InfiniteFuture();
   bool draining_ = false;
   absl::Status health_;

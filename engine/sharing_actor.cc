@@ -41,7 +41,8 @@ SharingActor::Pass SharingActor::Renew() {
   base::MutexLock lock(&core_->mutex);
   if (sharing->joined()) core_->NoteShare(answer.share_bytes);
   pass.changed = core_->memory().SetLease(answer.lease_bytes, answer.keep_bytes);
-  core_->SetSharing(answer.first_yields, answer.capacity_bytes);
+  core_->SetSharing(answer.first_yields, answer.capacity_bytes,
+                    answer.pressed ? answer.share_bytes : memory::kUnboundedBytes);
   // What others lack counts at once: windows that were planned with more end now.
   core_->memory().OnBoundary();
   return pass;

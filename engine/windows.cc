@@ -180,10 +180,11 @@ void Windows::Admit(absl::Time now) {
   AdmissionInput input;
   std::vector<Sequence*> candidates;  // Of each view in the input.
   // Beside what the workspaces will need, or those that start would soon have to give way to them.
-  const int64_t limit_blocks = core_->LimitBlocks(WorkspaceBytesToAdmit());
+  const int64_t workspace_bytes = WorkspaceBytesToAdmit();
+  const int64_t limit_blocks = core_->LimitBlocks(workspace_bytes);
   const memory::AccountId account = AccountOf(core_->lanes.Of(SequenceState::kPrefilling));
-  input.capacity_blocks =
-      std::min(core_->memory().WindowMemoryOf(account, now).CapacityBlocks(), limit_blocks);
+  input.capacity_blocks = std::min(core_->memory().WindowMemoryOf(account, now).CapacityBlocks(),
+                                   core_->ShareBlocks(workspace_bytes));
   std::vector<AnswerView> running;
   for (const Sequence* sequence : core_->order()) {
     if (sequence->running()) running.push_back(core_->AnswerViewOf(*sequence));
