@@ -195,7 +195,7 @@ class EngineCore {
   }
   WindowHistory& window_history() { return window_history_; }
   // What the ledger between servers gives this one; kept for those who watch.
-  void NoteShare(int64_t share_bytes) { admission_bytes_ = share_bytes; }
+  void NoteShare(int64_t share_bytes) { share_bytes_ = share_bytes; }
   // The sequence's prefill is done: blocks and grant go over to decode's lane.
   void HandOver(Sequence* sequence, int64_t growth_blocks);
   bool IsImmune(const Sequence& sequence) const;
