@@ -38,6 +38,9 @@ memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence,
   candidate.growth_blocks = std::max<int64_t>(
       0, geometry.BlocksFor(static_cast<int64_t>(sequence.tokens.size()) + growth_tokens) -
              part.shared_blocks - part.held_blocks);
+  // As windows count them: the answers that are to fork from it grow as it does.
+  candidate.growth_blocks +=
+      UnforkedBlocks(sequence, sequence.generated_tokens() + growth_tokens, geometry);
   candidate.restoring_cost = sequence.computed_tokens;
   candidate.immune = core->IsImmune(sequence);
   candidate.leaving = sequence.leaving();
