@@ -41,26 +41,11 @@ DemandCurve DemandCurve::Of(const Growth& growth) {
   return curve;
 }
 
-DemandCurve DemandCurve::Constant(int64_t blocks) {
-  DemandCurve curve;
-  curve.mean_.fill(static_cast<double>(blocks));
-  curve.most_.fill(static_cast<double>(blocks));
-  return curve;
-}
-
 void DemandCurve::Add(const DemandCurve& other) {
   for (size_t i = 0; i < kWindows; ++i) {
     mean_[i] += other.mean_[i];
     variance_[i] += other.variance_[i];
     most_[i] += other.most_[i];
-  }
-}
-
-void DemandCurve::Subtract(const DemandCurve& other) {
-  for (size_t i = 0; i < kWindows; ++i) {
-    mean_[i] -= other.mean_[i];
-    variance_[i] -= other.variance_[i];
-    most_[i] -= other.most_[i];
   }
 }
 

@@ -33,11 +33,8 @@ class DemandCurve {
     std::function<int64_t(int64_t steps)> blocks;
   };
   static DemandCurve Of(const Growth& growth);
-  // As many in every window, whatever happens.
-  static DemandCurve Constant(int64_t blocks);
 
   void Add(const DemandCurve& other);
-  void Subtract(const DemandCurve& other);
 
   // The largest, over the windows, of mean + z * standard deviation, but no more than there would
   // be if all lived. Blocks.

@@ -63,8 +63,6 @@ TEST(DemandCurveTest, PeaksOfSequencesThatEndApartDoNotAddUp) {
   both.Add(Geometric(1, 176, 0));
   EXPECT_EQ(both.Peak(0), BlocksOf(176) + BlocksOf(17));
   EXPECT_LT(both.Peak(0), BlocksOf(176) + BlocksOf(177));
-  both.Subtract(Geometric(1, 176, 0));
-  EXPECT_EQ(both.Peak(1), BlocksOf(176));
 }
 
 TEST(DemandCurveTest, NoDeviationMakesMoreThanAllThatCanBe) {

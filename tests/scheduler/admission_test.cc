@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <limits>
 #include <vector>
 
 #include "base/retry_after.h"
@@ -31,17 +32,26 @@ ArrivalView Arrival() {
   return arrival;
 }
 
+// As many in every window, whatever happens.
+memory::DemandCurve Constant(int64_t blocks) {
+  memory::DemandCurve::Growth growth;
+  growth.may_make_tokens = std::numeric_limits<int64_t>::max();
+  growth.survives.fill(1);
+  growth.blocks = [blocks](int64_t) { return blocks; };
+  return memory::DemandCurve::Of(growth);
+}
+
 DemandView Running(int64_t held, int64_t expected, bool immune = false) {
   DemandView view;
   view.running = true;
-  view.demand = memory::DemandCurve::Constant(std::max(held, expected));
+  view.demand = Constant(std::max(held, expected));
   view.immune = immune;
   return view;
 }
 
 DemandView Waiting(int64_t expected) {
   DemandView view;
-  view.demand = memory::DemandCurve::Constant(expected);
+  view.demand = Constant(expected);
   return view;
 }
 
