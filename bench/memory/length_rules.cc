@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <numeric>
 #include <unordered_map>
+#include <vector>
 
 #include "base/rng.h"
+#include "scheduler/learned_lengths.h"
 
 namespace ebb::bench {
 namespace {

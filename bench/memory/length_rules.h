@@ -9,13 +9,9 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "engine/length_predictor.h"
-#include "scheduler/learned_lengths.h"
 #include "scheduler/local_policy.h"
 
 namespace ebb::bench {
