@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/rng.h"
+#include "bench/number_flags.h"
 #include "config/server_config.h"
 #include "grpcpp/grpcpp.h"
 #include "nlohmann/json.hpp"
@@ -61,20 +62,7 @@ bool Parse(int argc, char** argv, Options* options) {
                                                       {"--tokens", &options->tokens},
                                                       {"--rounds", &options->rounds},
                                                       {"--threads", &options->threads}};
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (flag == "--model") {
-      options->model = argv[i + 1];
-      continue;
-    }
-    bool known = false;
-    for (const auto& [name, value] : numbers) {
-      if (flag != name) continue;
-      known = absl::SimpleAtoi(argv[i + 1], value) && *value >= 1 && *value <= 4096;
-    }
-    if (!known) return false;
-  }
-  return argc % 2 == 1 && !options->model.empty();
+  return ReadNumberFlags(argc, argv, /*most=*/4096, &options->model, numbers);
 }
 
 std::vector<int32_t> Prompt(int64_t stream) {

@@ -15,19 +15,20 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/rng.h"
+#include "bench/number_flags.h"
 #include "device/vmm_host.h"
 #include "engine/model_engine.h"
 #include "engine/model_step_runner.h"
@@ -63,20 +64,8 @@ bool Parse(int argc, char** argv, Options* options) {
       {"--parts", &options->parts},      {"--requests", &options->requests},
       {"--seed", &options->seed},        {"--chunk-tokens", &options->chunk_tokens},
       {"--held-mib", &options->held_mib}};
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (flag == "--model") {
-      options->model = argv[i + 1];
-      continue;
-    }
-    bool known = false;
-    for (const auto& [name, value] : numbers) {
-      if (flag != name) continue;
-      known = absl::SimpleAtoi(argv[i + 1], value) && *value >= 1;
-    }
-    if (!known) return false;
-  }
-  return argc % 2 == 1 && !options->model.empty();
+  return ReadNumberFlags(argc, argv, /*most=*/std::numeric_limits<int64_t>::max(), &options->model,
+                         numbers);
 }
 
 // What one request got.
