@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -54,6 +55,8 @@ struct EngineParts {
   const StepPolicy* policy = nullptr;
   ModelLimits limits;
   memory::Sharing* sharing = nullptr;  // None: no other server is asked for memory.
+  // What keys and values depend on beside tokens: model, number format and numeric path.
+  std::string kv_identity = "";
 };
 
 // A window that is open.

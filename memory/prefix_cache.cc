@@ -85,11 +85,10 @@ PrefixCache::Residence PrefixCache::ResidenceOf(const PrefixChain& chain,
     return low;
   };
   Residence residence;
-  residence.blocks = count_while(std::min(chain.block_count(), blocks_max),
-                                 [](const Node&) { return true; });
-  residence.used_blocks = count_while(residence.blocks, [this](const Node& node) {
-    return pool_->references(node.block) > 0;
-  });
+  residence.blocks =
+      count_while(std::min(chain.block_count(), blocks_max), [](const Node&) { return true; });
+  residence.used_blocks = count_while(
+      residence.blocks, [this](const Node& node) { return pool_->references(node.block) > 0; });
   return residence;
 }
 

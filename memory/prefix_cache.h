@@ -1,7 +1,8 @@
 // PrefixCache: which blocks hold which prefixes, so that a prompt whose beginning was computed
 // before need not be computed again.
 //
-//   salt "a" ── [block 7] ── [block 3] ── [block 9]      a tree: each node is a full block of tokens
+//   salt "a" ── [block 7] ── [block 3] ── [block 9]      a tree: each node is a full block of
+//   tokens
 //                     └───── [block 4]                   behind all those above it
 //   salt "b" ── [block 1]
 //
@@ -66,7 +67,7 @@ class PrefixCache final : public BlockKeeper {
   struct Options {
     int32_t block_tokens = 0;
     int32_t blocks_per_page = 0;
-    int64_t block_count = 0;                        // Of the whole range.
+    int64_t block_count = 0;  // Of the whole range.
     absl::Duration idle_after = absl::Seconds(60);
     int64_t floor_blocks = 0;  // Do not expire.
   };
@@ -164,7 +165,7 @@ class PrefixCache final : public BlockKeeper {
   BlockPool* const pool_;
   const Readers* const readers_;
   absl::flat_hash_map<PrefixDigest, std::unique_ptr<Node>> nodes_;
-  std::vector<Node*> node_of_;    // By block; null: nobody could find it.
+  std::vector<Node*> node_of_;  // By block; null: nobody could find it.
   std::map<Rank, Node*> kept_;  // Those whose blocks are kept, the first to go first.
   // Those whose blocks are being copied to where they are found, until these have passed.
   std::map<PrefixNodeId, Readers::Tickets> moving_;

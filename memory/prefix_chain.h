@@ -4,9 +4,9 @@
 //   digest 0  =  H(salt,     tokens  0 .. 15)
 //   digest 1  =  H(digest 0, tokens 16 .. 31)
 //
-// H is SHA-256: two chains of one salt have equal digests only where all their tokens are equal, and
-// two of different salts nowhere. Keys and values depend on nothing but these tokens, so blocks with
-// equal digests can stand for each other. (vLLM and SGLang key their prefix caches alike.)
+// H is SHA-256: two chains of one salt have equal digests only where all their tokens are equal,
+// and two of different salts nowhere. Keys and values depend on nothing but these tokens, so blocks
+// with equal digests can stand for each other. (vLLM and SGLang key their prefix caches alike.)
 #pragma once
 
 #include <array>
@@ -37,7 +37,9 @@ class PrefixChain {
   void Follow(absl::Span<const int32_t> tokens);
 
   int64_t block_count() const { return static_cast<int64_t>(digests_.size()); }
-  const PrefixDigest& digest(int64_t block) const { return digests_.at(static_cast<size_t>(block)); }
+  const PrefixDigest& digest(int64_t block) const {
+    return digests_.at(static_cast<size_t>(block));
+  }
   const std::string& salt() const { return *salt_; }
 
  private:

@@ -216,10 +216,10 @@ TEST_F(PrefixCacheTest, TheFloorDoesNotExpire) {
 }
 
 TEST_F(PrefixCacheTest, PagesGoColdestFirstAndWithABlockAllBehindIt) {
-  GiveBack(Compute({1, 2, 3, 4}));                           // Page 0.
+  GiveBack(Compute({1, 2, 3, 4}));  // Page 0.
   const std::vector<BlockId> filler = {pool_.Take(), pool_.Take()};
   Pass(absl::Seconds(1));
-  GiveBack(Compute({9, 9, 8, 8, 7, 7, 6, 6}));               // Page 1.
+  GiveBack(Compute({9, 9, 8, 8, 7, 7, 6, 6}));  // Page 1.
   GiveBack(filler);
   EXPECT_EQ(cache_.EmptyPagesColdestFirst(), (std::vector<PageId>{0, 1}));
   const std::vector<BlockId> used = Compute({1, 2});
@@ -292,10 +292,10 @@ TEST(PrefixCacheRandomTest, WhatIsFoundHoldsWhatWasLookedFor) {
     std::map<BlockId, std::pair<std::string, std::vector<int32_t>>> holds;
     absl::Time now = absl::UnixEpoch();
     const auto prefix = [](const Owner& owner, size_t blocks) {
-      return std::pair(owner.salt, std::vector<int32_t>(owner.tokens.begin(),
-                                                        owner.tokens.begin() +
-                                                            static_cast<int64_t>(blocks) *
-                                                                kBlockTokens));
+      return std::pair(
+          owner.salt,
+          std::vector<int32_t>(owner.tokens.begin(),
+                               owner.tokens.begin() + static_cast<int64_t>(blocks) * kBlockTokens));
     };
     const auto extend = [&](Owner* owner) {
       const std::vector<PrefixHit> found =

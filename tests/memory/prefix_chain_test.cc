@@ -21,8 +21,10 @@ TEST(PrefixChainTest, IsSha256OverTheDigestBeforeAndTheTokens) {
   ASSERT_EQ(chain.block_count(), 2);
   // python3: a = sha256(sha256(b"salt").digest() + struct.pack("<2i", 1, 2)).digest();
   //          b = sha256(a + struct.pack("<2i", 258, -1))
-  EXPECT_EQ(Hex(chain.digest(0)), "2a6e4b0f47ee14dbbfbad46c5f07acb04ccd3fac610ee2b6f78f62d9e2f6d452");
-  EXPECT_EQ(Hex(chain.digest(1)), "482825c13abf971ea6b175090ee1276c79e110e6b1bc578e6b86add943a25cbd");
+  EXPECT_EQ(Hex(chain.digest(0)),
+            "2a6e4b0f47ee14dbbfbad46c5f07acb04ccd3fac610ee2b6f78f62d9e2f6d452");
+  EXPECT_EQ(Hex(chain.digest(1)),
+            "482825c13abf971ea6b175090ee1276c79e110e6b1bc578e6b86add943a25cbd");
 }
 
 TEST(PrefixChainTest, FollowsInAnyPieces) {
