@@ -206,6 +206,7 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
       {"idle_ms=5", "unknown key; did you mean memory.idle_ms?"},
       {"=",
        "unknown key; sections: model, server, security, device, kernels, cuda, kv, memory, "
+       "prefix_cache, "
        "sharing, "
        "prefill_window, "
        "decode_window, scheduler, requests, log, metrics"},
