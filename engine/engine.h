@@ -148,6 +148,9 @@ class Engine {
   // queue. Open windows are among them.
   virtual std::vector<WindowView> RecentWindows() const = 0;
 
+  // What the prefix cache knows is forgotten, and what it alone holds can be had by anybody.
+  virtual void FlushPrefixCache() = 0;
+
   // OK, until the device is lost: then UNAVAILABLE with what it said, for good. Nothing computes
   // any more, every unfinished request ends with this status, and only a new process mends it.
   virtual absl::Status Health() const = 0;

@@ -213,6 +213,15 @@ class FakeEngine final : public Engine {
     return windows_;
   }
 
+  void FlushPrefixCache() override {
+    base::MutexLock lock(&mutex_);
+    ++flush_count_;
+  }
+  int64_t flush_count() const {
+    base::MutexLock lock(&mutex_);
+    return flush_count_;
+  }
+
   absl::Status Health() const override {
     base::MutexLock lock(&mutex_);
     WaitForViews();
@@ -401,6 +410,7 @@ class FakeEngine final : public Engine {
   mutable int views_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<LaneView> lanes_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_step_age_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
+  int64_t flush_count_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status health_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_lost_ ABSL_GUARDED_BY(mutex_);
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);

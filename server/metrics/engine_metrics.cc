@@ -64,6 +64,8 @@ void AddMemory(const engine::MemoryView& memory, Families* out) {
              static_cast<double>(memory.held_bytes));
   out->Gauge("ebb_memory_needed_bytes", "Keys and values of the tokens that requests have.",
              static_cast<double>(memory.needed_bytes));
+  out->Gauge("ebb_memory_cached_bytes", "Of the held bytes, kept for prefixes that nobody uses.",
+             static_cast<double>(memory.cached_bytes));
   out->Gauge("ebb_memory_limit_bytes", "The memory limit in force.",
              static_cast<double>(memory.limit_bytes));
   if (memory.share_bytes.has_value()) {
@@ -83,6 +85,19 @@ void AddMemory(const engine::MemoryView& memory, Families* out) {
   out->Counter("ebb_memory_page_flips_total",
                "KV pages mapped again within a minute of being unmapped.",
                static_cast<double>(memory.flips_total));
+}
+
+void AddPrefixCache(const memory::PrefixCacheTotals& totals, Families* out) {
+  out->Counter("ebb_prefix_cache_queried_tokens_total", "Tokens looked up in the prefix cache.",
+               static_cast<double>(totals.queried_tokens));
+  out->Counter("ebb_prefix_cache_hit_tokens_total", "Of these, found there.",
+               static_cast<double>(totals.hit_tokens));
+  for (const auto& [reason, blocks] :
+       {std::pair("wanted", totals.evicted_blocks), std::pair("expired", totals.expired_blocks)}) {
+    out->Counter("ebb_prefix_cache_evicted_blocks_total",
+                 "Cached blocks that were given up, by reason.", static_cast<double>(blocks),
+                 {{"reason", reason}});
+  }
 }
 
 void AddWindows(const std::vector<engine::WindowView>& windows,

@@ -68,9 +68,9 @@ class World : public DrivenEngine {
         tokens.push_back(
             FakeStepRunner::NextToken(tokens, index, request.sampling, {}, kDrivenVocabulary));
       }
-      EXPECT_EQ(sink->tokens(), std::vector<int32_t>(
-                                    tokens.begin() + static_cast<int64_t>(request.prompt.size()),
-                                    tokens.end()));
+      EXPECT_EQ(sink->tokens(),
+                std::vector<int32_t>(tokens.begin() + static_cast<int64_t>(request.prompt.size()),
+                                     tokens.end()));
     }
     requests_.clear();
   }
