@@ -39,13 +39,15 @@ std::string ProgramHelp() {
     absl::StrAppend(&out, "  ", command.name, std::string(12 - command.name.size(), ' '),
                     command.summary, "\n");
   }
-  absl::StrAppend(&out, "\nOptions of every command:\n", DescribeOptions(CommonOptions()),
-                  "\nEnvironment:\n"
-                  "  EBB_TOKEN                 The token of a server that asks for one.\n"
-                  "  EBB_TLS_CA, EBB_TLS_CERTIFICATE, EBB_TLS_KEY\n"
-                  "                            What the options of these names default to.\n"
-                  "\nebb COMMAND --help tells the rest.\n\n",
-                  kExitCodes);
+  absl::StrAppend(
+      &out, "\nOptions of every command:\n", DescribeOptions(CommonOptions()),
+      "\nEnvironment:\n"
+      "  EBB_TOKEN                 The token of a server that asks for one.\n"
+      "  EBB_CONTROL_TOKEN         The operator's token, for Control. Default: EBB_TOKEN.\n"
+      "  EBB_TLS_CA, EBB_TLS_CERTIFICATE, EBB_TLS_KEY\n"
+      "                            What the options of these names default to.\n"
+      "\nebb COMMAND --help tells the rest.\n\n",
+      kExitCodes);
   return out;
 }
 
@@ -90,6 +92,7 @@ ExitCode UnknownCommand(Terminal* terminal, absl::string_view name) {
 absl::StatusOr<Credentials> ReadCredentials(const Args& args, Terminal* terminal) {
   Credentials credentials;
   credentials.token = terminal->token;
+  credentials.control_token = terminal->control_token;
   const std::string ca = args.Text("tls-ca").value_or(terminal->tls.ca);
   const std::string certificate = args.Text("tls-certificate").value_or(terminal->tls.certificate);
   const std::string key = args.Text("tls-key").value_or(terminal->tls.key);
