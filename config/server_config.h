@@ -45,7 +45,7 @@ struct ServerSection {
 
 struct SecuritySection {
   std::string tokens_file;          // Empty: everybody may use the server.
-  std::string control_tokens_file;  // Empty: Control is open to whom server/access.h says.
+  std::string control_tokens_file;  // Empty: operators have no tokens.
   bool allow_open = false;
   // Both or none; empty: nothing is encrypted.
   std::string tls_certificate_file;

@@ -1,4 +1,5 @@
-// Quotas over HTTP: the status, the header and the words of a refusal, and what counts as a request.
+// Quotas over HTTP: the status, the header and the words of a refusal, and what counts as a
+// request.
 #include <memory>
 #include <string>
 
