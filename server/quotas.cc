@@ -14,11 +14,10 @@ constexpr absl::Duration kMinute = absl::Minutes(1);
 
 absl::Status UsedUp(int64_t limit, absl::string_view of_what, absl::Duration wait) {
   const absl::Duration whole = std::max(absl::Ceil(wait, absl::Seconds(1)), absl::Seconds(1));
-  return base::WithRetryAfter(
-      absl::ResourceExhaustedError(
-          absl::StrCat("this token's quota of ", limit, " ", of_what, " is used up; try again in ",
-                       absl::ToInt64Seconds(whole), " s")),
-      whole);
+  return base::WithRetryAfter(absl::ResourceExhaustedError(absl::StrCat(
+                                  "this token's quota of ", limit, " ", of_what,
+                                  " is used up; try again in ", absl::ToInt64Seconds(whole), " s")),
+                              whole);
 }
 
 }  // namespace
