@@ -39,15 +39,14 @@ std::string ProgramHelp() {
     absl::StrAppend(&out, "  ", command.name, std::string(12 - command.name.size(), ' '),
                     command.summary, "\n");
   }
-  absl::StrAppend(
-      &out, "\nOptions of every command:\n", DescribeOptions(CommonOptions()),
-      "\nEnvironment:\n"
-      "  EBB_TOKEN                 The token of a server that asks for one.\n"
-      "  EBB_CONTROL_TOKEN         The operator's token, for Control. Default: EBB_TOKEN.\n"
-      "  EBB_TLS_CA, EBB_TLS_CERTIFICATE, EBB_TLS_KEY\n"
-      "                            What the options of these names default to.\n"
-      "\nebb COMMAND --help tells the rest.\n\n",
-      kExitCodes);
+  absl::StrAppend(&out, "\nOptions of every command:\n", DescribeOptions(CommonOptions()),
+                  "\nEnvironment:\n"
+                  "  EBB_TOKEN                 The token of a server that asks for one.\n"
+                  "  EBB_CONTROL_TOKEN         Its Control's, where that has another.\n"
+                  "  EBB_TLS_CA, EBB_TLS_CERTIFICATE, EBB_TLS_KEY\n"
+                  "                            What the options of these names default to.\n"
+                  "\nebb COMMAND --help tells the rest.\n\n",
+                  kExitCodes);
   return out;
 }
 
