@@ -37,6 +37,7 @@ struct Terminal {
   bool color = false;                  // The user wants colours.
   int columns = ScreenSize().columns;  // Of lines that `out` shows whole.
   std::string token = {};              // For servers that ask for one.
+  std::string control_token = {};      // For their Control.
   TlsPaths tls = {};                   // Where the command line names none.
 };
 

@@ -44,7 +44,7 @@ class TokenSenderFactory final : public grpc::experimental::ClientInterceptorFac
   const std::string authorization_;
 };
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const std::string& token,
                                            const Credentials& credentials) {
   grpc::ChannelArguments arguments;
   // Prompt log-probabilities of a long prompt pass gRPC's standard limit of 4 MiB.
@@ -55,9 +55,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
   // The address is ours to judge, not a proxy's.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> senders;
-  if (!credentials.token.empty()) {
-    senders.push_back(
-        std::make_unique<TokenSenderFactory>(absl::StrCat("Bearer ", credentials.token)));
+  if (!token.empty()) {
+    senders.push_back(std::make_unique<TokenSenderFactory>(absl::StrCat("Bearer ", token)));
   }
   // Servers do not encrypt what passes a Unix socket.
   const bool encrypted = !credentials.ca_pem.empty() && !absl::StartsWith(address, kUnixScheme);
@@ -67,6 +66,17 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address,
                       {credentials.ca_pem, credentials.key_pem, credentials.certificate_pem})
                 : grpc::InsecureChannelCredentials(),
       arguments, std::move(senders));
+}
+
+// To Control: `main` where neither its address nor its token is another.
+std::shared_ptr<grpc::Channel> ControlChannel(const std::shared_ptr<grpc::Channel>& main,
+                                              const Addresses& addresses,
+                                              const Credentials& credentials) {
+  if (addresses.control.empty() && credentials.control_token.empty()) return main;
+  const bool apart = !addresses.control.empty();
+  const bool own_token = !credentials.control_token.empty();
+  return MakeChannel(apart ? addresses.control : addresses.address,
+                     own_token ? credentials.control_token : credentials.token, credentials);
 }
 
 }  // namespace
@@ -95,10 +105,9 @@ absl::Status CheckAddress(absl::string_view option, absl::string_view address) {
 Connection::Connection(const Addresses& addresses, const Credentials& credentials)
     : address_(addresses.address),
       encrypted_(!credentials.ca_pem.empty()),
-      channel_(MakeChannel(address_, credentials)),
+      channel_(MakeChannel(address_, credentials.token, credentials)),
       inference_(v1::Inference::NewStub(channel_)),
-      control_(v1::Control::NewStub(
-          addresses.control.empty() ? channel_ : MakeChannel(addresses.control, credentials))) {}
+      control_(v1::Control::NewStub(ControlChannel(channel_, addresses, credentials))) {}
 
 bool Connection::WaitUntilReachable(absl::Duration timeout) const {
   return channel_->WaitForConnected(std::chrono::system_clock::now() +

@@ -23,6 +23,7 @@ absl::Status CheckAddress(absl::string_view option, absl::string_view address);
 // How the two ends know each other. Certificates and keys are PEM.
 struct Credentials {
   std::string token;            // Sent as "authorization: Bearer TOKEN"; empty: none is.
+  std::string control_token;    // The same to Control; empty: `token`.
   std::string ca_pem;           // Who vouches for the server. Empty: nothing is encrypted.
   std::string certificate_pem;  // Shown to a server that asks for one.
   std::string key_pem;

@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   }
   terminal.color = Variable("NO_COLOR").empty();
   terminal.token = std::string(Variable("EBB_TOKEN"));
+  terminal.control_token = std::string(Variable("EBB_CONTROL_TOKEN"));
   terminal.tls = {std::string(Variable("EBB_TLS_CA")), std::string(Variable("EBB_TLS_CERTIFICATE")),
                   std::string(Variable("EBB_TLS_KEY"))};
   const std::vector<std::string> words(argv + 1, argv + argc);

@@ -42,6 +42,7 @@ std::string ProgramHelp() {
   absl::StrAppend(&out, "\nOptions of every command:\n", DescribeOptions(CommonOptions()),
                   "\nEnvironment:\n"
                   "  EBB_TOKEN                 The token of a server that asks for one.\n"
+                  "  EBB_CONTROL_TOKEN         Its Control's, where that has another.\n"
                   "  EBB_TLS_CA, EBB_TLS_CERTIFICATE, EBB_TLS_KEY\n"
                   "                            What the options of these names default to.\n"
                   "\nebb COMMAND --help tells the rest.\n\n",
@@ -90,6 +91,7 @@ ExitCode UnknownCommand(Terminal* terminal, absl::string_view name) {
 absl::StatusOr<Credentials> ReadCredentials(const Args& args, Terminal* terminal) {
   Credentials credentials;
   credentials.token = terminal->token;
+  credentials.control_token = terminal->control_token;
   const std::string ca = args.Text("tls-ca").value_or(terminal->tls.ca);
   const std::string certificate = args.Text("tls-certificate").value_or(terminal->tls.certificate);
   const std::string key = args.Text("tls-key").value_or(terminal->tls.key);

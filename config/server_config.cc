@@ -222,6 +222,15 @@ std::vector<Problem> FindProblems(const ServerConfig& config) {
         {{"server.control_listen"}, absl::StrCat(control_problem, "; or unix:PATH")});
   }
   const SecuritySection& security = config.security;
+  if (!control.empty() && !security.tokens_file.empty() && security.control_tokens_file.empty()) {
+    problems.push_back({{"server.control_listen", "security.tokens_file"},
+                        "users' tokens do not open Control; name a file of operators' tokens with "
+                        "security.control_tokens_file"});
+  }
+  if (!security.tokens_file.empty() && security.tokens_file == security.control_tokens_file) {
+    problems.push_back({{"security.control_tokens_file", "security.tokens_file"},
+                        "users' tokens do not open Control; name a file of its own"});
+  }
   if (security.tls_certificate_file.empty() != security.tls_key_file.empty()) {
     problems.push_back({{"security.tls_certificate_file", "security.tls_key_file"},
                         "a certificate and its key are set together; set both, or neither"});
@@ -230,6 +239,16 @@ std::vector<Problem> FindProblems(const ServerConfig& config) {
     problems.push_back({{"security.tls_client_ca_file"},
                         "asks for TLS; set security.tls_certificate_file and "
                         "security.tls_key_file too"});
+  }
+  const QuotasConfig& quotas = config.quotas;
+  const std::pair<absl::string_view, int64_t> limits[] = {
+      {"quotas.requests_per_minute", quotas.requests_per_minute},
+      {"quotas.tokens_per_minute", quotas.tokens_per_minute},
+      {"quotas.concurrent_requests", quotas.concurrent_requests}};
+  for (const auto& [key, limit] : limits) {
+    if (limit == 0 || !security.tokens_file.empty()) continue;
+    problems.push_back(
+        {{key}, "is counted by token; name a file of them with security.tokens_file"});
   }
   const int32_t block = config.kv.block_tokens;
   if ((block & (block - 1)) != 0) {

@@ -44,7 +44,8 @@ struct ServerSection {
 };
 
 struct SecuritySection {
-  std::string tokens_file;  // Empty: everybody may use the server.
+  std::string tokens_file;          // Empty: everybody may use the server.
+  std::string control_tokens_file;  // Empty: operators have no tokens.
   bool allow_open = false;
   // Both or none; empty: nothing is encrypted.
   std::string tls_certificate_file;
@@ -140,6 +141,13 @@ struct RequestsConfig {
   int32_t stop_token_ids_max = 64;
 };
 
+// Of each token. 0: none.
+struct QuotasConfig {
+  int64_t requests_per_minute = 0;
+  int64_t tokens_per_minute = 0;
+  int32_t concurrent_requests = 0;
+};
+
 struct LogConfig {
   bool windows = true;
   bool requests = true;
@@ -166,6 +174,7 @@ struct ServerConfig {
   DecodeWindowConfig decode_window;
   SchedulerConfig scheduler;
   RequestsConfig requests;
+  QuotasConfig quotas;
   LogConfig log;
   MetricsConfig metrics;
 };

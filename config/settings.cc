@@ -55,6 +55,9 @@ const Section kSections[] = {
      "The time for which the decode queue's memory is planned, or the one queue's."},
     {"scheduler", "Who waits, who runs, and how large a step is."},
     {"requests", "What one request may ask for; more is refused with INVALID_ARGUMENT."},
+    {"quotas",
+     "What each token of `security.tokens_file` may use; more is refused with RESOURCE_EXHAUSTED. "
+     "docs/security.md explains."},
     {"log", "The JSON lines on standard output."},
     {"metrics", "What Prometheus is told; see docs/metrics.md."},
 };
@@ -98,6 +101,11 @@ const Setting kSettings[] = {
      "its "
      "tenant. Changes of the file are taken up within a second. Empty: no token is asked for.",
      EBB_MEMBER(std::string, security.tokens_file), 0, kPathBytesMax},
+    {"security.control_tokens_file",
+     "A file of the same form: the tokens of operators, who alone may call `ebb.v1.Control`. "
+     "Empty: "
+     "with `security.tokens_file` nobody may call it, else whoever reaches it.",
+     EBB_MEMBER(std::string, security.control_tokens_file), 0, kPathBytesMax},
     {"security.allow_open",
      "Whether a server without `security.tokens_file` or `security.tls_client_ca_file` may listen "
      "beyond this machine, where whoever reaches its ports can use and stop it.",
@@ -315,6 +323,16 @@ const Setting kSettings[] = {
      EBB_MEMBER(int32_t, requests.stop_string_bytes_max), 1, 65536},
     {"requests.stop_token_ids_max", "Stop token ids.",
      EBB_MEMBER(int32_t, requests.stop_token_ids_max), 0, 65536},
+
+    {"quotas.requests_per_minute",
+     "Requests that begin in a minute, all of them at once or evenly. 0: any number.",
+     EBB_MEMBER(int64_t, quotas.requests_per_minute), 0, 1'000'000'000},
+    {"quotas.tokens_per_minute",
+     "Tokens of prompts and answers in a minute. A request is taken while any are left, and may "
+     "use more, for which those after it wait. 0: any number.",
+     EBB_MEMBER(int64_t, quotas.tokens_per_minute), 0, 1'000'000'000},
+    {"quotas.concurrent_requests", "Requests that wait, run or are being answered. 0: any number.",
+     EBB_MEMBER(int32_t, quotas.concurrent_requests), 0, 65536},
 
     {"log.windows", "One line for each window.", EBB_MEMBER(bool, log.windows)},
     {"log.requests", "One line for each finished request.", EBB_MEMBER(bool, log.requests)},

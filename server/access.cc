@@ -14,7 +14,6 @@
 namespace ebb::server {
 namespace {
 
-constexpr absl::string_view kSetting = "security.tokens_file";
 constexpr size_t kTokensMax = 1024;
 constexpr size_t kNameBytesMax = 64;
 constexpr size_t kTokenBytesMin = 16;
@@ -31,14 +30,17 @@ bool IsToken(absl::string_view token) {
   return std::all_of(token.begin(), token.end(), [](char c) { return absl::ascii_isgraph(c); });
 }
 
-absl::Status BadTokens(absl::string_view where, absl::string_view problem) {
-  return BadFile(kSetting, where, problem);
-}
-
 }  // namespace
 
-absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
+absl::string_view TokensSetting(TokenHolders holders) {
+  return holders == TokenHolders::kUsers ? "security.tokens_file" : "security.control_tokens_file";
+}
+
+absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text, TokenHolders holders,
                                                      absl::string_view source) {
+  const auto bad = [holders](absl::string_view where, absl::string_view problem) {
+    return BadFile(TokensSetting(holders), where, problem);
+  };
   std::vector<AccessToken> tokens;
   int line_number = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -49,58 +51,61 @@ absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
     if (line.empty() || line[0] == '#') continue;
     const std::vector<absl::string_view> words =
         absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
-    if (words.size() != 2) return BadTokens(where, "must be NAME TOKEN; comments begin with #");
+    if (words.size() != 2) return bad(where, "must be NAME TOKEN; comments begin with #");
     if (!IsName(words[0])) {
-      return BadTokens(where, absl::StrCat("the name must be 1 to ", kNameBytesMax,
-                                           " letters, digits, '-', '_' or '.'"));
+      return bad(where, absl::StrCat("the name must be 1 to ", kNameBytesMax,
+                                     " letters, digits, '-', '_' or '.'"));
     }
     if (words[1].size() < kTokenBytesMin || words[1].size() > kTokenBytesMax ||
         !IsToken(words[1])) {
-      return BadTokens(
-          where, absl::StrCat("the token must be ", kTokenBytesMin, " to ", kTokenBytesMax,
+      return bad(where,
+                 absl::StrCat("the token must be ", kTokenBytesMin, " to ", kTokenBytesMax,
                               " printable ASCII characters; ", "`openssl rand -hex 32` makes one"));
     }
     const AccessToken token = {std::string(words[0]), base::Sha256(words[1])};
     for (const AccessToken& other : tokens) {
-      if (other.name == token.name) return BadTokens(where, "the name is given twice");
-      if (other.digest == token.digest) return BadTokens(where, "the token is given twice");
+      if (other.name == token.name) return bad(where, "the name is given twice");
+      if (other.digest == token.digest) return bad(where, "the token is given twice");
     }
     if (tokens.size() == kTokensMax) {
-      return BadTokens(where, absl::StrCat("more than ", kTokensMax, " tokens"));
+      return bad(where, absl::StrCat("more than ", kTokensMax, " tokens"));
     }
     tokens.push_back(token);
   }
-  if (tokens.empty()) return BadTokens(source, "holds no token; a line is NAME TOKEN");
+  if (tokens.empty()) return bad(source, "holds no token; a line is NAME TOKEN");
   return tokens;
 }
 
-AccessGate::AccessGate(std::string path, const base::Clock* clock, base::Log* log)
-    : path_(std::move(path)), log_(log), watch_({path_}, clock) {}
+AccessGate::AccessGate(TokenHolders holders, std::string path, const base::Clock* clock,
+                       base::Log* log)
+    : holders_(holders), path_(std::move(path)), log_(log), watch_({path_}, clock) {}
 
-absl::StatusOr<std::unique_ptr<AccessGate>> AccessGate::Open(const std::string& path,
+absl::StatusOr<std::unique_ptr<AccessGate>> AccessGate::Open(TokenHolders holders,
+                                                             const std::string& path,
                                                              const base::Clock* clock,
                                                              base::Log* log) {
-  std::unique_ptr<AccessGate> gate(new AccessGate(path, clock, log));
+  std::unique_ptr<AccessGate> gate(new AccessGate(holders, path, clock, log));
   base::MutexLock lock(&gate->mutex_);
-  ASSIGN_OR_RETURN(gate->tokens_, Read(path));
+  ASSIGN_OR_RETURN(gate->tokens_, gate->Read());
   return gate;
 }
 
-absl::StatusOr<std::vector<AccessToken>> AccessGate::Read(const std::string& path) {
+absl::StatusOr<std::vector<AccessToken>> AccessGate::Read() const {
   ASSIGN_OR_RETURN(const std::string text,
-                   ReadWatchedFile(kSetting, path, FileReaders::kNotEverybody));
-  return ParseTokens(text, path);
+                   ReadWatchedFile(TokensSetting(holders_), path_, FileReaders::kNotEverybody));
+  return ParseTokens(text, holders_, path_);
 }
 
 void AccessGate::ReadAgainIfChanged() {
   if (!watch_.Changed()) return;
-  absl::StatusOr<std::vector<AccessToken>> tokens = Read(path_);
+  absl::StatusOr<std::vector<AccessToken>> tokens = Read();
   if (!tokens.ok()) {
     log_->Write("tokens_refused", {{"message", std::string(tokens.status().message())}});
     return;
   }
   tokens_ = *std::move(tokens);
-  log_->Write("tokens_read", {{"tokens", tokens_.size()}});
+  log_->Write("tokens_read",
+              {{"setting", std::string(TokensSetting(holders_))}, {"tokens", tokens_.size()}});
 }
 
 absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
@@ -122,6 +127,21 @@ absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
   }
   if (found == nullptr) return absl::UnauthenticatedError("the token is not one of this server's");
   return found->name;
+}
+
+absl::Status ControlGate::Check(absl::string_view authorization) const {
+  if (is_open()) return absl::OkStatus();
+  if (users_ != nullptr) {
+    const absl::StatusOr<std::string> user = users_->Check(authorization);
+    if (user.ok()) {
+      return absl::PermissionDeniedError(
+          absl::StrCat("a user's token does not open Control; ask with one of ",
+                       TokensSetting(TokenHolders::kOperators), " that no user has"));
+    }
+    // Looked at once: a file that changes meanwhile does not make an operator of a user.
+    if (operators_ == nullptr) return user.status();
+  }
+  return operators_->Check(authorization).status();
 }
 
 }  // namespace ebb::server

@@ -121,10 +121,20 @@ ControlService::~ControlService() {
   limit_thread_.join();
 }
 
+grpc::ServerUnaryReactor* ControlService::RefuseOthers(grpc::CallbackServerContext* context) const {
+  if (options_.gate.is_open()) return nullptr;
+  const absl::StatusOr<absl::string_view> authorization = AuthorizationOf(*context);
+  const absl::Status status =
+      authorization.ok() ? options_.gate.Check(*authorization) : authorization.status();
+  if (status.ok()) return nullptr;
+  options_.refusals->Write(status);
+  return FinishNow(context, status);
+}
+
 grpc::ServerUnaryReactor* ControlService::GetModelInfo(grpc::CallbackServerContext* context,
                                                        const v1::GetModelInfoRequest*,
                                                        v1::GetModelInfoResponse* response) {
-  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
+  if (auto* const refusal = RefuseOthers(context)) return refusal;
   *response = options_.model_info;
   return FinishNow(context, absl::OkStatus());
 }
@@ -132,7 +142,7 @@ grpc::ServerUnaryReactor* ControlService::GetModelInfo(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* ControlService::GetServerInfo(grpc::CallbackServerContext* context,
                                                         const v1::GetServerInfoRequest*,
                                                         v1::GetServerInfoResponse* response) {
-  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
+  if (auto* const refusal = RefuseOthers(context)) return refusal;
   const engine::LoadView load = engine_->Load();
   response->set_version(options_.version);
   response->set_config_hash(options_.config_hash);
@@ -150,7 +160,7 @@ grpc::ServerUnaryReactor* ControlService::GetServerInfo(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext* context,
                                                     const v1::GetMemoryRequest*,
                                                     v1::GetMemoryResponse* response) {
-  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
+  if (auto* const refusal = RefuseOthers(context)) return refusal;
   const engine::MemoryView memory = engine_->Memory();
   response->set_held_bytes(memory.held_bytes);
   response->set_needed_bytes(memory.needed_bytes);
@@ -167,7 +177,7 @@ grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* ControlService::GetWindows(grpc::CallbackServerContext* context,
                                                      const v1::GetWindowsRequest*,
                                                      v1::GetWindowsResponse* response) {
-  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
+  if (auto* const refusal = RefuseOthers(context)) return refusal;
   for (const engine::WindowView& window : engine_->RecentWindows()) {
     FillWindow(window, response->add_windows());
   }
@@ -177,7 +187,7 @@ grpc::ServerUnaryReactor* ControlService::GetWindows(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* ControlService::SetMemoryLimit(grpc::CallbackServerContext* context,
                                                          const v1::SetMemoryLimitRequest* request,
                                                          v1::SetMemoryLimitResponse* response) {
-  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
+  if (auto* const refusal = RefuseOthers(context)) return refusal;
   const absl::StatusOr<engine::LimitChange> change =
       ReadLimitChange(*request, options_.memory_ceiling_bytes);
   if (!change.ok()) return FinishNow(context, change.status());
@@ -201,7 +211,7 @@ grpc::ServerUnaryReactor* ControlService::SetMemoryLimit(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* ControlService::Drain(grpc::CallbackServerContext* context,
                                                 const v1::DrainRequest* request,
                                                 v1::DrainResponse* response) {
-  if (auto* const refusal = RefuseStranger(options_.access, context)) return refusal;
+  if (auto* const refusal = RefuseOthers(context)) return refusal;
   if (absl::Status status = CheckNoUnknownFields(*request); !status.ok()) {
     return FinishNow(context, status);
   }

@@ -16,6 +16,7 @@
 #include "grpcpp/grpcpp.h"
 #include "proto/ebb.grpc.pb.h"
 #include "server/access.h"
+#include "server/refusal_log.h"
 
 namespace ebb::server {
 
@@ -29,7 +30,8 @@ struct ControlOptions {
   // Starts the drain; returns at once.
   std::function<void(absl::Duration grace)> drain;
   std::function<bool()> is_draining;
-  AccessGate* access = nullptr;  // Null: everybody may use the server.
+  ControlGate gate = {nullptr, nullptr};
+  RefusalLog* refusals = nullptr;  // Outlives the service.
 };
 
 // Thread-safe. `engine` and `clock` outlive it; the gRPC server is shut down before it goes.
@@ -58,6 +60,9 @@ class ControlService final : public v1::Control::CallbackService {
                                   v1::DrainResponse* response) override;
 
  private:
+  // For a caller who is no operator: the call, ended. Null for one who is.
+  grpc::ServerUnaryReactor* RefuseOthers(grpc::CallbackServerContext* context) const;
+
   const ControlOptions options_;
   engine::Engine* const engine_;
   const base::Clock* const clock_;

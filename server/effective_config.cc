@@ -14,15 +14,18 @@ absl::Status CheckNotOpen(const config::ServerConfig& config) {
       !config.security.tls_client_ca_file.empty()) {
     return absl::OkStatus();
   }
+  const bool asks_operators = !config.security.control_tokens_file.empty();
+  const std::string& control_listen = config.server.control_listen;
   for (const std::string& listen :
-       {config.server.listen, config.server.http_listen, config.server.control_listen}) {
+       {config.server.listen, config.server.http_listen, asks_operators ? "" : control_listen}) {
     if (listen.empty() || listen == "auto" || listen == "off") continue;
     ASSIGN_OR_RETURN(const ListenAddress address, ParseControlAddress(listen));
     if (address.is_loopback) continue;
     return absl::InvalidArgumentError(absl::StrCat(
         listen,
         ": whoever reaches this address could use and stop the server; name tokens with "
-        "security.tokens_file or ask for certificates with security.tls_client_ca_file (see "
+        "security.tokens_file (for Control alone: security.control_tokens_file), or ask for "
+        "certificates with security.tls_client_ca_file (see "
         "docs/security.md), listen on 127.0.0.1, or set security.allow_open=true where the network "
         "keeps strangers out"));
   }

@@ -23,6 +23,7 @@ void GenerateCall::Start(const v1::GenerateRequest& in, const absl::StatusOr<Cal
   const absl::Status status = Submit(in, caller);
   if (status.ok()) return Advance();
   resources_->refusals->Write(status);
+  quota_.Undo();
   ticket_.FreeId();
   Fail(status);
 }
@@ -44,6 +45,10 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
   if (resources_->live_calls->closed()) {
     return absl::UnavailableError("the server is draining; ask another one");
   }
+  // Before the text is looked at: whoever asks too often shall cost nothing.
+  if (resources_->quotas != nullptr) {
+    ASSIGN_OR_RETURN(quota_, resources_->quotas->Enter(caller->tenant));
+  }
   const uint64_t serial = resources_->next_serial.fetch_add(1);
   const uint64_t random = base::RandomBits(resources_->process_seed, serial);
   ASSIGN_OR_RETURN(ReadRequest read, resources_->reader->Read(in, random));
@@ -59,9 +64,10 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
   read.request.trace_id = caller->trace_id;
   read.request.deadline = deadline_;
   request_id_ = read.request.label;
-  ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(request_id_, [call = weak_from_this()] {
+  const auto cancel = [call = weak_from_this()] {
     if (const std::shared_ptr<GenerateCall> alive = call.lock()) alive->CancelRequest();
-  }));
+  };
+  ASSIGN_OR_RETURN(ticket_, resources_->live_calls->Enter(caller->tenant, request_id_, cancel));
   {
     base::MutexLock lock(&mutex_);
     answers_ = std::make_unique<Answers>(read.answer, read.request.n, read.returned_answers,
@@ -75,17 +81,18 @@ absl::Status GenerateCall::Submit(const v1::GenerateRequest& in,
   }
   times_.emplace(received, read.request.n);
   const auto prompt_tokens = static_cast<int64_t>(read.request.prompt.size());
+  quota_.Charge(prompt_tokens);
   ASSIGN_OR_RETURN(const engine::RequestId id,
                    resources_->engine->Submit(std::move(read.request), shared_from_this()));
   resources_->metrics->OnAccepted(prompt_tokens);
-  bool cancel = false;
+  bool left = false;
   {
     base::MutexLock lock(&mutex_);
     engine_id_ = id;
     accepted_ = true;
-    cancel = cancelled_;
+    left = cancelled_;
   }
-  if (cancel) resources_->engine->Cancel(id);
+  if (left) resources_->engine->Cancel(id);
   return absl::OkStatus();
 }
 
@@ -99,6 +106,7 @@ void GenerateCall::OnPromptLogprobs(std::vector<engine::PromptLogprob> logprobs)
 
 engine::SinkAnswer GenerateCall::OnToken(const engine::Token& token) {
   resources_->metrics->OnToken(&*times_, token.answer, resources_->clock->Now());
+  quota_.Charge(1);
   engine::SinkAnswer stop = engine::SinkAnswer::kContinue;
   {
     base::MutexLock lock(&mutex_);
@@ -150,12 +158,14 @@ void GenerateCall::CancelRequest() {
 }
 
 void GenerateCall::Release() {
+  quota_.Leave();
   ticket_ = LiveCalls::Ticket();
   self_.reset();  // May destroy the call.
 }
 
 const engine::Finish& GenerateCall::TakeFinish() {
   CHECK(answers_->ended());
+  quota_.Leave();
   ticket_.FreeId();
   return answers_->finish();
 }

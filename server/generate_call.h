@@ -32,6 +32,7 @@
 #include "server/live_calls.h"
 #include "server/metrics/request_metrics.h"
 #include "server/progress_monitor.h"
+#include "server/quotas.h"
 #include "server/refusal_log.h"
 #include "server/request_reader.h"
 
@@ -46,6 +47,7 @@ struct CallResources {
   CallPump* pump = nullptr;
   const base::Clock* clock = nullptr;
   RefusalLog* refusals = nullptr;
+  Quotas* quotas = nullptr;      // Null: tenants have none.
   AccessGate* access = nullptr;  // Null: everybody may use the server.
   const ProgressMonitor* progress = nullptr;
   RequestMetrics* metrics = nullptr;
@@ -90,7 +92,8 @@ class GenerateCall : public engine::RequestSink,
   void CancelRequest();
   // The transport is done with the call. Called once.
   void Release();
-  // How the answer ended, about to be told: from here on the request's id is free.
+  // How the answer ended, about to be told: from here on the request's id is free, and so is its
+  // place among its tenant's.
   // REQUIRES: answers_->ended().
   const engine::Finish& TakeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -109,6 +112,7 @@ class GenerateCall : public engine::RequestSink,
   const absl::Time deadline_;
   std::shared_ptr<GenerateCall> self_;  // The transport's share.
   LiveCalls::Ticket ticket_;
+  Quotas::Ticket quota_;
   std::optional<RequestTimes> times_;  // Set before the engine has the request.
   std::string request_id_;             // Set before Submit.
   engine::RequestId engine_id_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -1,4 +1,4 @@
-// AccessGate on gRPC: what every method of ours asks first.
+// AccessGate and ControlGate on gRPC: what every method of ours asks first.
 #pragma once
 
 #include <string>
@@ -15,17 +15,24 @@
 
 namespace ebb::server {
 
-// The caller's tenant, "" where `access` is null: everybody may. UNAUTHENTICATED otherwise.
-inline absl::StatusOr<std::string> TenantOf(AccessGate* access,
-                                            const grpc::CallbackServerContext& context) {
-  if (access == nullptr) return std::string();
+// The call's authorization, valid as long as it is; empty where there is none.
+inline absl::StatusOr<absl::string_view> AuthorizationOf(
+    const grpc::CallbackServerContext& context) {
   const auto range = context.client_metadata().equal_range("authorization");
-  if (range.first == range.second) return access->Check("");
+  if (range.first == range.second) return absl::string_view();
   if (std::next(range.first) != range.second) {
     return absl::UnauthenticatedError("authorization is given twice");
   }
   const grpc::string_ref& value = range.first->second;
-  return access->Check(absl::string_view(value.data(), value.size()));
+  return absl::string_view(value.data(), value.size());
+}
+
+// The caller's tenant, "" where `access` is null: everybody may. UNAUTHENTICATED otherwise.
+inline absl::StatusOr<std::string> TenantOf(AccessGate* access,
+                                            const grpc::CallbackServerContext& context) {
+  if (access == nullptr) return std::string();
+  ASSIGN_OR_RETURN(const absl::string_view authorization, AuthorizationOf(context));
+  return access->Check(authorization);
 }
 
 // The caller of a request to generate, likewise.

@@ -6,10 +6,18 @@
 #include "base/check.h"
 
 namespace ebb::server {
+namespace {
+
+// No tenant's name has a slash.
+std::string KeyOf(const std::string& tenant, const std::string& id) {
+  return absl::StrCat(tenant, "/", id);
+}
+
+}  // namespace
 
 LiveCalls::~LiveCalls() {
   base::MutexLock lock(&mutex_);
-  CHECK(ids_.empty() && call_count_ == 0);
+  CHECK(keys_.empty() && call_count_ == 0);
 }
 
 void LiveCalls::Ticket::Release() {
@@ -19,11 +27,11 @@ void LiveCalls::Ticket::Release() {
 }
 
 void LiveCalls::Ticket::FreeId() {
-  if (calls_ != nullptr && !id_.empty()) calls_->FreeId(id_);
-  id_.clear();
+  if (calls_ != nullptr && !key_.empty()) calls_->FreeKey(key_);
+  key_.clear();
 }
 
-absl::StatusOr<LiveCalls::Ticket> LiveCalls::Enter(const std::string& id,
+absl::StatusOr<LiveCalls::Ticket> LiveCalls::Enter(const std::string& tenant, const std::string& id,
                                                    std::function<void()> cancel) {
   base::MutexLock lock(&mutex_);
   if (closed_) return absl::UnavailableError("the server is draining; ask another one");
@@ -31,19 +39,20 @@ absl::StatusOr<LiveCalls::Ticket> LiveCalls::Enter(const std::string& id,
     return absl::ResourceExhaustedError(
         absl::StrCat("too many calls: ", calls_max_, " are open; try again later"));
   }
-  if (!ids_.emplace(id, std::move(cancel)).second) {
+  std::string key = KeyOf(tenant, id);
+  if (!keys_.emplace(key, std::move(cancel)).second) {
     return absl::AlreadyExistsError("request_id: a request with this id is still running");
   }
   ++call_count_;
-  return Ticket(this, id);
+  return Ticket(this, std::move(key));
 }
 
-bool LiveCalls::Cancel(const std::string& id) {
+bool LiveCalls::Cancel(const std::string& tenant, const std::string& id) {
   std::function<void()> cancel;
   {
     base::MutexLock lock(&mutex_);
-    const auto it = ids_.find(id);
-    if (it == ids_.end()) return false;
+    const auto it = keys_.find(KeyOf(tenant, id));
+    if (it == keys_.end()) return false;
     cancel = it->second;
   }
   cancel();
@@ -70,9 +79,9 @@ bool LiveCalls::WaitUntilEmpty(absl::Duration timeout) {
   return true;
 }
 
-void LiveCalls::FreeId(const std::string& id) {
+void LiveCalls::FreeKey(const std::string& key) {
   base::MutexLock lock(&mutex_);
-  ids_.erase(id);
+  keys_.erase(key);
 }
 
 void LiveCalls::Leave() {

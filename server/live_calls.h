@@ -1,6 +1,7 @@
-// LiveCalls: the Generate calls that are not over, by request id. It bounds their number, keeps ids
-// unique among them, finds the one that is to be cancelled, turns newcomers away while the server
-// drains, and lets the drain wait for the last answer to be sent.
+// LiveCalls: the Generate calls that are not over, by tenant and request id. It bounds their
+// number, keeps a tenant's ids unique, finds the one that is to be cancelled, turns newcomers away
+// while the server drains, and lets the drain wait for the last answer to be sent. Nobody's id
+// tells or touches anything of another tenant's.
 #pragma once
 
 #include <cstddef>
@@ -22,12 +23,12 @@ class LiveCalls {
   class Ticket {
    public:
     Ticket() = default;
-    Ticket(LiveCalls* calls, std::string id) : calls_(calls), id_(std::move(id)) {}
+    Ticket(LiveCalls* calls, std::string key) : calls_(calls), key_(std::move(key)) {}
     Ticket(Ticket&& other) noexcept { *this = std::move(other); }
     Ticket& operator=(Ticket&& other) noexcept {
       Release();
       calls_ = std::exchange(other.calls_, nullptr);
-      id_ = std::move(other.id_);
+      key_ = std::move(other.key_);
       return *this;
     }
     ~Ticket() { Release(); }
@@ -39,7 +40,7 @@ class LiveCalls {
    private:
     void Release();
     LiveCalls* calls_ = nullptr;
-    std::string id_;
+    std::string key_;
   };
 
   explicit LiveCalls(size_t calls_max) : calls_max_(calls_max) {}
@@ -47,10 +48,11 @@ class LiveCalls {
 
   // UNAVAILABLE once closed, RESOURCE_EXHAUSTED when there are too many, ALREADY_EXISTS when the id
   // is in use. `cancel` may be called by any thread, also after the ticket is gone.
-  absl::StatusOr<Ticket> Enter(const std::string& id, std::function<void()> cancel);
+  absl::StatusOr<Ticket> Enter(const std::string& tenant, const std::string& id,
+                               std::function<void()> cancel);
 
-  // Cancels the call with this id. False when there is none.
-  bool Cancel(const std::string& id);
+  // Cancels the tenant's call with this id. False when there is none.
+  bool Cancel(const std::string& tenant, const std::string& id);
 
   // No call enters any more.
   void Close();
@@ -60,14 +62,14 @@ class LiveCalls {
   bool WaitUntilEmpty(absl::Duration timeout);
 
  private:
-  void FreeId(const std::string& id);
+  void FreeKey(const std::string& key);
   void Leave();
 
   const size_t calls_max_;
   mutable base::Mutex mutex_;
   base::CondVar left_;
-  // What cancels a call, by its id.
-  std::unordered_map<std::string, std::function<void()>> ids_ ABSL_GUARDED_BY(mutex_);
+  // What cancels a call, by its tenant and id.
+  std::unordered_map<std::string, std::function<void()>> keys_ ABSL_GUARDED_BY(mutex_);
   size_t call_count_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -64,28 +64,34 @@ ExitCode CodeOf(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kExitConfig : kExitSystem;
 }
 
+// Null where the settings name no such file.
+absl::StatusOr<std::unique_ptr<AccessGate>> OpenGate(TokenHolders holders, const std::string& path,
+                                                     const base::Clock& clock, base::Log* log) {
+  if (path.empty()) return std::unique_ptr<AccessGate>();
+  return AccessGate::Open(holders, path, &clock, log);
+}
+
+absl::StatusOr<std::unique_ptr<TlsFiles>> OpenTls(const config::ServerConfig& config,
+                                                  const base::Clock& clock, base::Log* log) {
+  if (config.security.tls_certificate_file.empty()) return std::unique_ptr<TlsFiles>();
+  return TlsFiles::Open({config.security.tls_certificate_file, config.security.tls_key_file,
+                         config.security.tls_client_ca_file},
+                        &clock, log);
+}
+
 ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, base::Log* log) {
   const absl::Time start = clock.Now();
   DrainSwitch drain;
   SignalThread signals(&drain, config.server.drain_grace, config.server.drain_delay);
   log->Write("config", {{"hash", ConfigHash(config)},
                         {"settings", nlohmann::ordered_json::parse(config::Print(config))}});
-  std::unique_ptr<AccessGate> access;
-  if (!config.security.tokens_file.empty()) {
-    absl::StatusOr<std::unique_ptr<AccessGate>> opened =
-        AccessGate::Open(config.security.tokens_file, &clock, log);
-    if (!opened.ok()) return Fail(kExitConfig, opened.status());
-    access = *std::move(opened);
-  }
-  std::unique_ptr<TlsFiles> tls;
-  if (!config.security.tls_certificate_file.empty()) {
-    absl::StatusOr<std::unique_ptr<TlsFiles>> opened =
-        TlsFiles::Open({config.security.tls_certificate_file, config.security.tls_key_file,
-                        config.security.tls_client_ca_file},
-                       &clock, log);
-    if (!opened.ok()) return Fail(kExitConfig, opened.status());
-    tls = *std::move(opened);
-  }
+  const auto users = OpenGate(TokenHolders::kUsers, config.security.tokens_file, clock, log);
+  if (!users.ok()) return Fail(kExitConfig, users.status());
+  const auto operators =
+      OpenGate(TokenHolders::kOperators, config.security.control_tokens_file, clock, log);
+  if (!operators.ok()) return Fail(kExitConfig, operators.status());
+  const auto tls = OpenTls(config, clock, log);
+  if (!tls.ok()) return Fail(kExitConfig, tls.status());
   log->Write("loading", {{"file", model::Printable(config.model.path)}, {"version", kVersion}});
 
   absl::StatusOr<std::unique_ptr<Compute>> compute = OpenCompute(config, &clock, log);
@@ -96,8 +102,9 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
   absl::StatusOr<std::unique_ptr<EngineStack>> stack =
       EngineStack::Create(config, *model, &clock, log);
   if (!stack.ok()) return Fail(CodeOf(stack.status()), stack.status());
-  const absl::StatusOr<std::unique_ptr<Serving>> serving = Serving::Start(
-      config, *model, &(*stack)->engine(), &drain, &clock, log, access.get(), tls.get());
+  const absl::StatusOr<std::unique_ptr<Serving>> serving =
+      Serving::Start(config, *model, &(*stack)->engine(), &drain, &clock, log,
+                     {users->get(), operators->get(), tls->get()});
   if (!serving.ok()) return Fail(kExitListen, serving.status());
 
   log->Write("ready", {{"address", (*serving)->address().ToString()},

@@ -47,6 +47,11 @@ RequestLimits Limits(const config::ServerConfig& config, const LoadedModel& mode
   return limits;
 }
 
+QuotaLimits LimitsOfTenants(const config::ServerConfig& config) {
+  return {config.quotas.requests_per_minute, config.quotas.tokens_per_minute,
+          config.quotas.concurrent_requests};
+}
+
 std::optional<std::string> TokenText(const model::Tokenizer& tokenizer,
                                      std::optional<int32_t> token_id) {
   if (!token_id.has_value()) return std::nullopt;
@@ -75,22 +80,23 @@ uint64_t RandomSeed() {
 
 Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
                  engine::Engine* engine, DrainSwitch* drain, const base::Clock* clock,
-                 base::Log* log, AccessGate* access, TlsFiles* tls)
+                 base::Log* log, const Guards& guards)
     : engine_(engine),
       drain_(drain),
       clock_(clock),
       log_(log),
-      tls_(tls),
+      guards_(guards),
       progress_(engine, clock, config.server.stall),
       reader_(Limits(config, model), model.codec.get()),
       live_calls_(kCallsPerRequestMax *
                   static_cast<size_t>(config.scheduler.queue_requests_max +
                                       config.scheduler.running_sequences_max)),
       refusals_(clock, log),
+      quotas_(LimitsOfTenants(config), clock, &request_metrics_),
       metrics_(MakeMetricsOptions(config, model), engine, &request_metrics_, &refusals_,
                &progress_),
       inference_(&resources_),
-      control_(MakeControlOptions(config, model, access), engine, clock),
+      control_(MakeControlOptions(config, model), engine, clock),
       vllm_(MakeVllmOptions(config, model), &resources_, clock),
       kserve_({model.name, kVersion}, &resources_),
       http_api_(&resources_, &metrics_, InfoForHttp(model, *clock), kVersion) {
@@ -101,16 +107,18 @@ Serving::Serving(const config::ServerConfig& config, const LoadedModel& model,
   resources_.pump = &pump_;
   resources_.clock = clock;
   resources_.refusals = &refusals_;
-  resources_.access = access;
+  resources_.quotas = &quotas_;
+  resources_.access = guards.users;
   resources_.progress = &progress_;
   resources_.metrics = &request_metrics_;
   resources_.process_seed = RandomSeed();
 }
 
 ControlOptions Serving::MakeControlOptions(const config::ServerConfig& config,
-                                           const LoadedModel& model, AccessGate* access) {
+                                           const LoadedModel& model) {
   ControlOptions options;
-  options.access = access;
+  options.gate = ControlGate(guards_.users, guards_.operators);
+  options.refusals = &refusals_;
   options.model_info = model.info;
   options.version = kVersion;
   options.config_hash = ConfigHash(config);
@@ -151,9 +159,8 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
                                                         const base::Clock* clock, base::Log* log,
-                                                        AccessGate* access, TlsFiles* tls) {
-  std::unique_ptr<Serving> serving(
-      new Serving(config, model, engine, drain, clock, log, access, tls));
+                                                        const Guards& guards) {
+  std::unique_ptr<Serving> serving(new Serving(config, model, engine, drain, clock, log, guards));
   // Whatever is left to do is to say so.
   engine->SetOnLost([drain] { drain->Request(absl::ZeroDuration()); });
   RETURN_IF_ERROR(serving->StartGrpc(config));
@@ -164,8 +171,7 @@ absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(const config::ServerConf
 
 absl::Status Serving::StartGrpc(const config::ServerConfig& config) {
   GrpcServerOptions options;
-  options.tls = tls_;
-  options.reflection = resources_.access == nullptr;
+  options.tls = guards_.tls;
   options.message_bytes_max = config.server.message_bytes_max;
   const NamedService control = {&control_, v1::Control::service_full_name()};
   std::vector<NamedService> services = {
@@ -175,13 +181,16 @@ absl::Status Serving::StartGrpc(const config::ServerConfig& config) {
   if (config.server.control_listen.empty()) {
     services.push_back(control);
   } else {
+    const bool asks_tokens = guards_.users != nullptr || guards_.operators != nullptr;
+    options.reflection = !asks_tokens;
     ASSIGN_OR_RETURN(options.listen, ParseControlAddress(config.server.control_listen));
     ASSIGN_OR_RETURN(control_server_, GrpcServer::Start(options, {control}));
-    WarnBeyondLoopback(control_server_->address());
+    WarnBeyondLoopback(control_server_->address(), asks_tokens);
   }
+  options.reflection = guards_.users == nullptr;
   ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
   ASSIGN_OR_RETURN(server_, GrpcServer::Start(options, services));
-  WarnBeyondLoopback(address());
+  WarnBeyondLoopback(address(), guards_.users != nullptr);
   return absl::OkStatus();
 }
 
@@ -190,7 +199,7 @@ absl::Status Serving::StartHttp(const config::ServerConfig& config) {
   if (where == "off") return absl::OkStatus();
   const bool is_auto = where == "auto";
   HttpServerOptions options;
-  options.tls = tls_;
+  options.tls = guards_.tls;
   options.body_bytes_max = config.server.message_bytes_max;
   if (is_auto) {
     ASSIGN_OR_RETURN(options.listen, ParseListenAddress(config.server.listen));
@@ -213,18 +222,19 @@ absl::Status Serving::StartHttp(const config::ServerConfig& config) {
                                           " is taken; choose one with server.http_listen")},
                  {"address", http_address()}});
   }
-  WarnBeyondLoopback(http_server_->address());
+  WarnBeyondLoopback(http_server_->address(), guards_.users != nullptr);
   return absl::OkStatus();
 }
 
-void Serving::WarnBeyondLoopback(const ListenAddress& address) {
+void Serving::WarnBeyondLoopback(const ListenAddress& address, bool asks_tokens) {
   if (address.is_loopback) return;
   std::string message;
-  if (resources_.access == nullptr && (tls_ == nullptr || !tls_->asks_clients())) {
+  const TlsFiles* const tls = guards_.tls;
+  if (!asks_tokens && (tls == nullptr || !tls->asks_clients())) {
     message = absl::StrCat("listening beyond this machine without ",
-                           tls_ == nullptr ? "encryption or " : "",
+                           tls == nullptr ? "encryption or " : "",
                            "authentication: whoever reaches the port can use and stop this server");
-  } else if (tls_ == nullptr) {
+  } else if (tls == nullptr) {
     message =
         "listening beyond this machine without encryption: whoever sees the traffic learns the "
         "tokens";

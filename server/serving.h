@@ -32,6 +32,7 @@
 #include "server/metrics/metrics.h"
 #include "server/metrics/request_metrics.h"
 #include "server/progress_monitor.h"
+#include "server/quotas.h"
 #include "server/refusal_log.h"
 #include "server/request_reader.h"
 #include "server/stats_log.h"
@@ -41,16 +42,21 @@
 
 namespace ebb::server {
 
+// What stands between the ports and those who reach them. Null: nothing of that kind.
+struct Guards {
+  AccessGate* users = nullptr;
+  AccessGate* operators = nullptr;  // See ControlGate.
+  TlsFiles* tls = nullptr;          // Null: nothing is encrypted.
+};
+
 class Serving {
  public:
   // Listens and serves. UNAVAILABLE when it cannot listen. Everything passed in outlives it.
-  // Without `access` no token is asked for; without `tls` nothing is encrypted.
   static absl::StatusOr<std::unique_ptr<Serving>> Start(const config::ServerConfig& config,
                                                         const LoadedModel& model,
                                                         engine::Engine* engine, DrainSwitch* drain,
                                                         const base::Clock* clock, base::Log* log,
-                                                        AccessGate* access = nullptr,
-                                                        TlsFiles* tls = nullptr);
+                                                        const Guards& guards = {});
 
   const ListenAddress& address() const { return server_->address(); }
   // Where Control is served.
@@ -64,10 +70,8 @@ class Serving {
 
  private:
   Serving(const config::ServerConfig& config, const LoadedModel& model, engine::Engine* engine,
-          DrainSwitch* drain, const base::Clock* clock, base::Log* log, AccessGate* access,
-          TlsFiles* tls);
-  ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model,
-                                    AccessGate* access);
+          DrainSwitch* drain, const base::Clock* clock, base::Log* log, const Guards& guards);
+  ControlOptions MakeControlOptions(const config::ServerConfig& config, const LoadedModel& model);
   static VllmOptions MakeVllmOptions(const config::ServerConfig& config, const LoadedModel& model);
   static MetricsOptions MakeMetricsOptions(const config::ServerConfig& config,
                                            const LoadedModel& model);
@@ -78,18 +82,19 @@ class Serving {
   void TellHealth();
   // Not ready from the request on; returns after its delay, with the grace to give.
   absl::Duration WaitForDrain();
-  void WarnBeyondLoopback(const ListenAddress& address);
+  void WarnBeyondLoopback(const ListenAddress& address, bool asks_tokens);
 
   engine::Engine* const engine_;
   DrainSwitch* const drain_;
   const base::Clock* const clock_;
   base::Log* const log_;
-  TlsFiles* const tls_;
+  const Guards guards_;
   ProgressMonitor progress_;
   RequestReader reader_;
   LiveCalls live_calls_;
   RefusalLog refusals_;
   RequestMetrics request_metrics_;
+  Quotas quotas_;
   const Metrics metrics_;
   CallPump pump_;
   CallResources resources_;

@@ -26,6 +26,8 @@ constexpr std::initializer_list<double> kTokensBounds = {
 constexpr const char* kOutcomeNames[] = {"stop",     "length", "cancelled", "deadline",
                                          "shutdown", "memory", "error"};
 
+constexpr const char* kQuotaNames[] = {"requests", "tokens", "concurrent"};
+
 double Seconds(absl::Duration duration) { return absl::ToDoubleSeconds(duration); }
 
 }  // namespace
@@ -97,6 +99,11 @@ void RequestMetrics::Collect(Families* out) const {
   for (size_t i = 0; i < kOutcomes; ++i) {
     out->Counter("ebb_requests_finished_total", "Accepted requests that have ended.",
                  finished_[i].Value(), {{"outcome", kOutcomeNames[i]}});
+  }
+  for (size_t i = 0; i < kQuotas; ++i) {
+    out->Counter("ebb_requests_over_quota_total",
+                 "Requests that were turned away because their tenant had used up a quota.",
+                 over_quota_[i].Value(), {{"quota", kQuotaNames[i]}});
   }
   out->Counter("ebb_prompt_tokens_total", "Prompt tokens of accepted requests.",
                prompt_tokens_.Value());

@@ -28,6 +28,9 @@ struct RequestTimes {
 enum class Outcome { kStop, kLength, kCancelled, kDeadline, kShutdown, kMemory, kError };
 Outcome OutcomeOf(const engine::Finish& finish);
 
+// What a tenant has used up: see server/quotas.h.
+enum class Quota { kRequests, kTokens, kConcurrent };
+
 // Thread-safe.
 class RequestMetrics {
  public:
@@ -39,14 +42,20 @@ class RequestMetrics {
   void OnAnswerFinish(const engine::Finish& finish);
   void OnFinish(const RequestTimes& times, const engine::Finish& finish, absl::Time now);
 
+  // A request was refused because its tenant has used this up.
+  void OnOverQuota(Quota quota) { over_quota_[static_cast<size_t>(quota)].Increment(); }
+
   void Collect(Families* out) const;
 
  private:
   static constexpr size_t kOutcomes = static_cast<size_t>(Outcome::kError) + 1;
 
+  static constexpr size_t kQuotas = static_cast<size_t>(Quota::kConcurrent) + 1;
+
   prometheus::Counter accepted_;
   prometheus::Counter prompt_tokens_;
   prometheus::Counter finished_[kOutcomes];
+  prometheus::Counter over_quota_[kQuotas];
   prometheus::Histogram first_token_;
   prometheus::Histogram inter_token_;
   prometheus::Histogram per_output_token_;

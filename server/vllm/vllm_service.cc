@@ -84,8 +84,9 @@ grpc::ServerWriteReactor<wire::GenerateResponse>* VllmService::Generate(
 grpc::ServerUnaryReactor* VllmService::Abort(grpc::CallbackServerContext* context,
                                              const wire::AbortRequest* request,
                                              wire::AbortResponse*) {
-  if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
-  for (const std::string& id : request->request_ids()) resources_->live_calls->Cancel(id);
+  const absl::StatusOr<std::string> tenant = TenantOf(resources_->access, *context);
+  if (!tenant.ok()) return FinishNow(context, tenant.status());
+  for (const std::string& id : request->request_ids()) resources_->live_calls->Cancel(*tenant, id);
   return FinishNow(context);
 }
 

@@ -73,7 +73,7 @@ const BadCase kBadCases[] = {
      "f.json:1: quite_different: unknown key; sections: model, server, security, device, kernels, "
      "cuda, kv, "
      "memory, prefix_cache, "
-     "sharing, prefill_window, decode_window, scheduler, requests, log, metrics"},
+     "sharing, prefill_window, decode_window, scheduler, requests, quotas, log, metrics"},
     {"{\"memory.idle_ms\": 5}",
      "f.json:1: memory.idle_ms: unknown key; write it as \"memory\": {\"idle_ms\": ...}"},
     {"{\"kv\": {\"dtype\": \"f16\"},\n\"kv\": {}}",
@@ -154,6 +154,17 @@ const BadCase kBadCases[] = {
      "f.json:2: security.tls_certificate_file: a certificate and its key are set together; set "
      "both, "
      "or neither"},
+    {"{\"security\":\n{\"tokens_file\": \"t\", \"control_tokens_file\": \"t\"}}",
+     "f.json:2: security.control_tokens_file: users' tokens do not open Control; name a file of "
+     "its "
+     "own"},
+    {"{\"security\": {\"tokens_file\": \"t\"},\n\"server\": {\"control_listen\": \"[::1]:0\"}}",
+     "f.json:2: server.control_listen: users' tokens do not open Control; name a file of "
+     "operators' "
+     "tokens with security.control_tokens_file"},
+    {"{\"quotas\":\n{\"tokens_per_minute\": 5}}",
+     "f.json:2: quotas.tokens_per_minute: is counted by token; name a file of them with "
+     "security.tokens_file"},
     {"{\"security\":\n{\"tls_client_ca_file\": \"ca\"}}",
      "f.json:2: security.tls_client_ca_file: asks for TLS; set security.tls_certificate_file and "
      "security.tls_key_file too"},
@@ -209,7 +220,7 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
        "prefix_cache, "
        "sharing, "
        "prefill_window, "
-       "decode_window, scheduler, requests, log, metrics"},
+       "decode_window, scheduler, requests, quotas, log, metrics"},
       {"kv=5", "unknown key; keys of kv: dtype, block_tokens"},
       {"memory.idle_ms=", "must be a whole number, 1 to 86400000; not \"\""},
       {"memory.idle_ms=1.5", "must be a whole number, 1 to 86400000; not \"1.5\""},

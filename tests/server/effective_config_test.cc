@@ -47,6 +47,26 @@ TEST(EffectiveConfigTest, ControlMayHaveASocket) {
   EXPECT_TRUE(absl::IsInvalidArgument(EffectiveConfig(flags).status()));
 }
 
+TEST(EffectiveConfigTest, UsersTokensDoNotOpenControlsAddress) {
+  Flags flags;
+  flags.sets = {"server.control_listen=unix:/run/ebb/control.sock", "security.tokens_file=users"};
+  const auto refused = EffectiveConfig(flags);
+  ASSERT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
+  EXPECT_NE(refused.status().message().find("security.control_tokens_file"), std::string::npos);
+  flags.sets.push_back("security.control_tokens_file=users");
+  EXPECT_FALSE(EffectiveConfig(flags).ok()) << "one file for both";
+  flags.sets.push_back("security.control_tokens_file=operators");
+  EXPECT_TRUE(EffectiveConfig(flags).ok());
+}
+
+TEST(EffectiveConfigTest, OperatorsTokensGuardControlAlone) {
+  Flags flags;
+  flags.sets = {"server.control_listen=0.0.0.0:1", "security.control_tokens_file=operators"};
+  EXPECT_TRUE(EffectiveConfig(flags).ok());
+  flags.sets.push_back("server.http_listen=0.0.0.0:2");
+  EXPECT_FALSE(EffectiveConfig(flags).ok());
+}
+
 TEST(EffectiveConfigTest, TheHashIsThatOfTheSettings) {
   config::ServerConfig config;
   const std::string hash = ConfigHash(config);
@@ -66,7 +86,8 @@ TEST(EffectiveConfigTest, AnOpenServerMustBeAskedFor) {
     EXPECT_NE(refused.status().message().find("security.allow_open"), std::string::npos);
     flags.sets = {listen, "security.allow_open=true"};
     EXPECT_TRUE(EffectiveConfig(flags).ok());
-    flags.sets = {listen, "security.tokens_file=/etc/ebb/tokens"};
+    flags.sets = {listen, "security.tokens_file=/etc/ebb/tokens",
+                  "security.control_tokens_file=/etc/ebb/operators"};
     EXPECT_TRUE(EffectiveConfig(flags).ok());
     // TLS alone lets everybody in.
     flags.sets = {listen, "security.tls_certificate_file=crt", "security.tls_key_file=key"};

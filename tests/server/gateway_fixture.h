@@ -16,7 +16,8 @@ namespace ebb::server {
 
 class GatewayTest : public ServiceTest {
  protected:
-  explicit GatewayTest(AccessGate* access = nullptr) : ServiceTest(access) {
+  explicit GatewayTest(AccessGate* access = nullptr, AccessGate* operators = nullptr)
+      : ServiceTest(access, operators) {
     VllmOptions options;
     options.model_info.set_name("fake");
     options.model_info.set_architecture("llama");

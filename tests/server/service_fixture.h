@@ -22,9 +22,11 @@ class ServiceTest : public CallsTest {
  protected:
   static constexpr int64_t kMessageBytesMax = 1 << 20;
 
-  explicit ServiceTest(AccessGate* access = nullptr) : CallsTest(access) {
+  explicit ServiceTest(AccessGate* access = nullptr, AccessGate* operators = nullptr)
+      : CallsTest(access) {
     ControlOptions control;
-    control.access = access;
+    control.gate = ControlGate(access, operators);
+    control.refusals = &refusals_;
     control.model_info.set_name("fake");
     control.version = "test";
     control.config_hash = "0123";

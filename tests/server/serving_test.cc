@@ -1,6 +1,9 @@
 // Serving as a whole, over a fake engine: how it ends, and what it says of its health.
 #include "server/serving.h"
 
+#include <sys/stat.h>
+
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -44,13 +47,14 @@ LoadedModel NewModel(const base::Clock* clock) {
 
 class ServingTest : public testing::Test {
  protected:
-  explicit ServingTest(const std::string& control_listen = "") : model_(NewModel(&clock_)) {
+  explicit ServingTest(const std::string& control_listen = "", const Guards& guards = {})
+      : model_(NewModel(&clock_)) {
     config::ServerConfig config;
     config.server.listen = "127.0.0.1:0";
     config.server.stall = absl::Minutes(1);
     config.log.stats = absl::Milliseconds(1);
     config.server.control_listen = control_listen;
-    serving_ = *Serving::Start(config, model_, &engine_, &drain_, &clock_, &log_);
+    serving_ = *Serving::Start(config, model_, &engine_, &drain_, &clock_, &log_, guards);
     channel_ =
         grpc::CreateChannel(serving_->address().ToString(), grpc::InsecureChannelCredentials());
     stub_ = v1::Inference::NewStub(channel_);
@@ -249,6 +253,66 @@ TEST_F(ControlApartTest, DrainEndsBoth) {
   while (watch->Read(&health)) {
   }
 }
+
+// ---- Operators' tokens, at either address
+
+constexpr char kAnna[] = "anna-token-0123456789";
+constexpr char kOlga[] = "olga-token-0123456789";
+
+struct TwoGates {
+  std::unique_ptr<AccessGate> Open(TokenHolders holders, const std::string& tokens) {
+    const std::string path = directory.Path(std::string(TokensSetting(holders)));
+    std::ofstream(path) << tokens << "\n";
+    EXPECT_EQ(chmod(path.c_str(), 0600), 0);
+    return *AccessGate::Open(holders, path, &gate_clock, &gate_log);
+  }
+  const tests::SocketDirectory directory;
+  const base::RealClock gate_clock;
+  KeepLog gate_log;
+  const std::unique_ptr<AccessGate> users =
+      Open(TokenHolders::kUsers, std::string("anna ") + kAnna);
+  const std::unique_ptr<AccessGate> operators =
+      Open(TokenHolders::kOperators, std::string("olga ") + kOlga);
+};
+
+// The parameter is server.control_listen.
+class OperatorsTest : private TwoGates,
+                      public ServingTest,
+                      public testing::WithParamInterface<const char*> {
+ protected:
+  OperatorsTest() : ServingTest(GetParam(), {users.get(), operators.get()}) {}
+
+  static void Bring(const std::string& token, grpc::ClientContext* context) {
+    if (!token.empty()) context->AddMetadata("authorization", "Bearer " + token);
+  }
+  grpc::StatusCode AskMemory(const std::string& token) const {
+    const auto stub = v1::Control::NewStub(grpc::CreateChannel(
+        serving_->control_address().ToString(), grpc::InsecureChannelCredentials()));
+    grpc::ClientContext context;
+    Bring(token, &context);
+    v1::GetMemoryResponse memory;
+    return stub->GetMemory(&context, {}, &memory).error_code();
+  }
+  grpc::StatusCode Tokenize(const std::string& token) const {
+    grpc::ClientContext context;
+    Bring(token, &context);
+    v1::TokenizeRequest request;
+    request.set_text("ab");
+    v1::TokenizeResponse response;
+    return stub_->Tokenize(&context, request, &response).error_code();
+  }
+};
+
+TEST_P(OperatorsTest, EachTokenOpensItsOwnServices) {
+  EXPECT_EQ(AskMemory(kOlga), grpc::StatusCode::OK);
+  EXPECT_EQ(AskMemory(kAnna), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(AskMemory(""), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(Tokenize(kAnna), grpc::StatusCode::OK);
+  EXPECT_EQ(Tokenize(kOlga), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(Tokenize(""), grpc::StatusCode::UNAUTHENTICATED);
+}
+
+INSTANTIATE_TEST_SUITE_P(WithTheRestAndApart, OperatorsTest, testing::Values("", "127.0.0.1:0"));
 
 }  // namespace
 }  // namespace ebb::server

@@ -16,7 +16,7 @@ class HttpAccessTest : public HttpTest {
     const std::string path = testing::TempDir() + "/http_tokens";
     std::ofstream(path) << "anna anna-token-0123456789\n";
     EXPECT_EQ(chmod(path.c_str(), 0600), 0);
-    gate_ = *AccessGate::Open(path, &clock_, &log_);
+    gate_ = *AccessGate::Open(TokenHolders::kUsers, path, &clock_, &log_);
     resources_.access = gate_.get();
   }
   ~HttpAccessTest() override { server_.reset(); }

@@ -50,8 +50,10 @@ TEST_F(HttpTest, CompletionWhole) {
   EXPECT_EQ(got["choices"][0]["text"], "hello");
   EXPECT_EQ(got["choices"][0]["finish_reason"], "stop");
   EXPECT_EQ(got["choices"][0]["logprobs"], nullptr);
-  EXPECT_EQ(got["usage"],
-            json({{"prompt_tokens", 2}, {"completion_tokens", 5}, {"total_tokens", 7}}));
+  EXPECT_EQ(got["usage"], json({{"prompt_tokens", 2},
+                                {"completion_tokens", 5},
+                                {"total_tokens", 7},
+                                {"prompt_tokens_details", {{"cached_tokens", 0}}}}));
   EXPECT_EQ(engine_.requests()[0].label, "mine");
 }
 
