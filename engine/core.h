@@ -14,6 +14,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -64,6 +66,7 @@ struct OpenWindow {
   int32_t steps = 0;         // Completed in it.
   bool starved = false;      // A sequence of the queue could not get what its next step needs.
   bool moves_tried = false;  // Blocks were moved in it, or it was found that none can.
+  std::unordered_set<RequestId> sequences;  // With which it was opened, by id.
 };
 
 // One sequence's part in the step in flight.
@@ -87,6 +90,7 @@ struct LaneState {
   bool spared = false;      // The last step was abandoned: the next one is not.
   absl::Time last_step_ended = absl::InfinitePast();
   StepTotals done;
+  WindowTotals windows;
   memory::StepTimeModel times;
   std::optional<OpenWindow> window;
   bool leans_on_moves = false;  // At its last boundary nobody gave way, since moving suffices.
@@ -117,6 +121,7 @@ class EngineCore {
   MemoryView Memory();
   LoadView Load();
   std::vector<WindowView> RecentWindows();
+  std::string SaveLengths();
   absl::Status Health();
   void SetOnLost(std::function<void()> on_lost);
 

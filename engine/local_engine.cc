@@ -87,6 +87,7 @@ absl::StatusOr<LimitAnswer> LocalEngine::SetMemoryLimit(const LimitChange& chang
 MemoryView LocalEngine::Memory() const { return core_->Memory(); }
 LoadView LocalEngine::Load() const { return core_->Load(); }
 std::vector<WindowView> LocalEngine::RecentWindows() const { return core_->RecentWindows(); }
+std::string LocalEngine::SaveLengths() const { return core_->SaveLengths(); }
 
 void LocalEngine::Drain(absl::Duration grace) {
   core_->BeginDrain(grace);

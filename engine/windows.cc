@@ -117,6 +117,7 @@ absl::Time Windows::NextDue(Lane which) const {
 
 void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
   core_->memory().OnBoundary();
+  CountWindow(which, now);
   if (TakesPrompts(which)) {
     GiveUpHopeless(false, now, outbox);
     Admit(now);
@@ -138,6 +139,25 @@ void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
     return;
   }
   Open(which, plan, now, outbox);
+}
+
+// Sequences may have gone over to the other queue, or ended; those that came meanwhile were not
+// foreseen.
+void Windows::CountWindow(Lane which, absl::Time now) {
+  LaneState& lane = core_->lane(which);
+  if (!lane.window.has_value()) return;
+  const OpenWindow& window = *lane.window;
+  const bool reached_end = window.steps >= window.plan.steps ||
+                           now - window.opened >= window.plan.length ||
+                           core_->Executing(which).empty();
+  if (!reached_end) return;
+  int64_t used_blocks = 0;
+  BlockCensus census(core_->memory().geometry());
+  for (const Sequence* sequence : core_->order()) {
+    if (window.sequences.count(sequence->id) == 0) continue;
+    used_blocks += census.Count(*sequence).held_blocks;
+  }
+  lane.windows.Add(window.plan.static_blocks + window.plan.dynamic_blocks, used_blocks);
 }
 
 void Windows::Close(Lane which) {
@@ -164,6 +184,7 @@ void Windows::Open(Lane which, const memory::WindowPlan& plan, absl::Time now, O
   window.plan = plan;
   window.opened = now;
   window.limit_bytes = core_->memory().budget().limit_bytes();
+  for (const Sequence* sequence : core_->Executing(which)) window.sequences.insert(sequence->id);
   lane.window = window;
   core_->window_history().Add(plan, now);
   core_->wakeups.Wake(Actor::kKeeper);

@@ -57,6 +57,16 @@ void SurvivalTable::End(int64_t tokens, bool by_itself) {
   }
 }
 
+SurvivalTable::Values SurvivalTable::values() const {
+  Values values;
+  values.ended = total_ / unit_;
+  for (size_t bin = 0; bin < kBins; ++bin) {
+    values.events[bin] = events_[bin] / unit_;
+    values.at_risk[bin] = at_risk_[bin] / unit_;
+  }
+  return values;
+}
+
 SurvivalTable::Hazards SurvivalTable::Estimate(const Hazards& prior, double prior_weight) const {
   Hazards hazards = {};
   for (size_t bin = 0; bin < hazards.size(); ++bin) {

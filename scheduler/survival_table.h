@@ -28,6 +28,19 @@ class SurvivalTable {
   using Counts = std::array<double, kBins>;
   using Hazards = std::array<double, kBins>;
 
+  // What it has counted, as of now.
+  struct Values {
+    double ended = 0;  // Answers that ended.
+    Counts events = {};
+    Counts at_risk = {};
+  };
+  SurvivalTable() = default;
+  // One that has counted these. REQUIRES: none is negative, and in no bin are there more events
+  // than answers at risk.
+  explicit SurvivalTable(const Values& values)
+      : total_(values.ended), events_(values.events), at_risk_(values.at_risk) {}
+  Values values() const;
+
   // An answer passes the bins from `from` up to, and without, that of so many tokens; the bin where
   // it now is.
   size_t Pass(size_t from, int64_t tokens);
