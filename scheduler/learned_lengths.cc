@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 namespace ebb::scheduler {
@@ -44,10 +45,15 @@ LearnedLengths::Estimated& LearnedLengths::ClassOf(const LengthClass& key) {
   if (found != classes_.end()) return found->second;
   if (classes_.size() >= options_.classes_max) {
     // The one of which the least is known.
-    classes_.erase(
-        std::min_element(classes_.begin(), classes_.end(), [](const auto& a, const auto& b) {
-          return a.second.table.weight() < b.second.table.weight();
-        }));
+    auto least = classes_.begin();
+    double least_weight = std::numeric_limits<double>::infinity();
+    for (auto one = classes_.begin(); one != classes_.end(); ++one) {
+      const double weight = one->second.table.weight();
+      if (weight >= least_weight) continue;
+      least = one;
+      least_weight = weight;
+    }
+    classes_.erase(least);
   }
   return classes_.try_emplace(key).first->second;
 }
@@ -79,8 +85,7 @@ void LearnedLengths::Pass(const std::vector<engine::AnswerView>& running) {
 
 void LearnedLengths::End(const engine::AnswerView& answer, bool by_itself) {
   if (answer.generated_tokens == 0 && !by_itself) {
-    // It was never asked whether it would end. To fade for it would be to forget for nothing, and
-    // when a server has too much to do, those that leave the queue are many.
+    // It was never asked whether it would end.
     begun_.erase(answer.id);
     return;
   }
@@ -90,9 +95,13 @@ void LearnedLengths::End(const engine::AnswerView& answer, bool by_itself) {
   begun_.erase(answer.id);
   all_.table.End(answer.generated_tokens, by_itself);
   ClassOf(KeyOf(answer)).table.End(answer.generated_tokens, by_itself);
+  // One that was cut off tells nothing of what lies beyond: what is known of that is not forgotten
+  // for it. Else a thousand requests for a single token would leave nothing known of long answers.
+  const size_t told =
+      by_itself ? size_t{SurvivalTable::kBins} : SurvivalTable::BinOf(answer.generated_tokens) + 1;
   const double factor = std::exp2(-1 / options_.half_life);
-  all_.table.Fade(factor);
-  for (auto& [key, one] : classes_) one.table.Fade(factor);
+  all_.table.Fade(factor, told);
+  for (auto& [key, one] : classes_) one.table.Fade(factor, told);
   Forget();
 }
 

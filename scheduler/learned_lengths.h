@@ -32,8 +32,8 @@ namespace ebb::scheduler {
 
 struct LearnedLengthsOptions {
   int32_t prior_tokens = 256;
-  // Answers, of whatever class, after which counts weigh half. Those that were cut off before they
-  // made anything tell nothing, and are none.
+  // Answers, of whatever class, after which counts weigh half; of those that were cut off, counts
+  // up to where they were.
   double half_life = 250;
   // How many answers the estimate before counts for.
   double prior_weight = 1;

@@ -41,7 +41,6 @@ void PutTable(const SurvivalTable& table, std::string* out) {
   const SurvivalTable::Values values = table.values();
   size_t bins = values.at_risk.size();
   while (bins > 0 && values.at_risk[bins - 1] == 0) --bins;
-  Put(values.ended, out);
   Put(static_cast<uint32_t>(bins), out);
   for (size_t bin = 0; bin < bins; ++bin) {
     Put(values.events[bin], out);
@@ -84,8 +83,7 @@ class Reader {
   absl::StatusOr<absl::string_view> Text() {
     ASSIGN_OR_RETURN(const uint32_t size, Number<uint32_t>());
     if (size > kTextBytesMax) {
-      return Bad(
-          absl::StrCat("a name of ", size, " bytes; at most ", kTextBytesMax, " are taken"));
+      return Bad(absl::StrCat("a name of ", size, " bytes; at most ", kTextBytesMax, " are taken"));
     }
     return Bytes(size);
   }
@@ -104,8 +102,6 @@ bool IsCount(double value) { return value >= 0 && value <= kCountMax; }
 
 absl::StatusOr<SurvivalTable> ReadTable(Reader* reader) {
   SurvivalTable::Values values;
-  ASSIGN_OR_RETURN(values.ended, reader->Number<double>());
-  if (!IsCount(values.ended)) return reader->Bad("a count of answers that cannot be");
   ASSIGN_OR_RETURN(const uint32_t bins, reader->Number<uint32_t>());
   if (bins > values.events.size()) {
     return reader->Bad(absl::StrCat(bins, " bins; a table has ", values.events.size()));
@@ -184,8 +180,8 @@ absl::StatusOr<LearnedTables> ReadLengthsFile(absl::string_view model, absl::str
   RETURN_IF_ERROR(reader.Bytes(kMagic.size()).status());
   ASSIGN_OR_RETURN(const uint32_t version, reader.Number<uint32_t>());
   if (version != kLengthsFileVersion) {
-    return reader.Bad(absl::StrCat("of version ", version, "; this server reads version ",
-                                   kLengthsFileVersion));
+    return reader.Bad(
+        absl::StrCat("of version ", version, "; this server reads version ", kLengthsFileVersion));
   }
   ASSIGN_OR_RETURN(const absl::string_view learned_from, reader.Text());
   ASSIGN_OR_RETURN(const uint64_t bytes, reader.Number<uint64_t>());
@@ -196,9 +192,8 @@ absl::StatusOr<LearnedTables> ReadLengthsFile(absl::string_view model, absl::str
     return reader.Bad("damaged: the checksum is another");
   }
   if (learned_from != model.substr(0, kTextBytesMax)) {
-    return reader.Bad(
-        absl::StrCat("of another model, \"", Shown(learned_from), "\"; this is \"", Shown(model),
-                     "\""));
+    return reader.Bad(absl::StrCat("of another model, \"", Shown(learned_from), "\"; this is \"",
+                                   Shown(model), "\""));
   }
   Reader tables_reader(body);
   ASSIGN_OR_RETURN(LearnedTables tables, ReadTables(&tables_reader));

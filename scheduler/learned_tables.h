@@ -6,7 +6,7 @@
 //
 //   tables:  all answers  classes u32  per class, in order: tenant u32 n, n bytes; bits of the
 //            prompt's length u32, of max_tokens u32; table
-//   a table: answers ended f64  bins u32  per bin: events f64, at risk f64; the rest are 0
+//   a table: bins u32  per bin: events f64, at risk f64; the rest are 0
 //
 // Only the model that a file was learned from may go on with it. A file is a stranger's: nothing
 // is allocated by what it claims before it is known that so many bytes follow.

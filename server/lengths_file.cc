@@ -21,8 +21,7 @@ bool IsAbsent(const std::string& path) {
 
 absl::StatusOr<scheduler::LearnedTables> ReadTables(const std::string& path,
                                                     const std::string& model) {
-  const absl::StatusOr<std::string> bytes =
-      ReadWatchedFile(kSetting, path, FileReaders::kAnybody);
+  const absl::StatusOr<std::string> bytes = ReadWatchedFile(kSetting, path, FileReaders::kAnybody);
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<scheduler::LearnedTables> tables = scheduler::ReadLengthsFile(model, *bytes);
   if (!tables.ok()) return BadFile(kSetting, path, tables.status().message());

@@ -36,7 +36,7 @@ class LengthsFile {
   const std::string model_;
   const base::Clock* const clock_;
   base::Log* const log_;
-  absl::Time looked_;  // When Tick last thought of saving.
+  absl::Time looked_;           // When Tick last thought of saving.
   int64_t finished_total_ = 0;  // When it was last saved.
 };
 

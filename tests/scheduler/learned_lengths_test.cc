@@ -37,6 +37,12 @@ LearnedLengths Cold() {
   return LearnedLengths(options);
 }
 
+int64_t CountOf(const engine::LengthRanks& ranks) {
+  int64_t count = 0;
+  for (const int64_t one : ranks.counts) count += one;
+  return count;
+}
+
 TEST(LearnedLengthsTest, BeginsWithThePrior) {
   const LearnedLengths lengths = Cold();
   EXPECT_NEAR(lengths.ExpectedTokens(Answer(0, 1 << 20)), 256, 16);
@@ -132,10 +138,20 @@ TEST(LearnedLengthsTest, AnswersThatNeverBeganMakeNothingForgotten) {
   EXPECT_NE(lengths.Save(), before);
 }
 
-int64_t CountOf(const engine::LengthRanks& ranks) {
-  int64_t count = 0;
-  for (const int64_t one : ranks.counts) count += one;
-  return count;
+// Requests for one token, which benchmarks and classifiers send by the thousand.
+TEST(LearnedLengthsTest, AnswersThatAreCutOffMakeNothingForgottenBeyondThem) {
+  LearnedLengths lengths = Cold();
+  for (int i = 0; i < 300; ++i) lengths.End(Answer(i % 2 == 0 ? 20 : 600), true);
+  const double before = Survives(lengths, Answer(2), 100);
+  EXPECT_NEAR(before, 0.5, 0.02);
+  for (int i = 0; i < 5000; ++i) lengths.End(Answer(1, 1), false);
+  EXPECT_NEAR(Survives(lengths, Answer(2), 100), before, 1e-9);
+  EXPECT_GT(Survives(lengths, Answer(0), 100), 0.4) << "nor does it make answers short";
+  // The class is still one of which much is known.
+  const auto of_class = [&] { return CountOf(lengths.Scores().ranks[0]); };
+  const int64_t predicted = of_class();
+  lengths.End(Answer(20), true);
+  EXPECT_EQ(of_class(), predicted + 1);
 }
 
 TEST(LearnedLengthsTest, EachAnswerIsScoredByWhatItsPredictionWentBy) {

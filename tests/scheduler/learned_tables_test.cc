@@ -1,4 +1,5 @@
-// The file of what was learned of the lengths of answers: docs/hostile-inputs.md, "Learned lengths".
+// The file of what was learned of the lengths of answers: docs/hostile-inputs.md, "Learned
+// lengths".
 #include "scheduler/learned_tables.h"
 
 #include <zlib.h>
@@ -27,7 +28,7 @@ constexpr char kModel[] = "tiny, llama, 2 layers of width 64, vocabulary 512";
 constexpr size_t kVersionAt = 8;
 constexpr size_t kModelAt = 12;
 constexpr size_t kBodyAt = kModelAt + 4 + sizeof(kModel) - 1 + 8;
-constexpr size_t kAllBinsAt = kBodyAt + 8;
+constexpr size_t kAllBinsAt = kBodyAt;
 constexpr size_t kFirstEventsAt = kAllBinsAt + 4;
 
 AnswerView Answer(const std::string& tenant, int64_t prompt, int64_t generated) {
@@ -55,8 +56,8 @@ std::string GoodFile() { return LengthsFileOf(kModel, Learned(1).Save()); }
 // The file with its checksum made right again.
 std::string Sealed(std::string file) {
   file.resize(file.size() - 4);
-  const auto sum = static_cast<uint32_t>(
-      crc32_z(0, reinterpret_cast<const Bytef*>(file.data()), file.size()));
+  const auto sum =
+      static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(file.data()), file.size()));
   file.append(reinterpret_cast<const char*>(&sum), sizeof(sum));
   return file;
 }
@@ -183,7 +184,6 @@ TEST(LearnedTablesTest, CountsThatCannotBeAreRefused) {
   const double infinity = std::numeric_limits<double>::infinity();
   for (const double count : {std::numeric_limits<double>::quiet_NaN(), -1.0, -1e-300, infinity,
                              -infinity, 1e7, std::numeric_limits<double>::max()}) {
-    ExpectRefused(With(file, kBodyAt, count), "count");
     ExpectRefused(With(file, kFirstEventsAt, count), "a count that cannot be");
     ExpectRefused(With(file, kFirstEventsAt + 8, count), "a count that cannot be");
   }
