@@ -8,6 +8,7 @@
 #include "engine/block_census.h"
 #include "engine/compaction.h"
 #include "engine/step_timing.h"
+#include "engine/window_outcome.h"
 
 namespace ebb::engine {
 namespace {
@@ -117,7 +118,7 @@ absl::Time Windows::NextDue(Lane which) const {
 
 void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
   core_->memory().OnBoundary();
-  CountWindow(which, now);
+  CountWindow(core_, which, now);
   if (TakesPrompts(which)) {
     GiveUpHopeless(false, now, outbox);
     Admit(now);
@@ -139,25 +140,6 @@ void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
     return;
   }
   Open(which, plan, now, outbox);
-}
-
-// Sequences may have gone over to the other queue, or ended; those that came meanwhile were not
-// foreseen.
-void Windows::CountWindow(Lane which, absl::Time now) {
-  LaneState& lane = core_->lane(which);
-  if (!lane.window.has_value()) return;
-  const OpenWindow& window = *lane.window;
-  const bool reached_end = window.steps >= window.plan.steps ||
-                           now - window.opened >= window.plan.length ||
-                           core_->Executing(which).empty();
-  if (!reached_end) return;
-  int64_t used_blocks = 0;
-  BlockCensus census(core_->memory().geometry());
-  for (const Sequence* sequence : core_->order()) {
-    if (window.sequences.count(sequence->id) == 0) continue;
-    used_blocks += census.Count(*sequence).held_blocks;
-  }
-  lane.windows.Add(window.plan.static_blocks + window.plan.dynamic_blocks, used_blocks);
 }
 
 void Windows::Close(Lane which) {

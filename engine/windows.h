@@ -70,8 +70,6 @@ class Windows {
   int64_t WorkspaceBytesOf(const Sequence& sequence) const;
   void SetWorkspaceDemand(Lane which);
   void SetFirstAccount();
-  // The window ends: what it predicted is compared with what is.
-  void CountWindow(Lane which, absl::Time now);
   void Close(Lane which);
   void Open(Lane which, const memory::WindowPlan& plan, absl::Time now, Outbox* outbox);
 
