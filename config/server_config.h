@@ -91,6 +91,13 @@ struct MemoryConfig {
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };
 
+struct PrefixCacheConfig {
+  bool enabled = true;
+  absl::Duration idle = absl::Seconds(60);
+  int64_t floor_bytes = 0;
+  absl::Duration ahead = absl::Seconds(1);
+};
+
 struct SharingConfig {
   bool enabled = true;
   std::string path = "/dev/shm";
@@ -154,6 +161,7 @@ struct ServerConfig {
   CudaConfig cuda;
   KvConfig kv;
   MemoryConfig memory;
+  PrefixCacheConfig prefix_cache;
   SharingConfig sharing;
   PrefillWindowConfig prefill_window;
   DecodeWindowConfig decode_window;

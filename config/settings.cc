@@ -48,6 +48,7 @@ const Section kSections[] = {
     {"cuda", "How the model is computed on a CUDA device."},
     {"kv", "How keys and values are stored."},
     {"memory", "The KV memory: how much of it may be held, and when it is given back."},
+    {"prefix_cache", "Prompts whose beginnings were computed before: what is kept of them."},
     {"sharing", "How servers on one device or host divide its memory among themselves."},
     {"prefill_window", "The time for which the prefill queue's memory is planned."},
     {"decode_window",
@@ -204,6 +205,23 @@ const Setting kSettings[] = {
      "How a window's static demand is estimated: from token counts, or from what the accounts "
      "show.",
      EBB_ENUM(memory.static_estimator, kStaticEstimatorNames)},
+
+    {"prefix_cache.enabled",
+     "Find beginnings of prompts that were computed before, and do not compute them again. "
+     "Requests of one API key share them; those of different keys, or with different "
+     "`cache_salt`, never do.",
+     EBB_MEMBER(bool, prefix_cache.enabled)},
+    {"prefix_cache.idle_ms",
+     "What no request uses is given up so long after its last use, and so much later each time "
+     "the number of its uses doubles. It is never kept from requests that need the memory.",
+     EBB_MEMBER(absl::Duration, prefix_cache.idle), 0, kDayMs},
+    {"prefix_cache.floor_bytes",
+     "Of what no request uses, so much is kept however long nobody asks for it.",
+     EBB_MEMBER(int64_t, prefix_cache.floor_bytes), 0, kBytesMax},
+    {"prefix_cache.ahead_ms",
+     "Of waiting requests whose turns come within this time, those start first of which most is "
+     "there; 0: all in their order.",
+     EBB_MEMBER(absl::Duration, prefix_cache.ahead), 0, kDayMs},
 
     {"sharing.enabled",
      "Take part in the device's ledger. Alone on it, a server notices nothing; without a usable "

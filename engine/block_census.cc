@@ -13,9 +13,10 @@ BlockCensus::Part BlockCensus::Count(const Sequence& sequence) {
   const int64_t block_tokens = geometry_.block_tokens();
   Part part;
   part.held_blocks = sequence.table.block_count();
-  const int64_t forked = std::min(sequence.forked_blocks, part.held_blocks);
-  for (int64_t i = 0; i < forked; ++i) {
-    if (seen_.insert(blocks[static_cast<size_t>(i)]).second) continue;
+  const int64_t maybe_shared = std::min(sequence.maybe_shared_blocks(), part.held_blocks);
+  for (int64_t i = 0; i < maybe_shared; ++i) {
+    const memory::BlockId block = blocks[static_cast<size_t>(i)];
+    if (blocks_.references(block) == 1 || seen_.insert(block).second) continue;
     --part.held_blocks;
     const int64_t tokens =
         std::clamp<int64_t>(sequence.computed_tokens - i * block_tokens, 0, block_tokens);
@@ -38,8 +39,9 @@ std::vector<memory::SharedBlocks> SharedAmong(const std::vector<Sequence*>& sequ
   std::vector<std::pair<memory::BlockId, size_t>> named;
   for (size_t position = 0; position < sequences.size(); ++position) {
     const Sequence& sequence = *sequences[position];
-    const int64_t forked = std::min(sequence.forked_blocks, sequence.table.block_count());
-    for (const memory::BlockId block : sequence.table.blocks().subspan(0, forked)) {
+    const int64_t maybe_shared =
+        std::min(sequence.maybe_shared_blocks(), sequence.table.block_count());
+    for (const memory::BlockId block : sequence.table.blocks().subspan(0, maybe_shared)) {
       if (blocks.references(block) > 1) named.emplace_back(block, position);
     }
   }

@@ -1,4 +1,5 @@
-// BlockCensus: what sequences hold when answers of one request have blocks in common.
+// BlockCensus: what sequences hold when they have blocks in common: answers of one request, and
+// prompts that begin alike.
 //
 // Pure but for reading sequences: under EngineCore::mutex.
 #pragma once
@@ -10,6 +11,7 @@
 #include "engine/sequence.h"
 #include "memory/block_pool.h"
 #include "memory/kv_geometry.h"
+#include "memory/kv_memory.h"
 #include "memory/release_plan.h"
 
 namespace ebb::engine {
@@ -17,8 +19,9 @@ namespace ebb::engine {
 // Counts each block once, for the first of the sequences that has it.
 class BlockCensus {
  public:
-  // The geometry outlives it.
-  explicit BlockCensus(const memory::KvGeometry& geometry) : geometry_(geometry) {}
+  // It outlives this.
+  explicit BlockCensus(const memory::KvMemory& memory)
+      : geometry_(memory.geometry()), blocks_(memory.blocks()) {}
 
   struct Part {
     int64_t held_blocks = 0;    // Of its blocks, those that nobody before it has.
@@ -30,6 +33,7 @@ class BlockCensus {
 
  private:
   const memory::KvGeometry& geometry_;
+  const memory::BlockPool& blocks_;
   std::unordered_set<memory::BlockId> seen_;
 };
 

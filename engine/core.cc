@@ -48,6 +48,10 @@ absl::Status EngineCore::Check(const Request& request) const {
 absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<RequestSink> sink) {
   RETURN_IF_ERROR(Check(request));
   std::vector<std::unique_ptr<model::LogitAdjustments>> adjustments = AdjustmentsOf(request);
+  std::optional<memory::PrefixChain> chain;
+  if (memory().prefix_cache() != nullptr) {
+    chain = PrefixChainOf(request, parts.kv_identity, memory().geometry().block_tokens());
+  }
   RequestId id = 0;
   {
     base::MutexLock lock(&mutex);
@@ -79,6 +83,7 @@ absl::StatusOr<RequestId> EngineCore::Submit(Request request, std::shared_ptr<Re
     next_id_ += static_cast<RequestId>(request.n);  // One for each answer's sequence.
     auto owner = std::make_shared<LiveRequest>(id, std::move(request), std::move(sink), now, place);
     owner->adjustments = std::move(adjustments);
+    owner->chain = std::move(chain);
     AddSequence(owner, 0);
     requests_.emplace(id, std::move(owner));
   }
@@ -160,12 +165,14 @@ MemoryView EngineCore::Memory() {
 MemoryView EngineCore::MemoryLocked() {
   MemoryView view;
   int64_t live_tokens = 0;
-  BlockCensus census(memory().geometry());
+  BlockCensus census(memory());
   for (const Sequence* sequence : order_) {
     live_tokens += sequence->computed_tokens - census.Count(*sequence).shared_tokens;
   }
   view.held_bytes = memory().held_bytes();
   view.needed_bytes = live_tokens * memory().geometry().bytes_per_token();
+  view.cached_bytes = memory().cached_bytes();
+  if (memory().prefix_cache() != nullptr) view.prefix_cache = memory().prefix_cache()->totals();
   view.limit_bytes = memory().limit_state().limit_bytes;
   view.page_bytes = memory().geometry().page_bytes();
   view.pages_mapped = memory().pages().count(memory::PageState::kMapped);
@@ -401,6 +408,7 @@ void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status statu
   finish.status = std::move(status);
   finish.stop_token_id = stop_token_id;
   finish.prompt_tokens = sequence->prompt_tokens();
+  finish.cached_tokens = sequence->cached_tokens;
   finish.completion_tokens = sequence->generated_tokens();
   finish.preemptions = sequence->preemptions;
   finish.queue_time = std::min(sequence->started, now) - sequence->arrived;
@@ -434,6 +442,7 @@ void EngineCore::Preempt(Sequence* sequence) {
   sequence->table.ShrinkTo(0);
   sequence->table = NewTable();
   sequence->forked_blocks = 0;
+  sequence->place = memory::PrefixPlace();
   sequence->recompute_until = std::max(sequence->recompute_until, sequence->computed_tokens);
   sequence->computed_tokens = 0;
   sequence->made_since_resume = 0;

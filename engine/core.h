@@ -56,6 +56,8 @@ struct EngineParts {
   const StepPolicy* policy = nullptr;
   ModelLimits limits;
   memory::Sharing* sharing = nullptr;  // None: no other server is asked for memory.
+  // What keys and values depend on beside tokens: model, number format and numeric path.
+  std::string kv_identity = "";
 };
 
 // A window that is open.

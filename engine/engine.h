@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "engine/length_predictor.h"
 #include "engine/request.h"
+#include "memory/prefix_cache.h"
 #include "memory/window_manager.h"
 
 namespace ebb::engine {
@@ -57,7 +58,8 @@ struct LimitAnswer {
 struct MemoryView {
   int64_t held_bytes = 0;    // KV pages and workspaces that the device has given us.
   int64_t needed_bytes = 0;  // Live tokens times bytes per token.
-  int64_t cached_bytes = 0;  // Held for prefixes that no request uses.
+  int64_t cached_bytes = 0;  // Of the held ones, kept for prefixes that no request uses.
+  memory::PrefixCacheTotals prefix_cache;
   int64_t limit_bytes = 0;
   int64_t page_bytes = 0;
   int64_t pages_mapped = 0;

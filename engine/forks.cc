@@ -6,6 +6,16 @@
 #include "base/check.h"
 
 namespace ebb::engine {
+namespace {
+
+// Who is left alone with a full block writes its last row once more: meanwhile nobody finds it.
+void ForgetWritten(EngineCore* core, const Sequence& sequence, int32_t position) {
+  const int64_t index = position / core->memory().geometry().block_tokens();
+  if (index >= std::min(sequence.place.blocks, sequence.table.block_count())) return;
+  core->memory().prefix_cache()->Forget(sequence.table.blocks()[static_cast<size_t>(index)]);
+}
+
+}  // namespace
 
 void ForkAnswers(EngineCore* core, Sequence* first) {
   CHECK(first->state() == SequenceState::kDecoding && !first->in_step);
@@ -21,13 +31,19 @@ void ForkAnswers(EngineCore* core, Sequence* first) {
     sequence->table.ShareFrom(first->table, computed_tokens);
     sequence->forked_blocks = sequence->table.block_count();
     sequence->computed_tokens = computed_tokens;
+    sequence->chain = first->chain;
+    sequence->place = first->place;
+    // It computes its prompt's last token for itself: a full block that ends with it stays the
+    // first one's.
+    const int64_t own = computed_tokens / core->memory().geometry().block_tokens();
+    sequence->place.lost |= sequence->place.blocks > own;
     sequence->MoveTo(SequenceState::kDecoding);
   }
 }
 
 bool IsShared(const EngineCore& core, const Sequence& sequence, int32_t position) {
   const int64_t index = position / core.parts.memory->geometry().block_tokens();
-  if (index >= std::min(sequence.forked_blocks, sequence.table.block_count())) return false;
+  if (index >= std::min(sequence.maybe_shared_blocks(), sequence.table.block_count())) return false;
   const memory::BlockId block = sequence.table.blocks()[static_cast<size_t>(index)];
   // A step that copies it is no table.
   const LaneState& lane = core.lane(core.lanes.Of(SequenceState::kDecoding));
@@ -42,7 +58,10 @@ int64_t BlocksForNextToken(const EngineCore& core, const Sequence& sequence) {
 
 bool TryTakeForNextToken(EngineCore* core, Sequence* sequence, Batch* batch) {
   const int32_t position = sequence->computed_tokens;
-  if (!IsShared(*core, *sequence, position)) return sequence->table.TryExtendTo(position + 1);
+  if (!IsShared(*core, *sequence, position)) {
+    ForgetWritten(core, *sequence, position);
+    return sequence->table.TryExtendTo(position + 1);
+  }
   const memory::KvGeometry& geometry = core->memory().geometry();
   const std::optional<memory::BlockMove> move =
       sequence->table.TryReplace(position / geometry.block_tokens());

@@ -2,7 +2,8 @@
 
 namespace ebb::engine {
 
-memory::KvMemory::Options KvMemoryOptionsFrom(const MemoryOptions& options) {
+memory::KvMemory::Options KvMemoryOptionsFrom(const LocalEngineOptions& all) {
+  const MemoryOptions& options = all.memory;
   memory::KvMemory::Options memory;
   memory.ceiling_bytes = options.ceiling_bytes;
   memory.limit_bytes = options.limit_bytes;
@@ -14,6 +15,9 @@ memory::KvMemory::Options KvMemoryOptionsFrom(const MemoryOptions& options) {
   memory.shrink.pages_at_once = options.shrink_pages_max;
   memory.compact_above_percent = options.compact_above_percent;
   memory.prepare_ahead_pages = options.prepared_pages;
+  memory.prefix_cache = all.prefix_cache.enabled;
+  memory.prefix_idle_after = all.prefix_cache.idle;
+  memory.prefix_floor_bytes = all.prefix_cache.floor_bytes;
   return memory;
 }
 

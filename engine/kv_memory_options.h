@@ -7,6 +7,6 @@
 namespace ebb::engine {
 
 // All but the workspaces, which are the runner's.
-memory::KvMemory::Options KvMemoryOptionsFrom(const MemoryOptions& options);
+memory::KvMemory::Options KvMemoryOptionsFrom(const LocalEngineOptions& options);
 
 }  // namespace ebb::engine

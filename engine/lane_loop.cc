@@ -7,6 +7,7 @@
 
 #include "engine/compaction.h"
 #include "engine/forks.h"
+#include "engine/prefixes.h"
 #include "engine/step_timing.h"
 
 namespace ebb::engine {
@@ -20,6 +21,7 @@ Pass LaneLoop::RunOnce() {
   {
     base::MutexLock lock(&core_->mutex);
     const absl::Time now = core_->Now();
+    if (core_->memory().prefix_cache() != nullptr) core_->memory().prefix_cache()->set_now(now);
     batch = Plan(now, &outbox, &pass);
     pass.next_run = std::min(pass.next_run, NextRun(now));
   }
@@ -91,6 +93,7 @@ absl::Time LaneLoop::NextStart(const std::vector<Sequence*>& decoding) const {
 Batch LaneLoop::FormBatch(const Set& set, absl::Time now) {
   Batch batch;
   batch.lane = which_;
+  for (Sequence* prompt : set.prompts) AdoptPrefix(core_, prompt);
   std::vector<int32_t> counts = PlanChunk(set);
   const auto takes_prompts = [&] { return std::accumulate(counts.begin(), counts.end(), 0) > 0; };
   if (set.decoding.empty() && !takes_prompts()) return batch;
@@ -137,6 +140,7 @@ std::vector<PromptView> LaneLoop::ViewPrompts(const Set& set) {
     grant_left -= BlocksForNextToken(*core_, *sequence);
   }
   grant_left = std::max<int64_t>(0, grant_left);
+  ComingPrefixes coming(*core_);
   std::vector<PromptView> views;
   for (const Sequence* prompt : set.prompts) {
     // No more than this step can use: what a long prompt needs later keeps no short one waiting
@@ -152,6 +156,9 @@ std::vector<PromptView> LaneLoop::ViewPrompts(const Set& set) {
     view.remaining_tokens = prompt->remaining_tokens();
     view.room_tokens = static_cast<int32_t>(std::min<int64_t>(room, view.remaining_tokens));
     view.prompt_logprobs = prompt->wants_prompt_logprobs();
+    // What one before it computes in this step need not be computed twice.
+    if (coming.Have(*prompt)) view.room_tokens = 0;
+    coming.Add(*prompt, view.room_tokens);
     views.push_back(view);
   }
   return views;

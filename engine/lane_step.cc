@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "engine/forks.h"
+#include "engine/prefixes.h"
 #include "engine/step_timing.h"
 
 namespace ebb::engine {
@@ -81,6 +82,7 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
     outcome.sequence = rows.sequence;
     const absl::Status& status = result.status.ok() ? result.sequences[i].status : result.status;
     if (!status.ok()) {
+      ForgetBlocks(core, *rows.sequence);
       outcome.end = FinishReason::kError;
       outcome.status =
           result.device_lost
@@ -95,6 +97,7 @@ std::vector<Outcome> ApplyResult(EngineCore* core, Lane which, StepResult result
       for (PromptLogprob& logprob : answer.prompt_logprobs) {
         rows.sequence->prompt_logprobs.push_back(std::move(logprob));
       }
+      SealBlocks(core, rows.sequence);
       if (rows.sample) TakeToken(core, std::move(answer.token), result.ended, &outcome);
       core->CountTokens(prefilled ? rows.token_count : 0, again, outcome.has_token ? 1 : 0);
     }

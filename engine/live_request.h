@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "engine/request.h"
+#include "memory/prefix_chain.h"
 #include "model/logit_adjustments.h"
 
 namespace ebb::engine {
@@ -51,7 +52,8 @@ struct LiveRequest {
   int32_t unforked_answers;  // They have no sequence yet.
   // AdjustmentsOf(request): each is its sequence's once there is one.
   std::vector<std::unique_ptr<model::LogitAdjustments>> adjustments;
-  int32_t unfinished_answers;  // Those without a sequence too.
+  std::optional<memory::PrefixChain> chain;  // The prompt's, until the first sequence has it.
+  int32_t unfinished_answers;                // Those without a sequence too.
   bool cancelled = false;
   bool forced_out = false;  // Needs more than a forced memory limit: it ends.
   // An answer failed: the others end like it.
@@ -72,6 +74,7 @@ inline void AddAnswer(int32_t answer, const Finish& finish, bool first_told, Fin
     return;
   }
   total->completion_tokens += finish.completion_tokens;
+  total->cached_tokens = std::max(total->cached_tokens, finish.cached_tokens);
   total->preemptions += finish.preemptions;
   total->queue_time = std::min(total->queue_time, finish.queue_time);
   total->first_token_time = std::min(total->first_token_time, finish.first_token_time);

@@ -17,7 +17,7 @@ constexpr int32_t kDefaultBlockTokens = 16;
 
 memory::KvMemory::Options MemoryOptionsOf(const LocalEngineOptions& options,
                                           const StepRunnerFactory& runners) {
-  memory::KvMemory::Options memory = KvMemoryOptionsFrom(options.memory);
+  memory::KvMemory::Options memory = KvMemoryOptionsFrom(options);
   const Lanes lanes(options.queue.queues);
   for (const Lane lane : lanes.all()) {
     memory.workspaces.push_back(

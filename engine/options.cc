@@ -21,6 +21,7 @@ absl::Status Validate(const LocalEngineOptions& options) {
   const StepOptions& step = options.step;
   const WindowOptions& window = options.window;
   const MemoryOptions& memory = options.memory;
+  const PrefixCacheOptions& prefix_cache = options.prefix_cache;
   const absl::Duration zero = absl::ZeroDuration();
   const Rule rules[] = {
       {queue.queue_requests_max >= 1, "queue_requests_max", "at least 1"},
@@ -54,6 +55,9 @@ absl::Status Validate(const LocalEngineOptions& options) {
       {memory.shrink_pages_max >= 1, "shrink_pages_max", "at least 1"},
       {memory.compact_above_percent >= 0, "compact_above_percent", "at least 0"},
       {memory.compact_bytes_max >= 0, "compact_bytes_max", "at least 0"},
+      {prefix_cache.idle >= zero, "prefix_cache.idle", "at least 0"},
+      {prefix_cache.floor_bytes >= 0, "prefix_cache.floor_bytes", "at least 0"},
+      {prefix_cache.ahead >= zero, "prefix_cache.ahead", "at least 0"},
   };
   for (const Rule& rule : rules) {
     if (rule.holds) continue;

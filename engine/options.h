@@ -105,6 +105,19 @@ struct MemoryOptions {
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };
 
+// Prefixes that were computed before are found again (memory/prefix_cache.h).
+struct PrefixCacheOptions {
+  bool enabled = true;
+  // What nobody uses is kept so long after its last use, and so much longer each time its uses
+  // double; not at all when the memory is wanted.
+  absl::Duration idle = absl::Seconds(60);
+  // Of it, this much stays until the memory is wanted.
+  int64_t floor_bytes = 0;
+  // A waiting request whose prompt's beginning is there may start before others whose turn comes
+  // up to so much earlier.
+  absl::Duration ahead = absl::Seconds(1);
+};
+
 // Which events are logged. State changes and refusals always are.
 struct LogOptions {
   bool windows = true;
@@ -116,6 +129,7 @@ struct LocalEngineOptions {
   StepOptions step;
   WindowOptions window;
   MemoryOptions memory;
+  PrefixCacheOptions prefix_cache;
   LogOptions log;
 };
 

@@ -202,7 +202,7 @@ memory::ReleaseNeed Relief::NeedBeside(int64_t workspace_bytes) const {
   memory::KvMemory& memory = core_->memory();
   const int64_t room_blocks = core_->LimitBlocks(workspace_bytes);
   int64_t wanted_blocks = 0;
-  BlockCensus census(memory.geometry());
+  BlockCensus census(memory);
   for (const Sequence* sequence : core_->order()) {
     if (!sequence->running()) continue;
     const BlockCensus::Part part = census.Count(*sequence);

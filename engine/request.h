@@ -48,8 +48,10 @@ struct Request {
   absl::Time deadline = absl::InfiniteFuture();
   std::string label;     // The client's name for it, for logs only.
   std::string trace_id;  // Of the trace that it belongs to, for logs only; empty: none.
-  std::string
-      tenant;  // Whose it is: tenants share the engine fairly. Empty: nobody's in particular.
+  // Whose it is: tenants share the engine fairly, and no cached prefixes. Empty: nobody's in
+  // particular.
+  std::string tenant;
+  std::string cache_salt;  // Shares cached prefixes only with requests that have the same.
 };
 
 inline constexpr int32_t kAnswersMax = 16;
@@ -113,6 +115,7 @@ struct Finish {
   absl::Status status;         // OK for kStop and kLength, else what the client is told.
   int32_t stop_token_id = -1;  // The id that ended it, or -1. It is not counted or emitted.
   int32_t prompt_tokens = 0;
+  int32_t cached_tokens = 0;  // Of the prompt's, found in the prefix cache.
   int32_t completion_tokens = 0;
   int32_t preemptions = 0;
   absl::Duration queue_time;  // Until the first prefill step; until the end if there was none.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 
 namespace ebb::engine {
@@ -41,6 +42,17 @@ std::vector<std::unique_ptr<model::LogitAdjustments>> AdjustmentsOf(const Reques
   return each;
 }
 
+memory::PrefixChain PrefixChainOf(const Request& request, absl::string_view kv_identity,
+                                  int32_t block_tokens) {
+  // Lengths keep one part from running into the next.
+  memory::PrefixChain chain(
+      absl::StrCat(kv_identity.size(), ":", kv_identity, request.tenant.size(), ":", request.tenant,
+                   request.cache_salt),
+      block_tokens);
+  chain.Follow(request.prompt);
+  return chain;
+}
+
 Sequence::Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer,
                    absl::Duration ageing, memory::BlockTable new_table)
     : owner(std::move(new_owner)),
@@ -53,6 +65,7 @@ Sequence::Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer,
                       ? nullptr
                       : std::move(owner->adjustments[static_cast<size_t>(answer)])),
       table(std::move(new_table)),
+      chain(std::exchange(owner->chain, std::nullopt)),
       arrived(owner->arrived) {}
 
 void Sequence::MoveTo(SequenceState to) {

@@ -16,15 +16,20 @@
 // then only the loop that submitted the step may change it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "engine/live_request.h"
 #include "engine/request.h"
 #include "memory/block_table.h"
+#include "memory/prefix_cache.h"
+#include "memory/prefix_chain.h"
 #include "model/logit_adjustments.h"
 
 namespace ebb::engine {
@@ -51,6 +56,11 @@ struct OrderKey {
 // For each answer, those that the request asks for, as of its prompt; none when it asks for none.
 // It takes time that grows with the prompt, so it is not for under the mutex.
 std::vector<std::unique_ptr<model::LogitAdjustments>> AdjustmentsOf(const Request& request);
+
+// What the prompt's blocks are known by. Those of one tenant that gave the same salt share them,
+// where keys and values are computed alike (kv_identity). Not for under the mutex either.
+memory::PrefixChain PrefixChainOf(const Request& request, absl::string_view kv_identity,
+                                  int32_t block_tokens);
 
 struct Sequence {
   Sequence(std::shared_ptr<LiveRequest> new_owner, int32_t new_answer, absl::Duration ageing,
@@ -87,6 +97,9 @@ struct Sequence {
   // The answers that fork from it when its prompt is done, with its own.
   int32_t answers() const { return 1 + owner->unforked_answers; }
 
+  // The table's first so many blocks may be in other tables too.
+  int64_t maybe_shared_blocks() const { return std::max(forked_blocks, place.blocks); }
+
   // The answer has one more token.
   void Append(int32_t token_id);
   // Ids that may not be chosen for the next token.
@@ -107,12 +120,16 @@ struct Sequence {
   int32_t recompute_until = 0;  // The first so many had them before a preemption.
   memory::BlockTable table;
   int64_t forked_blocks = 0;  // The table's first so many may be in those of other answers too.
+  // What its blocks are known by, as of the tokens that it has followed; none without a cache.
+  std::optional<memory::PrefixChain> chain;
+  memory::PrefixPlace place;  // How far they are in the prefix cache.
   bool in_step = false;
   bool yields = false;  // Is preempted when its step is reaped.
 
   std::vector<PromptLogprob> prompt_logprobs;
   bool prompt_logprobs_sent = false;
 
+  int32_t cached_tokens = 0;  // Of the prompt, found in the cache when it first ran.
   int32_t preemptions = 0;
   int32_t made_since_resume = 0;
   const absl::Time arrived;

@@ -59,7 +59,7 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const MemoryOptions& options = core_->options.memory;
   if (core_->order().empty() && options.keep_bytes == 0) return needs;
   int64_t blocks = 0;
-  BlockCensus census(geometry);
+  BlockCensus census(core_->memory());
   for (const Sequence* sequence : core_->order()) {
     blocks += ExpectedBlocks(*sequence, census.Count(*sequence));
   }
@@ -114,7 +114,7 @@ int64_t SharingActor::CommittedBytes() const {
   if (core_->Now() - pressed_since_ >= core_->options.memory.sharing_grace) return 0;
   const memory::KvGeometry& geometry = core_->memory().geometry();
   int64_t blocks = 0;
-  BlockCensus census(geometry);
+  BlockCensus census(core_->memory());
   for (const Sequence* sequence : core_->order()) {
     if (!sequence->running() || sequence->leaving() || sequence->started > pressed_since_) continue;
     blocks += ExpectedBlocks(*sequence, census.Count(*sequence));

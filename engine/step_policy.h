@@ -26,10 +26,12 @@ struct PromptView {
 
 // A sequence before or behind others, for admission.
 struct DemandView {
-  bool running = false;        // It has started and was not preempted since.
-  int32_t sequences = 1;       // It is, or will be, so many.
-  memory::DemandCurve demand;  // Blocks that it will hold.
-  bool immune = false;         // It may not be preempted now: counted wherever it stands.
+  bool running = false;         // It has started and was not preempted since.
+  int32_t sequences = 1;        // It is, or will be, so many.
+  memory::DemandCurve demand;   // Blocks that it will hold.
+  bool immune = false;          // It may not be preempted now: counted wherever it stands.
+  absl::Time place;             // Its place in the order: when its turn would be.
+  int64_t resident_tokens = 0;  // Of one that waits: so many need not be computed.
 };
 
 struct AdmissionInput {

@@ -50,7 +50,7 @@ memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence,
 Victims PickVictims(EngineCore* core, memory::ReleaseNeed need, VictimScope scope) {
   std::vector<Sequence*> running;
   std::vector<memory::ReleaseCandidate> all;
-  BlockCensus census(core->memory().geometry());
+  BlockCensus census(core->memory());
   double cost = 1;
   for (Sequence* sequence : core->order()) {
     if (!sequence->running()) continue;

@@ -15,10 +15,12 @@ void CountWindow(EngineCore* core, Lane which, absl::Time now) {
   // Sequences may have gone over to the other queue, or ended; those that came meanwhile were not
   // foreseen.
   int64_t used_blocks = 0;
-  BlockCensus census(core->memory().geometry());
+  BlockCensus census(core->memory());
   for (const Sequence* sequence : core->order()) {
-    if (window.sequences.count(sequence->id) == 0) continue;
-    used_blocks += census.Count(*sequence).held_blocks;
+    if (!sequence->running()) continue;
+    // As when it was planned: what one that goes before has in its blocks counts there.
+    const int64_t held_blocks = census.Count(*sequence).held_blocks;
+    if (window.sequences.count(sequence->id) > 0) used_blocks += held_blocks;
   }
   lane.windows.Add(window.plan.static_blocks + window.plan.dynamic_blocks, used_blocks);
 }

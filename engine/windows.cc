@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/block_census.h"
 #include "engine/compaction.h"
+#include "engine/prefixes.h"
 #include "engine/step_timing.h"
 #include "engine/window_outcome.h"
 
@@ -193,16 +194,22 @@ void Windows::Admit(absl::Time now) {
     if (sequence->running()) running.push_back(core_->AnswerViewOf(*sequence));
   }
   core_->lengths().Pass(running);
-  BlockCensus census(core_->memory().geometry());
+  BlockCensus census(core_->memory());
   int32_t waiting = 0;
   for (Sequence* sequence : core_->order()) {
-    const BlockCensus::Part part = census.Count(*sequence);
+    BlockCensus::Part part = census.Count(*sequence);
     DemandView view;
     view.running = sequence->running();
     // No more can start, and there may be many.
     if (!view.running && ++waiting > core_->options.queue.running_sequences_max) continue;
+    view.place = sequence->key.due;
     view.immune = core_->IsImmune(*sequence);
     view.sequences = sequence->answers();
+    if (!view.running) {
+      const memory::PrefixCache::Residence residence = ResidenceOf(core_, *sequence);
+      view.resident_tokens = residence.blocks * core_->memory().geometry().block_tokens();
+      part.shared_blocks += residence.used_blocks;
+    }
     view.demand = DemandOf(*sequence, part, limit_blocks);
     input.order.push_back(view);
     candidates.push_back(sequence);
@@ -212,6 +219,9 @@ void Windows::Admit(absl::Time now) {
     CHECK(!sequence->running());
     sequence->MoveTo(SequenceState::kPrefilling);
     sequence->admitted = now;
+    if (core_->memory().prefix_cache() == nullptr) continue;
+    core_->memory().prefix_cache()->NoteQuery(static_cast<int64_t>(sequence->tokens.size()));
+    AdoptPrefix(core_, sequence);
   }
 }
 
@@ -323,21 +333,25 @@ void Windows::Replan(Lane which, bool always, absl::Time now, Outbox* outbox) {
 }
 
 memory::WindowPlan Windows::Plan(Lane which, absl::Time now) {
+  SettleCharges(core_);
   const int32_t context = core_->parts.limits.context_tokens_max;
   const memory::WindowMemory memory = core_->memory().WindowMemoryOf(AccountOf(which), now);
   const memory::StepTimeModel& times = core_->lane(which).times;
   std::vector<memory::PrefillSequence> prompts;
   std::vector<memory::DecodeSequence> decoding;
-  BlockCensus census(core_->memory().geometry());
-  for (const Sequence* sequence : core_->Executing(which)) {
-    const int64_t may_make = sequence->may_make_tokens(context);
+  BlockCensus census(core_->memory());
+  for (const Sequence* sequence : core_->order()) {
+    if (!sequence->running()) continue;
+    // Those of the other lane too: what is in the blocks of one that goes before counts there.
     const BlockCensus::Part part = census.Count(*sequence);
+    if (!core_->BelongsTo(which, *sequence)) continue;
+    const int64_t may_make = sequence->may_make_tokens(context);
     if (sequence->state() == SequenceState::kDecoding) {
       decoding.push_back(
           {sequence->computed_tokens, may_make, part.held_blocks, part.shared_blocks});
     } else {
       prompts.push_back({sequence->computed_tokens, sequence->remaining_tokens(), may_make,
-                         part.held_blocks, sequence->answers()});
+                         part.held_blocks, sequence->answers(), part.shared_blocks});
     }
   }
   const memory::WindowManager& manager = ManagerOf(which);

@@ -12,8 +12,6 @@ absl::string_view AccountName(AccountId id) {
       return "prefill";
     case AccountId::kDecode:
       return "decode";
-    case AccountId::kCache:
-      return "cache";
   }
   return "unknown";
 }
@@ -70,6 +68,24 @@ bool Accounts::TryTake(AccountId id, int64_t count, std::vector<BlockId>* blocks
     blocks->push_back(block);
   }
   return true;
+}
+
+int64_t Accounts::Adopt(AccountId id, absl::Span<const BlockId> blocks) {
+  Account& account = At(id);
+  int64_t count = 0;
+  for (const BlockId block : blocks) {
+    if (pool_->references(block) > 0) {
+      pool_->AddReference(block);
+    } else {
+      if (account.used >= account.granted) break;
+      pool_->Revive(block);
+      charged_[block] = id;
+      ++account.used;
+      ++taken_total_;
+    }
+    ++count;
+  }
+  return count;
 }
 
 void Accounts::Share(absl::Span<const BlockId> blocks) {

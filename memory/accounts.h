@@ -3,7 +3,7 @@
 //                 demand   granted   used
 //   prefill          40        40      22      used <= granted, for each;
 //   decode           96        88      88      sum of granted <= blocks of mapped pages, so that
-//   cache             0         0       0      taking a block within a grant never fails.
+//                                              taking a block within a grant never fails.
 //
 // A window's boundary sets an account's demand. The grant follows as far as pages are mapped:
 // it falls at once, and rises with TopUp while the keeper maps what is missing. Inside a window it
@@ -11,7 +11,8 @@
 //
 // With one queue for both, all of it is decode's.
 //
-// A shared block is charged once, to the account that took it (or to which it was handed over).
+// A shared block is charged once, to the account that took it (or to which it was handed over). One
+// that nobody uses is charged to nobody, also while what it holds is kept: see BlockPool.
 #pragma once
 
 #include <array>
@@ -24,9 +25,9 @@
 
 namespace ebb::memory {
 
-enum class AccountId : uint8_t { kPrefill, kDecode, kCache };
-inline constexpr int kAccountCount = 3;
-absl::string_view AccountName(AccountId id);  // "prefill", "decode", "cache"
+enum class AccountId : uint8_t { kPrefill, kDecode };
+inline constexpr int kAccountCount = 2;
+absl::string_view AccountName(AccountId id);  // "prefill", "decode"
 
 // Thread-compatible: guarded by the engine's mutex, owned by KvMemory. The pool outlives it.
 class Accounts {
@@ -62,6 +63,9 @@ class Accounts {
   // Takes `count` blocks, charges them, and appends them to `blocks`. False, and nothing changes,
   // when the grant does not cover them. REQUIRES: count >= 0.
   [[nodiscard]] bool TryTake(AccountId id, int64_t count, std::vector<BlockId>* blocks);
+  // One owner more for each of the first blocks, up to the first kept one that the grant does not
+  // cover; those that were kept are charged. Returns how many. REQUIRES: each is in use or kept.
+  [[nodiscard]] int64_t Adopt(AccountId id, absl::Span<const BlockId> blocks);
   // One owner more for each block; nothing is charged.
   void Share(absl::Span<const BlockId> blocks);
   int32_t owners(BlockId block) const { return pool_->references(block); }

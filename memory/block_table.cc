@@ -46,6 +46,15 @@ bool BlockTable::TryExtendTo(int64_t tokens) {
   return true;
 }
 
+int64_t BlockTable::Adopt(absl::Span<const BlockId> blocks) {
+  const int64_t count = accounts_->Adopt(account_, blocks);
+  for (const BlockId block : blocks.first(static_cast<size_t>(count))) {
+    blocks_.push_back(block);
+    indices_.push_back(geometry_.TableIndex(block));
+  }
+  return count;
+}
+
 void BlockTable::ShrinkTo(int64_t tokens) {
   CHECK_GE(tokens, 0);
   const size_t keep = std::min<size_t>(geometry_.BlocksFor(tokens), blocks_.size());

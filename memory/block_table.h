@@ -42,6 +42,9 @@ class BlockTable {
   // Takes the blocks that `tokens` tokens lack. False, and nothing changes, when the account's
   // grant does not cover them.
   [[nodiscard]] bool TryExtendTo(int64_t tokens);
+  // Owns these blocks as well from now on, behind those that are there, as far as the grant covers
+  // those of them that nobody used: see Accounts::Adopt. Returns how many.
+  [[nodiscard]] int64_t Adopt(absl::Span<const BlockId> blocks);
   // Gives blocks back from the end, keeping those that `tokens` tokens need (0: all go).
   // REQUIRES: no submitted work touches the blocks that go.
   void ShrinkTo(int64_t tokens);

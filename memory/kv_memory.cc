@@ -52,6 +52,17 @@ absl::StatusOr<std::unique_ptr<KvMemory>> KvMemory::Create(const KvGeometry& geo
   }
   memory->pools_.push_back(memory->pages_.get());
   memory->blocks_ = std::make_unique<BlockPool>(geometry.blocks_per_page(), page_count);
+  if (options.prefix_cache) {
+    PrefixCache::Options cache;
+    cache.block_tokens = geometry.block_tokens();
+    cache.blocks_per_page = geometry.blocks_per_page();
+    cache.block_count = page_count * geometry.blocks_per_page();
+    cache.idle_after = options.prefix_idle_after;
+    cache.floor_blocks = options.prefix_floor_bytes / geometry.block_bytes();
+    memory->prefix_cache_ =
+        std::make_unique<PrefixCache>(cache, memory->blocks_.get(), &memory->readers_);
+    memory->blocks_->set_keeper(memory->prefix_cache_.get());
+  }
   memory->accounts_ =
       std::make_unique<Accounts>(memory->blocks_.get(), page_count * geometry.blocks_per_page());
   memory->pages_->set_on_mapped(
@@ -183,10 +194,15 @@ MovePlan KvMemory::PlanMovesOf(absl::Span<const BlockTable* const> tables, int64
 }
 
 void KvMemory::CommitMoves(const MovePlan& plan, absl::Span<BlockTable* const> tables) {
-  for (const BlockMove& move : plan.moves) accounts_->Move(move.from, move.to);
+  for (const BlockMove& move : plan.moves) {
+    if (blocks_->kept(move.to)) prefix_cache_->Forget(move.to);
+    accounts_->Move(move.from, move.to);
+    if (prefix_cache_ != nullptr) prefix_cache_->Move(move.from, move.to);
+  }
   for (BlockTable* table : tables) table->Patch(plan.moves);
   for (const PageId page : plan.emptied) {
     CHECK(accounts_->CoveredWithout(geometry_.blocks_per_page()));
+    if (blocks_->kept_in_page(page) > 0) prefix_cache_->EvictPage(page);
     blocks_->RemovePage(page);
     pages_->DrainWhileRead(page);
   }
@@ -200,6 +216,7 @@ std::optional<Miss> KvMemory::TakeMiss() { return std::exchange(miss_, std::null
 void KvMemory::Tend(absl::Time now) {
   if (!AnyWindowOpen()) OnBoundary();
   flips_.Note(now, pages_->unmapped_total(), pages_->mapped_total());
+  if (prefix_cache_ != nullptr) prefix_cache_->Expire(now);
   TendIdle(now);
   const bool over = over_limit();
   const int64_t wanted = WantedPages();
@@ -209,7 +226,7 @@ void KvMemory::Tend(absl::Time now) {
       over || (wanted > pages_->coming_pages() && bounds.GrowableBytes() < geometry_.page_bytes() &&
                bounds.TightestBound() != Bound::kFree);
   for (const auto& workspace : workspaces_) workspace->Tend(now, pressed || idle_);
-  const int64_t kept = over ? 0 : kept_pages();
+  const int64_t kept = over ? 0 : std::max(kept_pages(), cached_pages());
   if (!over) TakeBackDraining(std::max(wanted, kept));
   const int64_t mapped = pages_->count(PageState::kMapped);
   // Over the limit what is prepared goes first, and nothing grows.
@@ -271,6 +288,7 @@ void KvMemory::NoteMiss(Miss miss, absl::Time now) {
 absl::Time KvMemory::NextDeadline(absl::Time now) const {
   absl::Time next = std::min(shrink_.next_change(), NextFreeReading());
   for (const auto& workspace : workspaces_) next = std::min(next, workspace->next_change());
+  if (prefix_cache_ != nullptr) next = std::min(next, prefix_cache_->next_expiry());
   if (!idle_ && idle_since_ != absl::InfiniteFuture()) {
     next = std::min(next, idle_since_ + options_.idle_after);
   }
@@ -282,6 +300,7 @@ void KvMemory::BeginShutdown() {
   CHECK_EQ(accounts_->used_total(), 0) << "blocks were not given back";
   for (int i = 0; i < kAccountCount; ++i) CloseWindow(static_cast<AccountId>(i));
   for (const auto& workspace : workspaces_) workspace->SetDemand(0);
+  if (prefix_cache_ != nullptr) prefix_cache_->Clear();
   for (PageId page = blocks_->HighestEmptyPage(); page >= 0; page = blocks_->HighestEmptyPage()) {
     blocks_->RemovePage(page);
   }
@@ -299,21 +318,32 @@ int64_t KvMemory::ExcessBytes() const {
   return bytes - std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
 }
 
-int64_t KvMemory::kept_pages() const {
+// What limit and lease leave to KV pages beside the workspaces at their largest.
+int64_t KvMemory::RoomBytes() const {
   int64_t bytes = std::min(budget_.limit_bytes(), budget_.bounds().lease_bytes);
   for (const auto& workspace : workspaces_) bytes -= workspace->bytes_max();
-  const int32_t quarantined = pages_->count(PageState::kQuarantined);
-  bytes -= quarantined * geometry_.page_bytes();
-  bytes = std::max<int64_t>(0, std::min(bytes, options_.keep_bytes));
-  return std::min<int64_t>(bytes / geometry_.page_bytes(), pages_->page_count() - quarantined);
+  bytes -= pages_->count(PageState::kQuarantined) * geometry_.page_bytes();
+  const int64_t page_count = pages_->page_count() - pages_->count(PageState::kQuarantined);
+  return std::clamp<int64_t>(bytes, 0, page_count * geometry_.page_bytes());
 }
 
-// Of the kept pages, those that can be had now: nobody waits for the others, and to ask for them
-// would be refused.
+int64_t KvMemory::kept_pages() const {
+  return std::min(RoomBytes(), options_.keep_bytes) / geometry_.page_bytes();
+}
+
+int64_t KvMemory::cached_pages() const {
+  if (blocks_->kept_blocks() == 0) return 0;
+  return std::min(geometry_.PagesFor(accounts_->wanted_blocks() + blocks_->kept_blocks()),
+                  RoomBytes() / geometry_.page_bytes());
+}
+
+// Of the pages that are kept or cached, those that can be had now: nobody waits for the others, and
+// to ask for them would be refused.
 int64_t KvMemory::KeptTarget() const {
   const int64_t growable = std::max<int64_t>(0, budget_.bounds().GrowableBytes());
   const int64_t there = pages_->coming_pages() - pages_->count(PageState::kDraining);
-  return std::min(kept_pages(), there + growable / geometry_.page_bytes());
+  return std::min(std::max(kept_pages(), cached_pages()),
+                  there + growable / geometry_.page_bytes());
 }
 
 void KvMemory::TendIdle(absl::Time now) {
@@ -345,13 +375,23 @@ void KvMemory::TakeBackDraining(int64_t wanted_pages) {
 }
 
 int64_t KvMemory::DrainEmpty(int64_t pages_max) {
-  for (int64_t drained = 0; drained < pages_max; ++drained) {
-    const PageId page = blocks_->HighestEmptyPage();
-    if (page < 0 || !accounts_->CoveredWithout(geometry_.blocks_per_page())) return drained;
-    blocks_->RemovePage(page);
-    pages_->Drain(page);
+  int64_t drained = 0;
+  while (drained < pages_max && TryDrain(blocks_->HighestEmptyPage())) ++drained;
+  if (drained >= pages_max || prefix_cache_ == nullptr) return drained;
+  for (const PageId page : prefix_cache_->EmptyPagesColdestFirst()) {
+    if (drained == pages_max || !TryDrain(page)) break;
+    ++drained;
   }
-  return std::max<int64_t>(0, pages_max);
+  return drained;
+}
+
+// Gives an empty page up, with what is kept in it. False for no page, and where grants need it.
+bool KvMemory::TryDrain(PageId page) {
+  if (page < 0 || !accounts_->CoveredWithout(geometry_.blocks_per_page())) return false;
+  if (blocks_->kept_in_page(page) > 0) prefix_cache_->EvictPage(page);
+  blocks_->RemovePage(page);
+  pages_->Drain(page);
+  return true;
 }
 
 }  // namespace ebb::memory

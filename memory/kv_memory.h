@@ -2,7 +2,7 @@
 // many pages are wanted, which drain, when idle memory goes, which limit is in force.
 //
 //   the loops ----+                 +-- Accounts -- BlockPool
-//                 +--> KvMemory ----+-- PagePool "kv" ------+
+//                 +--> KvMemory ----+-- PagePool "kv" ------+        PrefixCache keeps free blocks
 //                                   +-- Workspaces ---------+--> PageKeeper --> Vmm
 //                                   +-- MemoryBudget, Readers
 //
@@ -38,6 +38,7 @@
 #include "memory/memory_budget.h"
 #include "memory/move_plan.h"
 #include "memory/page_pool.h"
+#include "memory/prefix_cache.h"
 #include "memory/readers.h"
 #include "memory/shrink_policy.h"
 #include "memory/window_manager.h"
@@ -83,6 +84,10 @@ class KvMemory {
     int32_t compact_above_percent = 0;
     int32_t prepare_ahead_pages = 0;                       // Created beyond the demand, not mapped.
     absl::Duration retry_after = absl::Milliseconds(100);  // After a miss, before asking again.
+    // What free blocks hold is found again; else no prefix is.
+    bool prefix_cache = false;
+    absl::Duration prefix_idle_after = absl::Seconds(60);  // See PrefixCache::Options.
+    int64_t prefix_floor_bytes = 0;
     std::vector<WorkspaceOptions> workspaces;
   };
 
@@ -102,6 +107,8 @@ class KvMemory {
   Accounts& accounts() { return *accounts_; }
   const BlockPool& blocks() const { return *blocks_; }
   Readers& readers() { return readers_; }
+  // Null: off.
+  PrefixCache* prefix_cache() { return prefix_cache_.get(); }
   const MemoryBudget& budget() const { return budget_; }
   const PagePool& pages() const { return *pages_; }
   // By position in Options::workspaces.
@@ -143,6 +150,14 @@ class KvMemory {
   // before all that reads the new places.
   void CommitMoves(const MovePlan& plan, absl::Span<BlockTable* const> tables);
   int64_t moved_bytes_total() const { return moved_bytes_total_; }
+
+  // ---- the prefix cache
+
+  // Free blocks whose contents are kept until somebody wants the memory.
+  int64_t cached_bytes() const { return blocks_->kept_blocks() * geometry_.block_bytes(); }
+  // Pages that stay mapped for them beside those that are wanted, while nobody lacks them: limit
+  // and lease leave room for them beside the workspaces at their largest.
+  int64_t cached_pages() const;
 
   // ---- kept pages
 
@@ -196,6 +211,7 @@ class KvMemory {
  private:
   KvMemory(const KvGeometry& geometry, const Options& options);
 
+  int64_t RoomBytes() const;
   void ApplyLimit();
   bool AnyWindowOpen() const;
   int64_t WantedPages() const;
@@ -205,6 +221,7 @@ class KvMemory {
   absl::Time NextFreeReading() const;
   void TakeBackDraining(int64_t wanted_pages);
   int64_t DrainEmpty(int64_t pages_max);  // Returns how many there were.
+  bool TryDrain(PageId page);
   void NoteScattered(int64_t pages, bool over);
   bool CompactionPays() const;
 
@@ -218,6 +235,7 @@ class KvMemory {
   std::vector<std::unique_ptr<PagePool>> workspace_pools_;
   std::vector<PagePool*> pools_;
   std::unique_ptr<BlockPool> blocks_;
+  std::unique_ptr<PrefixCache> prefix_cache_;
   std::unique_ptr<Accounts> accounts_;
   std::vector<std::unique_ptr<Workspace>> workspaces_;
   ShrinkPolicy shrink_;

@@ -57,7 +57,9 @@ std::vector<BlockMove> Lay(absl::Span<const PageId> sources, absl::Span<const Pa
     return found;
   };
   const std::vector<BlockId> from = collect(sources, true);
-  const std::vector<BlockId> to = collect(targets, false);
+  std::vector<BlockId> to = collect(targets, false);
+  // What free blocks hold stays where there is room beside it.
+  std::stable_partition(to.begin(), to.end(), [&](BlockId block) { return !blocks.kept(block); });
   std::vector<BlockMove> moves;
   for (size_t i = 0; i < from.size(); ++i) moves.push_back({from[i], to.at(i)});
   return moves;

@@ -201,8 +201,8 @@ void WindowManager::AddPrompts(absl::Span<const PrefillSequence> prompts,
       const int64_t tokens = prompt.cached_tokens + prompt.remaining_tokens;
       plan->dynamic_blocks += (prompt.answers - 1) * AnswerBlocks(tokens, made, block_tokens);
     }
-    AddSequence(settings_, block_tokens, {prompt.cached_tokens, 0, prompt.held_blocks}, growth,
-                plan);
+    AddSequence(settings_, block_tokens,
+                {prompt.cached_tokens, 0, prompt.held_blocks, prompt.shared_blocks}, growth, plan);
   }
 }
 

@@ -80,7 +80,8 @@ struct PrefillSequence {
   int64_t remaining_tokens = 0;  // Prompt tokens still to process (recomputed ones too).
   int64_t may_make_tokens = 0;   // What it may generate at most.
   int64_t held_blocks = 0;
-  int64_t answers = 1;  // So many go on from its end, each in blocks of its own from there.
+  int64_t answers = 1;        // So many go on from its end, each in blocks of its own from there.
+  int64_t shared_blocks = 0;  // Its first so many are counted for another.
 };
 struct DecodeSequence {
   int64_t cached_tokens = 0;

@@ -1,11 +1,13 @@
 #include "scheduler/admission.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "base/retry_after.h"
 
 namespace ebb::scheduler {
+
 absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& arrival) {
   if (arrival.prompt_tokens >= arrival.context_tokens_max) {
     return absl::InvalidArgumentError(
@@ -42,6 +44,21 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
   return absl::OkStatus();
 }
 
+namespace {
+
+// The end of the waiting ones from `first` on whose turn comes within `ahead` of its.
+size_t EndOfEquals(const std::vector<engine::DemandView>& order, size_t first,
+                   absl::Duration ahead) {
+  size_t end = first + 1;
+  while (end < order.size() && !order[end].running &&
+         order[end].place <= order[first].place + ahead) {
+    ++end;
+  }
+  return end;
+}
+
+}  // namespace
+
 std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::AdmissionInput& input) {
   memory::DemandCurve counted;  // Those above, and the immune ones below.
   int64_t running = 0;
@@ -51,19 +68,34 @@ std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::Admission
     if (view.immune) counted.Add(view.demand);
   }
   std::vector<size_t> admitted;
-  for (size_t i = 0; i < input.order.size(); ++i) {
+  const auto try_admit = [&](size_t index) {
+    const engine::DemandView& view = input.order[index];
+    if (running + view.sequences > limits.running_sequences_max) return false;
+    memory::DemandCurve with = counted;
+    with.Add(view.demand);
+    if (with.Peak(limits.deviations) > static_cast<double>(input.capacity_blocks)) return false;
+    counted = with;
+    running += view.sequences;
+    admitted.push_back(index);
+    return true;
+  };
+  for (size_t i = 0; i < input.order.size();) {
     const engine::DemandView& view = input.order[i];
     if (view.running) {
       if (!view.immune) counted.Add(view.demand);
+      ++i;
       continue;
     }
-    if (running + view.sequences > limits.running_sequences_max) break;
-    memory::DemandCurve with = counted;
-    with.Add(view.demand);
-    if (with.Peak(limits.deviations) > static_cast<double>(input.capacity_blocks)) break;
-    counted = with;
-    running += view.sequences;
-    admitted.push_back(i);
+    std::vector<size_t> equals(EndOfEquals(input.order, i, limits.resident_ahead) - i);
+    std::iota(equals.begin(), equals.end(), i);
+    std::stable_sort(equals.begin(), equals.end(), [&](size_t a, size_t b) {
+      return input.order[a].resident_tokens > input.order[b].resident_tokens;
+    });
+    for (const size_t index : equals) {
+      // Whoever came first need not wait for one behind it that does not fit.
+      if (!try_admit(index) && index == i) return admitted;
+    }
+    i += equals.size();
   }
   return admitted;
 }

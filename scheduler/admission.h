@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "engine/step_policy.h"
 
 namespace ebb::scheduler {
@@ -15,6 +16,9 @@ struct AdmissionLimits {
   int64_t running_sequences_max = 0;
   // Room is kept for so many standard deviations above the mean of what will be held.
   double deviations = 1.5;
+  // Of those that wait, one whose prompt's beginning is resident may start before another whose
+  // turn comes no more than so much earlier.
+  absl::Duration resident_ahead = absl::ZeroDuration();
 };
 
 // RESOURCE_EXHAUSTED when the queue is full (with base::RetryAfterSeconds) or prompt and max_tokens
@@ -22,7 +26,7 @@ struct AdmissionLimits {
 // room in the model's context.
 absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& arrival);
 
-// Indices into input.order of those that start or resume now, in order.
+// Indices into input.order of those that start or resume now.
 //
 // The walk goes down the one order. A running request counts with what it will hold, window by
 // window; so does one that starts. A waiting one starts if, with it, those counted so far and those
@@ -30,6 +34,10 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
 // ends at the first that does not fit: nobody overtakes it, so it starts as soon as those before it
 // have ended, however large it is. Preempted requests stand in the same order, so they resume
 // before anything that came later starts.
+//
+// Where several wait one behind the other and their turns come within `resident_ahead`, those start
+// first of which most is resident, while that lasts. The first of them is overtaken only by these,
+// which are finitely many.
 std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::AdmissionInput& input);
 
 }  // namespace ebb::scheduler

@@ -12,6 +12,7 @@ LocalPolicyOptions LocalPolicy::OptionsFrom(const engine::LocalEngineOptions& op
   mine.admission.queue_prompt_tokens_max = options.queue.queue_prompt_tokens_max;
   mine.admission.running_sequences_max = options.queue.running_sequences_max;
   mine.admission.deviations = options.queue.growth_deviations_percent / 100.0;
+  mine.admission.resident_ahead = options.prefix_cache.ahead;
   mine.chunk_tokens_max = options.step.chunk_tokens_max;
   mine.logits_rows_max = options.step.logits_rows_max;
   mine.max_gap = options.step.max_gap;

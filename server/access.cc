@@ -60,7 +60,7 @@ absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text,
           where, absl::StrCat("the token must be ", kTokenBytesMin, " to ", kTokenBytesMax,
                               " printable ASCII characters; ", "`openssl rand -hex 32` makes one"));
     }
-    const AccessToken token = {std::string(words[0]), Sha256(words[1])};
+    const AccessToken token = {std::string(words[0]), base::Sha256(words[1])};
     for (const AccessToken& other : tokens) {
       if (other.name == token.name) return BadTokens(where, "the name is given twice");
       if (other.digest == token.digest) return BadTokens(where, "the token is given twice");
@@ -112,7 +112,7 @@ absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
     return absl::UnauthenticatedError(
         "a token is required: send the header Authorization: Bearer TOKEN");
   }
-  const Sha256Digest digest = Sha256(token);
+  const base::Sha256Digest digest = base::Sha256(token);
   base::MutexLock lock(&mutex_);
   ReadAgainIfChanged();
   // All are compared, so that the time tells nothing of which one it is.

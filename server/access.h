@@ -15,15 +15,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/sha256.h"
 #include "server/file_watch.h"
-#include "server/sha256.h"
 
 namespace ebb::server {
 
 // Tokens are kept as digests only. Equal sizes make comparing take the same time for all of them.
 struct AccessToken {
   std::string name;
-  Sha256Digest digest;
+  base::Sha256Digest digest;
 };
 
 // What a tokens file says. INVALID_ARGUMENT names the line, never the token.

@@ -43,6 +43,10 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   options.memory.shrink_pages_max = config.memory.shrink_pages_max;
   options.memory.compact_above_percent = config.memory.compact_above_percent;
   options.memory.compact_bytes_max = config.memory.compact_bytes_max;
+  options.prefix_cache.enabled = config.prefix_cache.enabled;
+  options.prefix_cache.idle = config.prefix_cache.idle;
+  options.prefix_cache.floor_bytes = config.prefix_cache.floor_bytes;
+  options.prefix_cache.ahead = config.prefix_cache.ahead;
   options.memory.static_estimator =
       config.memory.static_estimator == config::StaticEstimator::kByUsage
           ? engine::StaticEstimator::kByUsage

@@ -122,6 +122,7 @@ class World {
     options_.memory.limit_bytes = 1024 * kMib;
     options_.memory.ceiling_bytes = 1024 * kMib;
     options_.memory.headroom_bytes = 0;
+    options_.prefix_cache.enabled = false;  // What is held is compared with what is needed.
     if (settings == Settings::kStatic) options_.memory.keep_bytes = options_.memory.limit_bytes;
     if (settings == Settings::kDense) {
       options_.window.decode_steps = 8;
@@ -218,7 +219,7 @@ class World {
                           kernels::PagedKv::LayerBlockBytes(kernels::DType::kF16, 3, 64, 16)};
     const auto geometry = memory::KvGeometry::Create(shape, vmm_.granularity_bytes());
     CHECK_OK(geometry.status());
-    memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_.memory);
+    memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_);
     memory.workspaces = {{"workspace.prefill", 4 * kMib}, {"workspace.decode", 4 * kMib}};
     auto made = memory::KvMemory::Create(*geometry, memory, &vmm_);
     CHECK_OK(made.status());

@@ -119,6 +119,7 @@ SimulatedServer::SimulatedServer(const Options& options, const StepTimes* times,
   options_.memory.limit_bytes = options.limit_bytes;
   options_.memory.ceiling_bytes = options.ceiling_bytes;
   options_.memory.headroom_bytes = 0;
+  options_.prefix_cache.enabled = false;  // What is held is compared with what is needed.
   // As in configs/cpu.json.
   options_.memory.slack_pages = 0;
   options_.memory.prepared_pages = 0;
@@ -171,7 +172,7 @@ void SimulatedServer::MakeMemory() {
                               kernels::PagedKv::LayerBlockBytes(kernels::DType::kF16, 3, 64, 16)};
   const auto geometry = memory::KvGeometry::Create(shape, vmm_->granularity_bytes());
   CHECK_OK(geometry.status());
-  memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_.memory);
+  memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_);
   const auto workspace = [this](Lane lane) {
     return runner_->WorkspaceBytes(lane, engine::LargestStep(options_, lane));
   };

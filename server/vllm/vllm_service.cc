@@ -8,10 +8,10 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "base/sha256.h"
 #include "server/field_checks.h"
 #include "server/grpc_access.h"
 #include "server/grpc_status.h"
-#include "server/sha256.h"
 #include "server/vllm/vllm_call.h"
 
 namespace ebb::server {
@@ -22,7 +22,7 @@ namespace wire = ::vllm::grpc::engine;
 constexpr size_t kTokenizerChunkBytes = size_t{64} << 10;
 
 std::string HexSha256(absl::string_view bytes) {
-  const Sha256Digest digest = Sha256(bytes);
+  const base::Sha256Digest digest = base::Sha256(bytes);
   return absl::BytesToHexString(
       absl::string_view(reinterpret_cast<const char*>(digest.data()), digest.size()));
 }

@@ -1,11 +1,13 @@
 // A toy engine on KvMemory: sequences start, grow, change hands, are cancelled and preempted, steps
 // are in flight, the limit, a peer and the clock move, device calls fail, and all of that also in
-// the middle of the keeper's passes. After each step every rule of memory_checker.h must hold; the
+// the middle of the keeper's passes; in every other run prompts with beginnings in common find what
+// others have computed. After each step every rule of memory_checker.h must hold; the
 // fake device ends the process on an unmap under work in flight.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -28,6 +30,7 @@ using device::VmmCall;
 
 constexpr int64_t kGranule = 4096;
 constexpr int32_t kPages = 12;
+constexpr int32_t kBlockTokens = 8;
 constexpr int kLanes = 2;
 constexpr AccountId kAccounts[kLanes] = {AccountId::kPrefill, AccountId::kDecode};
 
@@ -38,6 +41,9 @@ struct Sequence {
   int64_t cached_tokens = 0;
   int submitted = 0;
   bool executing = true;
+  std::vector<int32_t> tokens = {};  // All that it will ever have.
+  PrefixChain chain{"", kBlockTokens};
+  PrefixPlace place = {};
 };
 
 // A step in flight: what it touches, at the device and here.
@@ -62,13 +68,16 @@ class ToyEngine {
         device_(kGranule, device_bytes_),
         vmm_(device_.fake()) {
     KvMemory::Options options;
-    const KvGeometry geometry = KvGeometry::Create({2, 8, 1024}, kGranule, 4).value();
+    const KvGeometry geometry = KvGeometry::Create({2, kBlockTokens, 1024}, kGranule, 4).value();
     page_bytes_ = geometry.page_bytes();
     options.ceiling_bytes = kPages * page_bytes_;
     options.limit_bytes = rng_.Between(0, kPages + 3) * page_bytes_;
     options.headroom_bytes = rng_.Between(0, 1) * page_bytes_;
     options.prepare_ahead_pages = static_cast<int32_t>(rng_.Between(0, 2));
     if (rng_.Chance(0.3)) options.keep_bytes = rng_.Between(1, kPages + 1) * page_bytes_;
+    options.prefix_cache = seed / 2 % 2 == 0;
+    options.prefix_idle_after = absl::Seconds(rng_.Between(0, 8));
+    if (rng_.Chance(0.3)) options.prefix_floor_bytes = rng_.Between(1, 3) * page_bytes_;
     options.shrink.windows_kept = 2;
     options.shrink.pages_at_once = 2;
     options.workspaces = {{"workspace.prefill", 3 * kGranule}, {"workspace.decode", kGranule}};
@@ -155,18 +164,22 @@ class ToyEngine {
     for (int i = 0; i < 3; ++i) {
       int passes = 0;
       while (RunKeeper().progressed) ASSERT_LT(++passes, 1000) << "the keeper finds no rest";
-      clock_.Advance(absl::Seconds(10));
+      clock_.Advance(absl::Minutes(2));
     }
     int64_t stuck_bytes = 0;
     for (const PagePool* pool : memory_->pools()) {
       stuck_bytes += pool->count(PageState::kQuarantined) * pool->page_bytes();
     }
-    EXPECT_EQ(memory_->held_bytes(), stuck_bytes + memory_->kept_pages() * page_bytes_);
+    const int64_t kept_pages = std::max(memory_->kept_pages(), memory_->cached_pages());
+    EXPECT_EQ(memory_->held_bytes(), stuck_bytes + kept_pages * page_bytes_);
     EXPECT_TRUE(sequences_.empty());
   }
 
   int64_t preemptions() const { return preemptions_; }
   int64_t finished() const { return finished_; }
+  int64_t hit_tokens() const {
+    return memory_->prefix_cache() == nullptr ? 0 : memory_->prefix_cache()->totals().hit_tokens;
+  }
 
  private:
   MemoryPicture Picture() {
@@ -205,8 +218,12 @@ class ToyEngine {
       case 0:
       case 1:
         if (sequences_.size() < 7) {
-          sequences_.push_back(std::make_unique<Sequence>(Sequence{
-              memory_->NewTable(AccountId::kPrefill), rng_.Between(1, 120), rng_.Between(1, 40)}));
+          auto sequence =
+              std::make_unique<Sequence>(Sequence{memory_->NewTable(AccountId::kPrefill)});
+          sequence->prompt_tokens = rng_.Between(1, 120);
+          sequence->left_tokens = rng_.Between(1, 40);
+          ChooseTokens(sequence.get());
+          sequences_.push_back(std::move(sequence));
         }
         break;
       case 2:
@@ -238,6 +255,48 @@ class ToyEngine {
         workspace.SetDemand(rng_.Between(0, workspace.bytes_max()));
         break;
       }
+    }
+  }
+
+  // One of few beginnings, and then its own.
+  void ChooseTokens(Sequence* s) {
+    const int32_t beginning = static_cast<int32_t>(rng_.Between(1, 3));
+    const int64_t common = rng_.Between(0, 100);
+    for (int64_t i = 0; i < s->prompt_tokens + s->left_tokens; ++i) {
+      s->tokens.push_back(i < common ? beginning : static_cast<int32_t>(rng_.Between(10, 99)));
+    }
+    s->chain.Follow(s->tokens);
+  }
+
+  std::vector<int32_t> Prefix(const Sequence& s, int64_t tokens) const {
+    return {s.tokens.begin(), s.tokens.begin() + tokens};
+  }
+
+  // Takes over what others have computed of what comes next.
+  void AdoptPrefix(Sequence* s) {
+    PrefixCache* const cache = memory_->prefix_cache();
+    if (cache == nullptr || s->cached_tokens != s->place.blocks * kBlockTokens) return;
+    if (s->table.block_count() != s->place.blocks) return;
+    const int64_t blocks_max = (s->prompt_tokens - 1) / kBlockTokens - s->place.blocks;
+    std::vector<PrefixHit> hits = cache->Find(s->chain, s->tokens, s->place, blocks_max);
+    std::vector<BlockId> blocks;
+    for (const PrefixHit& hit : hits) {
+      blocks.push_back(hit.block);
+      const int64_t end = (s->place.blocks + static_cast<int64_t>(blocks.size())) * kBlockTokens;
+      ASSERT_EQ(holds_[hit.block], Prefix(*s, end)) << "block " << hit.block;
+    }
+    hits.resize(static_cast<size_t>(s->table.Adopt(blocks)));
+    cache->NoteHits(hits, &s->place);
+    s->cached_tokens = s->place.blocks * kBlockTokens;
+  }
+
+  // What a completed step has filled can be found from now on.
+  void AddToCache(Sequence* s) {
+    PrefixCache* const cache = memory_->prefix_cache();
+    if (cache == nullptr) return;
+    while (!s->place.lost && (s->place.blocks + 1) * kBlockTokens <= s->cached_tokens) {
+      const size_t index = static_cast<size_t>(s->place.blocks);
+      cache->Add(s->chain, s->tokens, s->table.blocks()[index], &s->place);
     }
   }
 
@@ -318,6 +377,7 @@ class ToyEngine {
       s.table.HandOver(AccountId::kPrefill, 0);
       s.prompt_tokens = std::max(s.prompt_tokens, s.cached_tokens);
       s.cached_tokens = 0;
+      s.place = PrefixPlace();
       s.executing = false;
       ++preemptions_;
     }
@@ -329,9 +389,10 @@ class ToyEngine {
     base::MutexLock lock(&mutex_);
     if (!s->executing || s->submitted > 0) return;
     const int lane = LaneOf(*s);
+    memory_->accounts().TopUp(kAccounts[lane]);
+    if (lane == 0) AdoptPrefix(s);
     const int64_t tokens =
         lane == 0 ? std::min<int64_t>(32, s->prompt_tokens - s->cached_tokens) : 1;
-    memory_->accounts().TopUp(kAccounts[lane]);
     if (!s->table.TryExtendTo(s->cached_tokens + tokens)) return;
     Step step;
     step.ticket = memory_->readers().Submit(readers_[lane]);
@@ -342,6 +403,11 @@ class ToyEngine {
     Workspace& workspace = memory_->workspace(lane);
     if (workspace.usable_bytes() > 0) {
       step.uses.push_back(vmm_.BeginUse(workspace.base(), workspace.usable_bytes()));
+    }
+    for (int64_t i = s->cached_tokens; i < s->cached_tokens + tokens; ++i) {
+      const BlockId block = s->table.blocks()[static_cast<size_t>(i / kBlockTokens)];
+      ASSERT_EQ(memory_->blocks().references(block), 1) << "it writes to what others read";
+      holds_[block] = Prefix(*s, i + 1);
     }
     s->cached_tokens += tokens;
     if (lane == 1) --s->left_tokens;
@@ -358,6 +424,7 @@ class ToyEngine {
     memory_->readers().Complete(readers_[lane], step.ticket);
     if (step.sequence != nullptr) {
       --step.sequence->submitted;
+      AddToCache(step.sequence);
       Reap(step.sequence);
     }
     return true;
@@ -379,7 +446,7 @@ class ToyEngine {
     if (LaneOf(*s) == 0 && s->executing && s->cached_tokens == s->prompt_tokens) {
       s->table.HandOver(AccountId::kDecode,
                         decode_.FirstGrowthBlocks(s->cached_tokens, s->table.block_count(),
-                                                  s->left_tokens, 1, 8));
+                                                  s->left_tokens, 1, kBlockTokens));
     }
     if (s->left_tokens == 0) End(s);
   }
@@ -406,6 +473,7 @@ class ToyEngine {
   Readers::Id readers_[kLanes] = {};
   std::vector<std::unique_ptr<Sequence>> sequences_;  // In the order: first come, first served.
   std::deque<Step> steps_[kLanes];
+  std::map<BlockId, std::vector<int32_t>> holds_;  // The tokens up to the last written of each.
   MemoryPicture before_;
   bool in_keeper_ = false;
   bool quiet_ = false;  // Nothing happens by chance any more.
@@ -415,7 +483,7 @@ class ToyEngine {
 
 TEST(KvMemoryRandomTest, EveryRuleHoldsAfterEveryStepAndEverySequenceEnds) {
   const uint64_t seed = TestSeed(1);
-  int64_t preemptions = 0, finished = 0;
+  int64_t preemptions = 0, finished = 0, hit_tokens = 0;
   for (int run = 0; run < SeedCount(400); ++run) {
     SCOPED_TRACE(testing::Message() << "SEED=" << seed + run);
     ToyEngine engine(seed + run);
@@ -429,11 +497,13 @@ TEST(KvMemoryRandomTest, EveryRuleHoldsAfterEveryStepAndEverySequenceEnds) {
     engine.ExpectIdleMemoryGoes();
     preemptions += engine.preemptions();
     finished += engine.finished();
+    hit_tokens += engine.hit_tokens();
   }
   // The runs must reach what they are there for.
   if (SeedCount(400) > 1) {
     EXPECT_GT(preemptions, 400);
     EXPECT_GT(finished, 4000);
+    EXPECT_GT(hit_tokens, 4000);
   }
 }
 

@@ -22,7 +22,9 @@ MemoryPicture PictureOf(KvMemory* memory, const std::vector<const BlockTable*>& 
   for (PageId page = 0; page < memory->pages().page_count(); ++page) {
     picture.pages.push_back(memory->pages().state(page));
     for (int32_t i = 0; i < picture.blocks_per_page; ++i) {
-      picture.references.push_back(memory->blocks().references(page * picture.blocks_per_page + i));
+      const BlockId block = page * picture.blocks_per_page + i;
+      picture.references.push_back(memory->blocks().references(block));
+      picture.kept.push_back(memory->blocks().kept(block));
     }
   }
   for (const BlockTable* table : tables) {
@@ -73,6 +75,11 @@ std::string FirstViolation(const MemoryPicture& before, const MemoryPicture& now
                           now.references[block], " references");
     }
     in_use += owners[block] > 0 ? 1 : 0;
+    if (!now.kept[block]) continue;
+    if (owners[block] > 0) return absl::StrCat("block ", block, " is kept and in use");
+    if (now.pages[block / static_cast<size_t>(now.blocks_per_page)] != PageState::kMapped) {
+      return absl::StrCat("block ", block, " is kept in a page that is not mapped");
+    }
   }
   int64_t granted = 0, used = 0;
   for (int i = 0; i < kAccountCount; ++i) {

@@ -22,6 +22,7 @@ struct MemoryPicture {
   int32_t blocks_per_page = 0;
   std::vector<PageState> pages;
   std::vector<int32_t> references;           // By block.
+  std::vector<bool> kept;                    // By block: free, and what it holds is cached.
   std::vector<std::vector<BlockId>> tables;  // The blocks that each sequence names.
   std::array<int64_t, kAccountCount> granted = {};
   std::array<int64_t, kAccountCount> used = {};

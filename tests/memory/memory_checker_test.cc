@@ -16,9 +16,10 @@ MemoryPicture Sound() {
   picture.blocks_per_page = 2;
   picture.pages = {PageState::kMapped, PageState::kMapped, PageState::kReserved};
   picture.references = {1, 1, 1, 0, 0, 0};
+  picture.kept = {false, false, false, true, false, false};
   picture.tables = {{0, 1, 2}};
-  picture.granted = {0, 4, 0};
-  picture.used = {0, 3, 0};
+  picture.granted = {0, 4};
+  picture.used = {0, 3};
   return picture;
 }
 
@@ -49,6 +50,12 @@ TEST(MemoryCheckerTest, EveryOtherRuleIsChecked) {
   now.references[3] = 1;  // A leak: nobody names it.
   EXPECT_NE(Violation(now).find("owners"), std::string::npos);
   now = Sound();
+  now.kept[1] = true;
+  EXPECT_NE(Violation(now).find("in use"), std::string::npos);
+  now = Sound();
+  now.kept[4] = true;
+  EXPECT_NE(Violation(now).find("not mapped"), std::string::npos);
+  now = Sound();
   now.granted[1] = 2;
   EXPECT_NE(Violation(now).find("uses"), std::string::npos);
   now = Sound();
@@ -58,6 +65,7 @@ TEST(MemoryCheckerTest, EveryOtherRuleIsChecked) {
   now.pages[1] = PageState::kReserved;
   now.tables = {{0, 1}};
   now.references[2] = 0;
+  now.kept[3] = false;
   now.used[1] = 2;
   now.granted[1] = 2;
   now.held_bytes = 110;

@@ -45,6 +45,7 @@ class EngineSim {
         lanes_(queues),
         rng_(seed),
         answers_rng_(seed + 8),
+        prefixes_rng_(seed + 9),
         world_options_(MakeSimOptions(seed, queues, &rng_)),
         vmm_(VmmOptions()),
         faults_(seed + 6, &vmm_, &clock_) {
@@ -72,6 +73,10 @@ class EngineSim {
     report_.requests = static_cast<int64_t>(clients_.size());
     report_.preemptions = engine_->Load().preemptions_total;
     report_.copied_blocks = canary_runner_->copied_blocks();
+    if (memory_->prefix_cache() != nullptr) {
+      report_.found_tokens = memory_->prefix_cache()->totals().hit_tokens;
+      report_.evicted_blocks = memory_->prefix_cache()->totals().evicted_blocks;
+    }
     report_.moved_blocks = memory_->moved_bytes_total() / memory_->geometry().block_bytes();
     faults_.Count(Fault::kStepAbandoned, runner_->abandoned_count());
     faults_.Count(Fault::kStepFails, runner_->failed_count());
@@ -98,7 +103,7 @@ class EngineSim {
         kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
     const auto geometry = memory::KvGeometry::Create(shape, kGranularity, kBlocksPerPage);
     CHECK_OK(geometry.status());
-    memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_.memory);
+    memory::KvMemory::Options memory = engine::KvMemoryOptionsFrom(options_);
     memory.shrink.windows_kept = static_cast<int32_t>(rng_.Between(1, 4));
     memory.shrink.slack_pages = options_.memory.slack_pages;
     memory.shrink.after = absl::Milliseconds(rng_.Between(0, 200));
@@ -163,6 +168,7 @@ class EngineSim {
     for (int64_t i = 0; i < prompt_tokens; ++i) {
       request.prompt.push_back(static_cast<int32_t>(rng_.Between(0, kVocabulary - 1)));
     }
+    BeginLikeAnother(&request);
     request.sampling.temperature = rng_.Chance(0.5) ? 0.0 : 1.0;
     request.sampling.seed = rng_.Bits();
     if (rng_.Chance(0.2))
@@ -194,6 +200,24 @@ class EngineSim {
     }
     client->id = *id;
     clients_.push_back(std::move(client));
+  }
+
+  // Most prompts begin with what one before said, or with all of it and the answer, as chats do.
+  void BeginLikeAnother(Request* request) {
+    if (!options_.prefix_cache.enabled) return;
+    if (prefixes_rng_.Chance(0.2)) request->tenant = "another";
+    if (prefixes_rng_.Chance(0.1)) request->cache_salt = "salt";
+    if (clients_.empty() || prefixes_rng_.Chance(0.3)) return;
+    const SimClient& other =
+        *clients_[static_cast<size_t>(prefixes_rng_.Between(0, clients_.size() - 1))];
+    std::vector<int32_t> tokens = other.request().prompt;
+    if (prefixes_rng_.Chance(0.4)) {
+      tokens.insert(tokens.end(), other.answer().begin(), other.answer().end());
+    }
+    const size_t count = static_cast<size_t>(prefixes_rng_.Between(1, tokens.size()));
+    tokens.resize(std::min(count, static_cast<size_t>(kContextTokens - 1)));
+    if (request->prompt.size() < tokens.size()) request->prompt.resize(tokens.size());
+    std::copy(tokens.begin(), tokens.end(), request->prompt.begin());
   }
 
   void Tick() {
@@ -480,6 +504,9 @@ class EngineSim {
     for (int i = 0; i < 20; ++i) Round();
     clock_.Advance(options_.memory.idle);
     for (int i = 0; i < 60; ++i) Round();
+    // A prefix that was found often is kept longer.
+    clock_.Advance(options_.prefix_cache.idle * 20);
+    for (int i = 0; i < 60; ++i) Round();
     // While idle, what the device has free is looked at once a second.
     clock_.Advance(absl::Seconds(1));
     for (int i = 0; i < 60; ++i) Round();
@@ -489,7 +516,8 @@ class EngineSim {
       stuck_bytes += pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
     }
     if (stuck_bytes > 0 && !world_.memory_stuck) Fail("quarantined without a cause");
-    const int64_t kept = memory_->kept_pages(), mapped = engine_->Memory().pages_mapped;
+    const int64_t kept = std::max(memory_->kept_pages(), memory_->cached_pages());
+    const int64_t mapped = engine_->Memory().pages_mapped;
     const bool could_grow = memory_->budget().bounds().GrowableBytes() >= kGranularity;
     if (mapped > kept || (mapped < kept && could_grow)) {
       Fail(absl::StrCat("idle, and ", mapped, " pages instead of the ", kept, " kept",
@@ -515,7 +543,8 @@ class EngineSim {
   const Canary canary_;
   const engine::Lanes lanes_;
   base::Rng rng_;
-  base::Rng answers_rng_;  // Of its own, as the loss's.
+  base::Rng answers_rng_;   // Of its own, as the loss's.
+  base::Rng prefixes_rng_;  // The same.
   const SimOptions world_options_;
   const engine::LocalEngineOptions& options_ = world_options_.engine;
   base::FakeClock clock_;

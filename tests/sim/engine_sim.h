@@ -54,7 +54,9 @@ struct SimReport {
   int64_t preemptions = 0;
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
-  int64_t copied_blocks = 0;  // Of answers that had shared them.
+  int64_t copied_blocks = 0;   // Of answers that had shared them.
+  int64_t found_tokens = 0;    // In the prefix cache.
+  int64_t evicted_blocks = 0;  // Of it.
   int64_t deferred = 0;  // Limits that were awaited and not reached: the first request needs more.
   int64_t forced = 0;    // Requests that force ended.
   FaultCounts faults = {};

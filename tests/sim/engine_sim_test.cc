@@ -58,6 +58,8 @@ TEST_P(EngineSimTest, EverySeedHolds) {
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
   int64_t copied_blocks = 0;
+  int64_t found_tokens = 0;
+  int64_t evicted_blocks = 0;
   FaultCounts faults = {};
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with SEED=" << seed);
@@ -67,16 +69,21 @@ TEST_P(EngineSimTest, EverySeedHolds) {
     tokens += report.tokens;
     moved_blocks += report.moved_blocks;
     copied_blocks += report.copied_blocks;
+    found_tokens += report.found_tokens;
+    evicted_blocks += report.evicted_blocks;
     for (int fault = 0; fault < kFaultCount; ++fault) faults[fault] += report.faults[fault];
   }
   std::cout << "seeds " << first << " to " << first + count - 1 << ": " << tokens << " tokens, "
             << preemptions << " preemptions, " << moved_blocks << " blocks moved, " << copied_blocks
-            << " copied\n";
+            << " copied, " << found_tokens << " tokens found, " << evicted_blocks
+            << " blocks evicted\n";
   // A simulation in which nothing is ever preempted or moved would show nothing.
   if (count > 100) {
     EXPECT_GT(preemptions, static_cast<int64_t>(count) / 4);
     EXPECT_GT(moved_blocks, static_cast<int64_t>(count) / 10);
     EXPECT_GT(copied_blocks, static_cast<int64_t>(count) / 2);
+    EXPECT_GT(found_tokens, static_cast<int64_t>(count));
+    EXPECT_GT(evicted_blocks, static_cast<int64_t>(count) / 4);
   }
   if (count >= 2000) {
     for (int fault = 0; fault < kFaultCount; ++fault) {

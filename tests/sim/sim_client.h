@@ -168,12 +168,18 @@ class SimClient final : public engine::RequestSink {
       CheckAnswer(answer, world, now);
     }
     if (finish_.preemptions != preemptions) Fail("a wrong count of preemptions");
+    if (finish_.cached_tokens < 0 || finish_.cached_tokens >= finish_.prompt_tokens ||
+        (finish_.cached_tokens > 0 && request_.sampling.prompt_logprobs >= 0)) {
+      Fail("a wrong count of cached tokens");
+    }
     if (finish_.status.ok() && finish_.reason != answers_[0].end->reason) {
       Fail("another reason than the first answer's");
     }
   }
 
   const engine::Request& request() const { return request_; }
+  // What there is of the first answer.
+  const std::vector<int32_t>& answer() const { return answers_[0].got; }
   bool finished() const { return finishes_ > 0; }
   int64_t token_count() const {
     int64_t count = 0;

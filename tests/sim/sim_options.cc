@@ -43,6 +43,13 @@ SimOptions MakeSimOptions(uint64_t seed, engine::Queues queues, base::Rng* rng) 
   const int64_t keep_pages =
       base::Rng(seed + 5).Between(-3 * made.ceiling_pages, made.ceiling_pages);
   options.memory.keep_bytes = std::max<int64_t>(0, keep_pages) * kGranularity;
+  base::Rng prefixes(seed + 10);
+  options.prefix_cache.enabled = prefixes.Chance(0.6);
+  options.prefix_cache.idle = absl::Milliseconds(prefixes.Between(0, 2000));
+  options.prefix_cache.ahead = absl::Milliseconds(prefixes.Between(0, 500));
+  if (prefixes.Chance(0.2)) {
+    options.prefix_cache.floor_bytes = prefixes.Between(1, 4) * kGranularity;
+  }
   return made;
 }
 

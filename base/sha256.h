@@ -5,10 +5,10 @@
 
 #include "absl/strings/string_view.h"
 
-namespace ebb::server {
+namespace ebb::base {
 
 using Sha256Digest = std::array<unsigned char, 32>;
 
 Sha256Digest Sha256(absl::string_view bytes);
 
-}  // namespace ebb::server
+}  // namespace ebb::base

@@ -1,8 +1,8 @@
-#include "server/sha256.h"
+#include "base/sha256.h"
 
 #include <openssl/sha.h>
 
-namespace ebb::server {
+namespace ebb::base {
 
 Sha256Digest Sha256(absl::string_view bytes) {
   Sha256Digest digest;
@@ -10,4 +10,4 @@ Sha256Digest Sha256(absl::string_view bytes) {
   return digest;
 }
 
-}  // namespace ebb::server
+}  // namespace ebb::base
