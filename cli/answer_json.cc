@@ -59,6 +59,7 @@ ordered_json AnswerJson(const v1::GenerateRequest& request, const v1::GenerateRe
   if (finished.has_stop_text()) out["stop_text"] = finished.stop_text();
   out["usage"] = {{"prompt_tokens", finished.usage().prompt_tokens()},
                   {"completion_tokens", finished.usage().completion_tokens()},
+                  {"cached_tokens", finished.usage().cached_tokens()},
                   {"preemptions", finished.usage().preemptions()}};
   out["timings"] = TimingsJson(finished.timings());
   const v1::Output& asked = request.output();

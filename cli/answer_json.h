@@ -9,7 +9,7 @@ namespace ebb::cli {
 
 // {"request_id": "r", "text": "...", "token_ids": [..], "prompt_token_ids": [..],
 //  "finish_reason": "stop" | "length", "stop_token_id": 2 or "stop_text": "..." when one ended it,
-//  "usage": {"prompt_tokens", "completion_tokens", "preemptions"},
+//  "usage": {"prompt_tokens", "completion_tokens", "cached_tokens", "preemptions"},
 //  "timings": {"queue_seconds", "first_token_seconds" (absent without a token), "total_seconds"},
 //  "logprobs": [-0.1, ..], "top_logprobs": [[{"token_id", "logprob"}, ..], ..],
 //  "prompt_logprobs": [..], "prompt_top_logprobs": [[..], ..]}

@@ -18,6 +18,7 @@ nlohmann::ordered_json RequestLine(const LiveRequest& request, const Finish& fin
                                  {"finish_reason", FinishReasonName(finish.reason)},
                                  {"answers", request.request.n},
                                  {"prompt_tokens", finish.prompt_tokens},
+                                 {"cached_tokens", finish.cached_tokens},
                                  {"completion_tokens", finish.completion_tokens},
                                  {"queue_ms", Milliseconds(finish.queue_time)},
                                  {"first_token_ms", Milliseconds(finish.first_token_time)},

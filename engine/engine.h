@@ -168,6 +168,9 @@ class Engine {
   // LengthPredictor::Save.
   virtual std::string SaveLengths() const = 0;
 
+  // What the prefix cache knows is forgotten, and what it alone holds can be had by anybody.
+  virtual void FlushPrefixCache() = 0;
+
   // OK, until the device is lost: then UNAVAILABLE with what it said, for good. Nothing computes
   // any more, every unfinished request ends with this status, and only a new process mends it.
   virtual absl::Status Health() const = 0;

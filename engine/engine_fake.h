@@ -223,6 +223,14 @@ class FakeEngine final : public Engine {
     base::MutexLock lock(&mutex_);
     return learned_lengths_;
   }
+  void FlushPrefixCache() override {
+    base::MutexLock lock(&mutex_);
+    ++flush_count_;
+  }
+  int64_t flush_count() const {
+    base::MutexLock lock(&mutex_);
+    return flush_count_;
+  }
 
   absl::Status Health() const override {
     base::MutexLock lock(&mutex_);
@@ -414,6 +422,7 @@ class FakeEngine final : public Engine {
   absl::Duration last_step_age_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
   LengthScores length_scores_ ABSL_GUARDED_BY(mutex_);
   std::string learned_lengths_ ABSL_GUARDED_BY(mutex_);
+  int64_t flush_count_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status health_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_lost_ ABSL_GUARDED_BY(mutex_);
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);

@@ -139,7 +139,10 @@ std::vector<PromptView> LaneLoop::ViewPrompts(const Set& set) {
   for (const Sequence* sequence : set.decoding) {
     grant_left -= BlocksForNextToken(*core_, *sequence);
   }
-  grant_left = std::max<int64_t>(0, grant_left);
+  // Prompts wait for pages that are on the way rather than take what others may find again.
+  const int64_t free_blocks = core_->memory().FreeBlocksBesideCached(core_->Now());
+  if (free_blocks < grant_left) core_->wakeups.Wake(Actor::kKeeper);
+  grant_left = std::clamp<int64_t>(free_blocks, 0, std::max<int64_t>(0, grant_left));
   ComingPrefixes coming(*core_);
   std::vector<PromptView> views;
   for (const Sequence* prompt : set.prompts) {

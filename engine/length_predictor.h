@@ -1,6 +1,7 @@
 // LengthPredictor: how long answers will be. Declared here, learned in scheduler/.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -31,14 +32,19 @@ struct LengthRanks {
   static constexpr std::array<double, 12> kBounds = {.05, .1, .2, .3, .4,  .5,
                                                      .6,  .7, .8, .9, .95, .99};
   // By the first bound that is not below the rank; the last: above all bounds.
-  std::array<int64_t, kBounds.size() + 1> counts = {};
+  std::array<double, kBounds.size() + 1> counts = {};
   double sum = 0;
 
-  void Add(double rank) {
-    size_t index = 0;
-    while (index < kBounds.size() && rank > kBounds[index]) ++index;
-    ++counts[index];
-    sum += rank;
+  // An answer that is somewhere between these ranks: a part of it counts at each, 1 in all.
+  void Add(double least, double most) {
+    double before = 0;
+    for (size_t i = 0; i < counts.size(); ++i) {
+      const bool all = i == kBounds.size() || most <= kBounds[i];
+      const double up_to = all ? 1 : std::clamp((kBounds[i] - least) / (most - least), 0.0, 1.0);
+      counts[i] += up_to - before;
+      before = up_to;
+    }
+    sum += (least + most) / 2;
   }
 };
 

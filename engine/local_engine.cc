@@ -86,6 +86,15 @@ absl::StatusOr<LimitAnswer> LocalEngine::SetMemoryLimit(const LimitChange& chang
 
 MemoryView LocalEngine::Memory() const { return core_->Memory(); }
 LoadView LocalEngine::Load() const { return core_->Load(); }
+void LocalEngine::FlushPrefixCache() {
+  {
+    base::MutexLock lock(&core_->mutex);
+    if (core_->memory().prefix_cache() == nullptr) return;
+    core_->memory().prefix_cache()->Clear();
+  }
+  core_->wakeups.Wake(Actor::kKeeper);
+}
+
 std::vector<WindowView> LocalEngine::RecentWindows() const { return core_->RecentWindows(); }
 std::string LocalEngine::SaveLengths() const { return core_->SaveLengths(); }
 

@@ -44,6 +44,7 @@ class LocalEngine final : public Engine {
   LoadView Load() const override;
   std::vector<WindowView> RecentWindows() const override;
   std::string SaveLengths() const override;
+  void FlushPrefixCache() override;
   absl::Status Health() const override { return core_->Health(); }
   void SetOnLost(std::function<void()> on_lost) override { core_->SetOnLost(std::move(on_lost)); }
   // REQUIRES: the actors are running, or nothing is left to end.

@@ -79,8 +79,7 @@ void SettleCharges(EngineCore* core) {
   std::vector<memory::BlockId> mine;
   for (const Sequence* sequence : core->order()) {
     mine.clear();
-    const int64_t count =
-        std::min(sequence->maybe_shared_blocks(), sequence->table.block_count());
+    const int64_t count = std::min(sequence->maybe_shared_blocks(), sequence->table.block_count());
     for (const memory::BlockId block : sequence->table.blocks().first(static_cast<size_t>(count))) {
       if (pool.references(block) == 1 || seen.insert(block).second) mine.push_back(block);
     }
@@ -98,8 +97,7 @@ ComingPrefixes::ComingPrefixes(const EngineCore& core)
 bool ComingPrefixes::Have(const Sequence& prompt) const {
   if (!Reads(prompt) || prompt.computed_tokens % block_tokens_ != 0) return false;
   const int64_t next = prompt.computed_tokens / block_tokens_;
-  const int64_t end =
-      std::min(FindableBlocks(prompt, block_tokens_), prompt.chain->block_count());
+  const int64_t end = std::min(FindableBlocks(prompt, block_tokens_), prompt.chain->block_count());
   return next < end && !prompt.place.lost && digests_.contains(prompt.chain->digest(next));
 }
 

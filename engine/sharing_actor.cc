@@ -67,9 +67,11 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const int64_t queue_count = static_cast<int64_t>(core_->lanes.all().size());
   const int64_t pages = geometry.PagesFor(blocks) +
                         queue_count * (int64_t{options.slack_pages} + 1) + options.prepared_pages;
-  needs.wanted_bytes =
-      std::max({view.held_bytes, pages * geometry.page_bytes(), options.keep_bytes}) +
-      core_->WorkspaceBytesMax();
+  // What is only cached goes as soon as others lack memory.
+  const int64_t cached_bytes = core_->memory().blocks().kept_pages() * geometry.page_bytes();
+  needs.wanted_bytes = std::max({view.held_bytes - cached_bytes, pages * geometry.page_bytes(),
+                                 options.keep_bytes}) +
+                       core_->WorkspaceBytesMax();
   needs.wanted_bytes = std::min(needs.wanted_bytes, std::max(view.held_bytes, view.limit_bytes));
   AddFirst(&needs);
   return needs;

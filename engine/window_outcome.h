@@ -6,8 +6,8 @@
 
 namespace ebb::engine {
 
-// At a boundary: adds what the lane's open window predicted, and what its sequences now hold, to the
-// lane's totals, if there is one and it has reached its end. REQUIRES: the mutex is held.
+// At a boundary: adds what the lane's open window predicted, and what its sequences now hold, to
+// the lane's totals, if there is one and it has reached its end. REQUIRES: the mutex is held.
 void CountWindow(EngineCore* core, Lane which, absl::Time now);
 
 }  // namespace ebb::engine

@@ -14,6 +14,9 @@
 namespace ebb::engine {
 namespace {
 
+// Of those behind the ones that could start, so many may overtake: resident prefixes go first.
+constexpr int32_t kOvertakersMax = 32;
+
 memory::WindowSettings SettingsOf(const LocalEngineOptions& options, Lane lane,
                                   const memory::KvGeometry& geometry) {
   const WindowOptions& window = options.window;
@@ -196,12 +199,14 @@ void Windows::Admit(absl::Time now) {
   core_->lengths().Pass(running);
   BlockCensus census(core_->memory());
   int32_t waiting = 0;
+  const int32_t waiting_max = core_->options.queue.running_sequences_max +
+                              (core_->memory().prefix_cache() == nullptr ? 0 : kOvertakersMax);
   for (Sequence* sequence : core_->order()) {
     BlockCensus::Part part = census.Count(*sequence);
     DemandView view;
     view.running = sequence->running();
-    // No more can start, and there may be many.
-    if (!view.running && ++waiting > core_->options.queue.running_sequences_max) continue;
+    // No more can start, or before others, and there may be many.
+    if (!view.running && ++waiting > waiting_max) continue;
     view.place = sequence->key.due;
     view.immune = core_->IsImmune(*sequence);
     view.sequences = sequence->answers();

@@ -337,6 +337,13 @@ int64_t KvMemory::cached_pages() const {
                   RoomBytes() / geometry_.page_bytes());
 }
 
+int64_t KvMemory::FreeBlocksBesideCached(absl::Time now) const {
+  const int64_t kept = blocks_->kept_blocks();
+  const bool coming = kept > 0 && now >= retry_at_ && !over_limit() &&
+                      std::max(WantedPages(), KeptTarget()) > pages_->count(PageState::kMapped);
+  return blocks_->free_blocks() - (coming ? kept : 0);
+}
+
 // Of the pages that are kept or cached, those that can be had now: nobody waits for the others, and
 // to ask for them would be refused.
 int64_t KvMemory::KeptTarget() const {

@@ -158,6 +158,10 @@ class KvMemory {
   // Pages that stay mapped for them beside those that are wanted, while nobody lacks them: limit
   // and lease leave room for them beside the workspaces at their largest.
   int64_t cached_pages() const;
+  // Free blocks that can be taken now without losing what any of them holds, while pages are on the
+  // way beside those that hold something; else all free blocks. Who can wait for the pages takes no
+  // more.
+  int64_t FreeBlocksBesideCached(absl::Time now) const;
 
   // ---- kept pages
 

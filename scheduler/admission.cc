@@ -1,7 +1,6 @@
 #include "scheduler/admission.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "base/retry_after.h"
@@ -46,15 +45,19 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
 
 namespace {
 
-// The end of the waiting ones from `first` on whose turn comes within `ahead` of its.
-size_t EndOfEquals(const std::vector<engine::DemandView>& order, size_t first,
-                   absl::Duration ahead) {
-  size_t end = first + 1;
-  while (end < order.size() && !order[end].running &&
-         order[end].place <= order[first].place + ahead) {
-    ++end;
+// Those behind the waiting `first` that may start before it: of more of their prompts is there, and
+// their turns come within `ahead` of its. Those first of which most is there.
+std::vector<size_t> Overtakers(const std::vector<engine::DemandView>& order, size_t first,
+                               absl::Duration ahead) {
+  std::vector<size_t> found;
+  for (size_t i = first + 1; i < order.size(); ++i) {
+    if (order[i].running || order[i].place > order[first].place + ahead) break;
+    if (order[i].resident_tokens > order[first].resident_tokens) found.push_back(i);
   }
-  return end;
+  std::stable_sort(found.begin(), found.end(), [&](size_t a, size_t b) {
+    return order[a].resident_tokens > order[b].resident_tokens;
+  });
+  return found;
 }
 
 }  // namespace
@@ -68,6 +71,7 @@ std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::Admission
     if (view.immune) counted.Add(view.demand);
   }
   std::vector<size_t> admitted;
+  std::vector<bool> is_admitted(input.order.size(), false);
   const auto try_admit = [&](size_t index) {
     const engine::DemandView& view = input.order[index];
     if (running + view.sequences > limits.running_sequences_max) return false;
@@ -77,25 +81,21 @@ std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::Admission
     counted = with;
     running += view.sequences;
     admitted.push_back(index);
+    is_admitted[index] = true;
     return true;
   };
-  for (size_t i = 0; i < input.order.size();) {
+  for (size_t i = 0; i < input.order.size(); ++i) {
     const engine::DemandView& view = input.order[i];
     if (view.running) {
       if (!view.immune) counted.Add(view.demand);
-      ++i;
       continue;
     }
-    std::vector<size_t> equals(EndOfEquals(input.order, i, limits.resident_ahead) - i);
-    std::iota(equals.begin(), equals.end(), i);
-    std::stable_sort(equals.begin(), equals.end(), [&](size_t a, size_t b) {
-      return input.order[a].resident_tokens > input.order[b].resident_tokens;
-    });
-    for (const size_t index : equals) {
+    if (is_admitted[i]) continue;
+    for (const size_t index : Overtakers(input.order, i, limits.resident_ahead)) {
       // Whoever came first need not wait for one behind it that does not fit.
-      if (!try_admit(index) && index == i) return admitted;
+      if (!is_admitted[index]) (void)try_admit(index);
     }
-    i += equals.size();
+    if (!try_admit(i)) break;
   }
   return admitted;
 }

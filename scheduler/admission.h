@@ -35,9 +35,8 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
 // have ended, however large it is. Preempted requests stand in the same order, so they resume
 // before anything that came later starts.
 //
-// Where several wait one behind the other and their turns come within `resident_ahead`, those start
-// first of which most is resident, while that lasts. The first of them is overtaken only by these,
-// which are finitely many.
+// But of those that wait one behind the other, whose turns come within `resident_ahead`, one of
+// whose prompt more is there may start first. So anybody is overtaken only by finitely many.
 std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::AdmissionInput& input);
 
 }  // namespace ebb::scheduler

@@ -110,11 +110,7 @@ void LearnedLengths::Score(const engine::AnswerView& answer, bool by_itself) {
   const int64_t length = answer.generated_tokens;
   const double reached = begun.predicted->Between(0, length);
   const double passed = by_itself ? begun.predicted->Between(0, length + 1) : 0;
-  constexpr double kGoldenRatio = 0.6180339887498949;
-  double& spread = by_itself ? spread_whole_ : spread_cut_off_;
-  spread += spread < 1 - kGoldenRatio ? kGoldenRatio : kGoldenRatio - 1;
-  const double rank = 1 - reached + spread * (reached - passed);
-  scores_.ranks[static_cast<size_t>(begun.level)].Add(rank);
+  scores_.ranks[static_cast<size_t>(begun.level)].Add(1 - reached, 1 - passed);
 }
 
 const SurvivalTable::Hazards& LearnedLengths::AllHazards() const {

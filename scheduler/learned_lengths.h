@@ -9,10 +9,9 @@
 //
 // It keeps score of itself: the rank of each answer's length in what was predicted when the answer
 // was first seen (its probability integral transform). A length has a probability of its own, and
-// one that was cut off is known only to be at least so long: ranks are spread evenly over what is
-// left open (by multiples of the golden ratio, which are more even than numbers drawn at random).
-// So ranks are uniform if the predictions are right, whoever is cut off for reasons other than the
-// length; to leave those out would leave short ones over.
+// one that was cut off is known only to be at least so long: an answer counts in part at all ranks
+// that this leaves open. So ranks are uniform if the predictions are right, whoever is cut off for
+// reasons other than the length; to leave those out would leave short ones over.
 #pragma once
 
 #include <cstdint>
@@ -87,9 +86,6 @@ class LearnedLengths final : public engine::LengthPredictor {
   std::map<LengthClass, Estimated> classes_;
   std::unordered_map<uint64_t, Begun> begun_;  // By the answers' ids.
   engine::LengthScores scores_;
-  // In [0, 1): where the last rank lay in what its length left open.
-  double spread_whole_ = 0;
-  double spread_cut_off_ = 0;
 };
 
 }  // namespace ebb::scheduler

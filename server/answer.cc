@@ -111,6 +111,7 @@ void FillCost(const engine::Finish& finish, v1::Finished* out) {
   usage->set_prompt_tokens(finish.prompt_tokens);
   usage->set_completion_tokens(finish.completion_tokens);
   usage->set_preemptions(finish.preemptions);
+  usage->set_cached_tokens(finish.cached_tokens);
   v1::Timings* const timings = out->mutable_timings();
   timings->set_queue_seconds(absl::ToDoubleSeconds(finish.queue_time));
   timings->clear_first_token_seconds();

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int32_t kInt32Max = std::numeric_limits<int32_t>::max();
 constexpr size_t kModelBytesMax = 256;
+constexpr size_t kCacheSaltBytesMax = 256;
 constexpr double kTemperatureMin = 0.001;
 constexpr double kTemperatureMax = 100;
 constexpr double kRepetitionMin = 0.01;
@@ -67,6 +68,11 @@ absl::StatusOr<ReadRequest> RequestReader::Read(const v1::GenerateRequest& in,
       const int64_t priority,
       IntegerIn("priority", in.has_priority() ? in.priority() : 0, -kPriorityMax, kPriorityMax));
   out.request.priority = static_cast<int32_t>(priority);
+  if (in.cache_salt().size() > kCacheSaltBytesMax) {
+    return FieldError("cache_salt", absl::StrCat("has ", in.cache_salt().size(), " bytes; at most ",
+                                                 kCacheSaltBytesMax, " are taken"));
+  }
+  out.request.cache_salt = in.cache_salt();
   RETURN_IF_ERROR(ReadSampling(in, default_seed, &out));
   RETURN_IF_ERROR(ReadStopping(in.stopping(), &out));
   RETURN_IF_ERROR(ReadOutput(in.output(), &out));

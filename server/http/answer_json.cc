@@ -13,10 +13,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json Usage(int64_t prompt_tokens, int64_t completion_tokens) {
+Json Usage(int64_t prompt_tokens, int64_t completion_tokens, int64_t cached_tokens) {
   return {{"prompt_tokens", prompt_tokens},
           {"completion_tokens", completion_tokens},
-          {"total_tokens", prompt_tokens + completion_tokens}};
+          {"total_tokens", prompt_tokens + completion_tokens},
+          {"prompt_tokens_details", {{"cached_tokens", cached_tokens}}}};
 }
 
 std::string ReasonOf(const v1::Finished& finished, int64_t calls) {
@@ -130,7 +131,7 @@ std::string AnswerJson::Whole(const std::vector<CallNews>& choices, const v1::Us
   Json out = NewObject(/*chunk=*/false);
   Json& list = out["choices"] = Json::array();
   for (size_t i = 0; i < choices.size(); ++i) list.push_back(WholeChoice(i, choices[i]));
-  out["usage"] = Usage(usage.prompt_tokens(), usage.completion_tokens());
+  out["usage"] = Usage(usage.prompt_tokens(), usage.completion_tokens(), usage.cached_tokens());
   if (is_chat() && style_.return_token_ids) {
     out["prompt_token_ids"] = ListOf(choices[0].prompt_info.prompt_token_ids());
   }
@@ -147,8 +148,9 @@ std::string AnswerJson::Event(size_t index, Json content, Json logprobs, Json fi
   Json out = NewObject(/*chunk=*/true);
   out["choices"] = Json::array({std::move(choice)});
   if (style_.continuous_usage) {
-    out["usage"] =
-        Usage(choices_[index].prompt_info.prompt_tokens(), choices_[index].completion_tokens);
+    const Choice& choice_so_far = choices_[index];
+    out["usage"] = Usage(choice_so_far.prompt_info.prompt_tokens(), choice_so_far.completion_tokens,
+                         choice_so_far.cached_tokens);
   } else if (style_.include_usage) {
     out["usage"] = nullptr;
   }
@@ -191,6 +193,7 @@ std::string AnswerJson::Events(size_t index, const CallNews& news) {
   }
   if (news.has_finished) {
     choice.completion_tokens = news.finished.usage().completion_tokens();
+    choice.cached_tokens = news.finished.usage().cached_tokens();
     events += Event(index, is_chat() ? Json::object() : Json(""), nullptr,
                     ReasonOf(news.finished, choice.calls), Json::object());
   }
@@ -202,14 +205,18 @@ std::string AnswerJson::LastEvents() const {
   if (style_.include_usage) {
     int64_t prompt_tokens = 0;
     int64_t completion_tokens = 0;
+    int64_t cached_tokens = 0;
     for (size_t i = 0; i < choices_.size(); ++i) {
       const bool opens_prompt = i % static_cast<size_t>(style_.n) == 0;
-      if (opens_prompt) prompt_tokens += choices_[i].prompt_info.prompt_tokens();
+      if (opens_prompt) {
+        prompt_tokens += choices_[i].prompt_info.prompt_tokens();
+        cached_tokens += choices_[i].cached_tokens;
+      }
       completion_tokens += choices_[i].completion_tokens;
     }
     Json out = NewObject(/*chunk=*/true);
     out["choices"] = Json::array();
-    out["usage"] = Usage(prompt_tokens, completion_tokens);
+    out["usage"] = Usage(prompt_tokens, completion_tokens, cached_tokens);
     events += DataEvent(out);
   }
   return events + "data: [DONE]\n\n";

@@ -64,6 +64,7 @@ class AnswerJson {
     bool opened = false;
     v1::PromptInfo prompt_info;
     int64_t completion_tokens = 0;
+    int64_t cached_tokens = 0;
   };
 
   bool is_chat() const { return style_.api == OpenAiApi::kChat; }

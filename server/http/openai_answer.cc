@@ -93,6 +93,7 @@ void OpenAiAnswer::TakeChoices(size_t call, v1::GenerateResponse response) {
   const v1::Usage& usage = response.finished().usage();
   usage_.set_prompt_tokens(usage_.prompt_tokens() + usage.prompt_tokens());
   usage_.set_completion_tokens(usage_.completion_tokens() + usage.completion_tokens());
+  usage_.set_cached_tokens(usage_.cached_tokens() + usage.cached_tokens());
   for (size_t answer = 0; answer < n(); ++answer) {
     CallNews& news = whole_[call * n() + answer];
     news.has_finished = true;

@@ -89,6 +89,8 @@ absl::Status ReadCommon(JsonValue body, v1::GenerateRequest* request, AnswerStyl
   RETURN_IF_ERROR(
       ReadString(body, "model", [&](absl::string_view v) { request->set_model(std::string(v)); }));
   RETURN_IF_ERROR(ReadInteger(body, "priority", [&](int64_t v) { request->set_priority(v); }));
+  RETURN_IF_ERROR(ReadString(
+      body, "cache_salt", [&](absl::string_view v) { request->set_cache_salt(std::string(v)); }));
   RETURN_IF_ERROR(ReadSampling(body, request->mutable_sampling()));
   RETURN_IF_ERROR(ReadStopping(body, request->mutable_stopping()));
   RETURN_IF_ERROR(ReadStyle(body, style));

@@ -28,8 +28,12 @@ prometheus::ClientMetric::Histogram StepTokens(const engine::StepTotals& totals)
 
 prometheus::ClientMetric::Histogram Ranks(const engine::LengthRanks& ranks) {
   prometheus::ClientMetric::Histogram histogram;
+  // Answers may count at several ranks in part; the format has whole numbers.
+  constexpr double kRounding = 1e-6;
+  double count = 0;
   for (size_t i = 0; i < ranks.counts.size(); ++i) {
-    histogram.sample_count += static_cast<uint64_t>(ranks.counts[i]);
+    count += ranks.counts[i];
+    histogram.sample_count = static_cast<uint64_t>(count + kRounding);
     if (i == ranks.kBounds.size()) break;
     histogram.bucket.push_back({histogram.sample_count, ranks.kBounds[i]});
   }
@@ -84,6 +88,8 @@ void AddMemory(const engine::MemoryView& memory, Families* out) {
              static_cast<double>(memory.held_bytes));
   out->Gauge("ebb_memory_needed_bytes", "Keys and values of the tokens that requests have.",
              static_cast<double>(memory.needed_bytes));
+  out->Gauge("ebb_memory_cached_bytes", "Of the held bytes, kept for prefixes that nobody uses.",
+             static_cast<double>(memory.cached_bytes));
   out->Gauge("ebb_memory_limit_bytes", "The memory limit in force.",
              static_cast<double>(memory.limit_bytes));
   if (memory.share_bytes.has_value()) {
@@ -103,6 +109,19 @@ void AddMemory(const engine::MemoryView& memory, Families* out) {
   out->Counter("ebb_memory_page_flips_total",
                "KV pages mapped again within a minute of being unmapped.",
                static_cast<double>(memory.flips_total));
+}
+
+void AddPrefixCache(const memory::PrefixCacheTotals& totals, Families* out) {
+  out->Counter("ebb_prefix_cache_queried_tokens_total", "Tokens looked up in the prefix cache.",
+               static_cast<double>(totals.queried_tokens));
+  out->Counter("ebb_prefix_cache_hit_tokens_total", "Of these, found there.",
+               static_cast<double>(totals.hit_tokens));
+  for (const auto& [reason, blocks] :
+       {std::pair("wanted", totals.evicted_blocks), std::pair("expired", totals.expired_blocks)}) {
+    out->Counter("ebb_prefix_cache_evicted_blocks_total",
+                 "Cached blocks that were given up, by reason.", static_cast<double>(blocks),
+                 {{"reason", reason}});
+  }
 }
 
 void AddWindows(const std::vector<engine::WindowView>& windows,

@@ -57,6 +57,7 @@ Families Metrics::Collect() const {
   AddLengths(load.lengths, &families);
   AddLanes(load.lanes, &families);
   AddMemory(memory, &families);
+  AddPrefixCache(memory.prefix_cache, &families);
   AddWindows(engine_->RecentWindows(), load.lanes, block_bytes, &families);
   AddServer(options_, *progress_, &families);
   AddProcess(start_seconds_, &families);

@@ -22,6 +22,8 @@ constexpr Alias kAliases[] = {
     {"ebb_prompt_tokens_total", "vllm:prompt_tokens_total"},
     {"ebb_generation_tokens_total", "vllm:generation_tokens_total"},
     {"ebb_preemptions_total", "vllm:num_preemptions_total"},
+    {"ebb_prefix_cache_queried_tokens_total", "vllm:prefix_cache_queries_total"},
+    {"ebb_prefix_cache_hit_tokens_total", "vllm:prefix_cache_hits_total"},
     {"ebb_time_to_first_token_seconds", "vllm:time_to_first_token_seconds"},
     {"ebb_inter_token_latency_seconds", "vllm:inter_token_latency_seconds"},
     {"ebb_time_per_output_token_seconds", "vllm:request_time_per_output_token_seconds"},
@@ -89,10 +91,6 @@ void AddMemory(const VllmAliasOptions& options, const engine::MemoryView& memory
   sizes.push_back({"block_size", absl::StrCat(memory.block_tokens)});
   sizes.push_back({"num_gpu_blocks", absl::StrCat(blocks)});
   out->Gauge("vllm:cache_config_info", "Size of the KV memory, by the limit in force.", 1, sizes);
-  // No prefix is kept when its request has ended.
-  out->Counter("vllm:prefix_cache_queries_total", "Tokens looked for in a prefix cache: none.", 0,
-               labels);
-  out->Counter("vllm:prefix_cache_hits_total", "Tokens found in a prefix cache: none.", 0, labels);
 }
 
 }  // namespace

@@ -121,6 +121,7 @@ void VllmCall::FillComplete(const v1::Finished& finished, wire::GenerateComplete
   if (TakeInputLogProbs(&input)) complete->mutable_input_logprobs()->Swap(&input);
   complete->set_prompt_tokens(static_cast<uint32_t>(prompt_info_.prompt_tokens()));
   complete->set_completion_tokens(part.completion_tokens);
+  complete->set_cached_tokens(static_cast<uint32_t>(finished.usage().cached_tokens()));
   complete->set_index(static_cast<uint32_t>(finished.index()));
   if (!finished.has_finish_reason()) return complete->set_finish_reason("abort");
   complete->set_finish_reason(finished.finish_reason() == v1::FINISH_REASON_LENGTH ? "length"

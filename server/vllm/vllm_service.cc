@@ -183,8 +183,8 @@ grpc::ServerUnaryReactor* VllmService::FlushCache(grpc::CallbackServerContext* c
                                                   const wire::FlushCacheRequest*,
                                                   wire::FlushCacheResponse* response) {
   if (auto* const refusal = RefuseStranger(resources_->access, context)) return refusal;
+  resources_->engine->FlushPrefixCache();
   response->set_success(true);
-  response->set_message("nothing is kept between requests");
   return FinishNow(context);
 }
 

@@ -72,7 +72,7 @@ const BadCase kBadCases[] = {
     {"{\"quite_different\": {}}",
      "f.json:1: quite_different: unknown key; sections: model, server, security, device, kernels, "
      "cuda, kv, "
-     "memory, "
+     "memory, prefix_cache, "
      "sharing, prefill_window, decode_window, scheduler, requests, log, metrics"},
     {"{\"memory.idle_ms\": 5}",
      "f.json:1: memory.idle_ms: unknown key; write it as \"memory\": {\"idle_ms\": ...}"},
@@ -206,6 +206,7 @@ TEST(ServerConfigTest, SetRefusesAndChangesNothing) {
       {"idle_ms=5", "unknown key; did you mean memory.idle_ms?"},
       {"=",
        "unknown key; sections: model, server, security, device, kernels, cuda, kv, memory, "
+       "prefix_cache, "
        "sharing, "
        "prefill_window, "
        "decode_window, scheduler, requests, log, metrics"},

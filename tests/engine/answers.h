@@ -16,6 +16,7 @@ struct Answer {
   std::vector<float> logprobs;
   std::vector<float> prompt_logprobs;
   int32_t preemptions = 0;
+  int32_t cached_tokens = 0;
 };
 
 // Runs the requests, all at once or one after the other; each must end at its length. Those with
@@ -45,6 +46,7 @@ inline std::vector<Answer> Answers(Engine* engine, const std::vector<Request>& r
         }
       }
       answer.preemptions = sinks[i]->answer_finish(n).preemptions;
+      answer.cached_tokens = sinks[i]->answer_finish(n).cached_tokens;
       answers.push_back(std::move(answer));
     }
   }

@@ -26,14 +26,18 @@ inline constexpr int64_t kDrivenPageBytes = 4096;
 // Blocks of 4 tokens, pages of 16, a context of 128. A fixture may inherit from it.
 class DrivenEngine {
  public:
-  // A round of steps takes `round_time`.
+  // A round of steps takes `round_time`. The prefix cache is off unless it is asked for, so that
+  // tests can count what they compute.
   explicit DrivenEngine(const LocalEngineOptions& options, base::Log* log = nullptr,
-                        absl::Duration round_time = absl::Milliseconds(20))
+                        absl::Duration round_time = absl::Milliseconds(20),
+                        bool prefix_cache = false)
       : options_(options), round_time_(round_time) {
     memory::KvMemory::Options memory = SmallMemory(options, 4 * kDrivenPageBytes);
     memory.shrink.windows_kept = options.memory.shrink_windows;
     memory.shrink.after = options.memory.shrink_after;
     memory.compact_above_percent = options.memory.compact_above_percent;
+    memory.prefix_cache = prefix_cache;
+    memory.prefix_idle_after = options.prefix_cache.idle;
     memory_ = *memory::KvMemory::Create(SmallGeometry(kDrivenPageBytes), memory, &vmm_);
     runner_ = std::make_unique<FakeStepRunner>(SmallRunner(
         memory_.get(), streams_, &vmm_, &clock_, kDrivenVocabulary, options.queue.queues));

@@ -169,6 +169,39 @@ TEST_F(ModelEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
   }
 }
 
+// What was computed before, by a sequence alone or in company, in a prompt or as an answer, stands
+// for what would be computed now.
+TEST_F(ModelEngineTest, TheSameTokensFromThePrefixCache) {
+  std::vector<Request> requests = Requests();
+  for (Request& request : requests) request.stopping.max_tokens = 40;
+  LocalEngineOptions options = Options();
+  options.prefix_cache.enabled = false;
+  std::vector<Answer> quiet = Run(options, requests, false);
+  // Each as a chat's next turn: its prompt, its answer and a word more; and once as it was.
+  std::vector<Request> turns = requests;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    Request turn = requests[i];
+    turn.prompt.insert(turn.prompt.end(), quiet[i].tokens.begin(), quiet[i].tokens.end());
+    turn.prompt.push_back(17);
+    turns.push_back(turn);
+  }
+  turns.insert(turns.end(), requests.begin(), requests.end());
+  const std::vector<Answer> computed = Run(options, turns, true);
+  options.prefix_cache.enabled = true;
+  for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
+    SCOPED_TRACE(testing::Message() << "queues " << static_cast<int>(queues));
+    options.queue.queues = queues;
+    const std::vector<Answer> found = Run(options, turns, false);
+    ExpectSame(found, computed);
+    for (size_t i = 0; i < turns.size(); ++i) {
+      const bool later = i >= requests.size() && turns[i].sampling.prompt_logprobs < 0;
+      EXPECT_EQ(found[i].cached_tokens > 0, later) << i;
+      EXPECT_EQ(computed[i].cached_tokens, 0);
+    }
+    ExpectSame(Run(options, turns, true), computed);
+  }
+}
+
 // Sequences that end early leave holes: the blocks of the others move, and their tokens stay.
 TEST_F(ModelEngineTest, TheSameTokensWithBlocksThatMove) {
   std::vector<Request> requests = Requests();
@@ -180,6 +213,7 @@ TEST_F(ModelEngineTest, TheSameTokensWithBlocksThatMove) {
   options.window.decode_steps = 4;
   options.memory.slack_pages = 0;
   options.memory.prepared_pages = 0;
+  options.prefix_cache.enabled = false;  // Or pages are wanted for what it keeps.
   options.memory.shrink_windows = 1;
   options.memory.shrink_after = absl::ZeroDuration();
   // Pages of two blocks: what a request leaves behind is holes, not whole pages.

@@ -113,6 +113,30 @@ TEST(AcceptTest, TheQueueIsBoundedInPromptTokensToo) {
   EXPECT_TRUE(Accept(limits, arrival).ok());
 }
 
+DemandView Resident(int64_t expected, int64_t resident_tokens, int seconds) {
+  DemandView view = Waiting(expected);
+  view.resident_tokens = resident_tokens;
+  view.place = absl::UnixEpoch() + absl::Seconds(seconds);
+  return view;
+}
+
+TEST(AdmitTest, OfThoseWhoseTurnsAreCloseTheOneThatIsThereGoesFirst) {
+  AdmissionLimits limits = Limits();
+  limits.resident_ahead = absl::Seconds(2);
+  AdmissionInput input;
+  input.capacity_blocks = 5;
+  input.order = {Resident(4, 0, 0), Resident(4, 16, 1), Resident(4, 32, 2), Resident(4, 64, 3)};
+  EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{2}));
+  limits.resident_ahead = absl::ZeroDuration();
+  EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{0}));
+  // One that does not fit keeps nobody waiting, and nobody passes one that runs.
+  limits.resident_ahead = absl::Seconds(2);
+  input.order = {Resident(4, 0, 0), Resident(6, 16, 1)};
+  EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{0}));
+  input.order = {Resident(4, 0, 0), Running(1, 1), Resident(4, 32, 1)};
+  EXPECT_EQ(Admit(limits, input), (std::vector<size_t>{0}));
+}
+
 TEST(AdmitTest, NobodyOvertakesTheFirstThatDoesNotFit) {
   AdmissionInput input;
   input.capacity_blocks = 10;

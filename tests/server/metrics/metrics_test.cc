@@ -219,8 +219,9 @@ TEST_F(MetricsTest, TheTextTellsTheEnginesNumbers) {
 
 TEST_F(MetricsTest, TheTextTellsHowPredictionsCameOut) {
   engine::LengthScores scores;
-  for (const double rank : {0.0, 0.3, 0.95, 1.0}) scores.ranks[0].Add(rank);
-  scores.ranks[2].Add(0.5);
+  for (const double rank : {0.0, 0.3, 0.95, 1.0}) scores.ranks[0].Add(rank, rank);
+  // Somewhere up there: a half of it is above 0.9, a quarter above 0.95.
+  for (int i = 0; i < 4; ++i) scores.ranks[2].Add(0.8, 1);
   engine_.SetLengths(scores, "");
   engine::LaneView decode = Lane(memory::WindowQueue::kDecode, {});
   decode.windows.Add(9, 5);
@@ -235,7 +236,11 @@ TEST_F(MetricsTest, TheTextTellsHowPredictionsCameOut) {
            "ebb_length_rank_bucket{level=\"class\",le=\"+Inf\"} 4\n",
            "ebb_length_rank_sum{level=\"class\"} 2.25\n",
            "ebb_length_rank_count{level=\"all\"} 0\n",
-           "ebb_length_rank_count{level=\"prior\"} 1\n",
+           "ebb_length_rank_bucket{level=\"prior\",le=\"0.8\"} 0\n",
+           "ebb_length_rank_bucket{level=\"prior\",le=\"0.9\"} 2\n",
+           "ebb_length_rank_bucket{level=\"prior\",le=\"0.95\"} 3\n",
+           "ebb_length_rank_count{level=\"prior\"} 4\n",
+           "ebb_length_rank_sum{level=\"prior\"} 3.6\n",
            "ebb_window_predicted_bytes_total{lane=\"decode\"} 1760\n",
            "ebb_window_used_bytes_total{lane=\"decode\"} 1280\n",
            "ebb_window_error_bytes_total{lane=\"decode\"} 800\n",
