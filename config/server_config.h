@@ -131,6 +131,7 @@ struct SchedulerConfig {
   int32_t resume_immunity_tokens = 16;
   int32_t growth_prior_tokens = 256;
   int32_t growth_deviations_percent = 150;
+  std::string lengths_file;  // Empty: what is learned of lengths ends with the process.
 };
 
 struct RequestsConfig {

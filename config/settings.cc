@@ -312,6 +312,11 @@ const Setting kSettings[] = {
      "its "
      "standard deviation. More: fewer preemptions, and fewer at once.",
      EBB_MEMBER(int32_t, scheduler.growth_deviations_percent), 0, 1000},
+    {"scheduler.lengths_file",
+     "A file that keeps what was learned of the lengths of answers over restarts: read at the "
+     "start, written every five minutes and at the end. Only this server writes it. Empty: a new "
+     "process begins with `growth_prior_tokens`.",
+     EBB_MEMBER(std::string, scheduler.lengths_file), 0, kPathBytesMax},
 
     {"requests.max_tokens_default", "max_tokens of a request that does not set it.",
      EBB_MEMBER(int32_t, requests.max_tokens_default), 1, kInt32Max},

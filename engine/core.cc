@@ -198,8 +198,9 @@ LoadView EngineCore::Load() {
   view.completion_tokens_total = completion_tokens_total_;
   view.last_step_age = LastStepAge(Now());
   for (const Lane which : lanes.all()) {
-    view.lanes.push_back({lanes.queue(which), lane(which).done});
+    view.lanes.push_back({lanes.queue(which), lane(which).done, lane(which).windows});
   }
+  view.lengths = lengths_->Scores();
   return view;
 }
 
@@ -219,6 +220,11 @@ absl::Duration EngineCore::LastStepAge(absl::Time now) const {
 std::vector<WindowView> EngineCore::RecentWindows() {
   base::MutexLock lock(&mutex);
   return window_history_.View(Now());
+}
+
+std::string EngineCore::SaveLengths() {
+  base::MutexLock lock(&mutex);
+  return lengths_->Save();
 }
 
 absl::Status EngineCore::Health() {

@@ -15,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -67,6 +68,7 @@ struct OpenWindow {
   int32_t steps = 0;         // Completed in it.
   bool starved = false;      // A sequence of the queue could not get what its next step needs.
   bool moves_tried = false;  // Blocks were moved in it, or it was found that none can.
+  std::unordered_set<RequestId> sequences;  // With which it was opened, by id.
 };
 
 // One sequence's part in the step in flight.
@@ -90,6 +92,7 @@ struct LaneState {
   bool spared = false;      // The last step was abandoned: the next one is not.
   absl::Time last_step_ended = absl::InfinitePast();
   StepTotals done;
+  WindowTotals windows;
   memory::StepTimeModel times;
   std::optional<OpenWindow> window;
   bool leans_on_moves = false;  // At its last boundary nobody gave way, since moving suffices.
@@ -120,6 +123,7 @@ class EngineCore {
   MemoryView Memory();
   LoadView Load();
   std::vector<WindowView> RecentWindows();
+  std::string SaveLengths();
   absl::Status Health();
   void SetOnLost(std::function<void()> on_lost);
 

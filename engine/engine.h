@@ -10,11 +10,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/length_predictor.h"
 #include "engine/request.h"
 #include "memory/prefix_cache.h"
 #include "memory/window_manager.h"
@@ -93,9 +95,24 @@ struct StepTotals {
   }
 };
 
+// What a lane's windows predicted, and what came of it, summed over those that reached their end
+// since the start; those that were closed early, or planned anew in their midst, are left out.
+struct WindowTotals {
+  int64_t predicted_blocks = 0;  // At the end, for the sequences with which it was opened.
+  int64_t used_blocks = 0;       // What these did hold then, those that had ended nothing.
+  int64_t error_blocks = 0;      // The sizes of the differences.
+
+  void Add(int64_t predicted, int64_t used) {
+    predicted_blocks += predicted;
+    used_blocks += used;
+    error_blocks += predicted > used ? predicted - used : used - predicted;
+  }
+};
+
 struct LaneView {
   memory::WindowQueue queue = memory::WindowQueue::kOne;  // Whose windows it opens.
   StepTotals done;
+  WindowTotals windows;
 };
 
 struct LoadView {
@@ -113,6 +130,7 @@ struct LoadView {
   // in flight, since it began. Nothing runs: zero.
   absl::Duration last_step_age = absl::ZeroDuration();
   std::vector<LaneView> lanes;
+  LengthScores lengths;  // How the predicted lengths of answers came to be.
 };
 
 // A window as it was opened.
@@ -147,6 +165,8 @@ class Engine {
   // The last windows of each queue, at most WindowHistory::kWindowsMax: oldest first within a
   // queue. Open windows are among them.
   virtual std::vector<WindowView> RecentWindows() const = 0;
+  // LengthPredictor::Save.
+  virtual std::string SaveLengths() const = 0;
 
   // What the prefix cache knows is forgotten, and what it alone holds can be had by anybody.
   virtual void FlushPrefixCache() = 0;

@@ -129,6 +129,11 @@ class FakeEngine final : public Engine {
     base::MutexLock lock(&mutex_);
     lanes_ = std::move(lanes);
   }
+  void SetLengths(const LengthScores& scores, std::string learned) {
+    base::MutexLock lock(&mutex_);
+    length_scores_ = scores;
+    learned_lengths_ = std::move(learned);
+  }
   void SetLimitAnswer(absl::StatusOr<LimitAnswer> answer) {
     base::MutexLock lock(&mutex_);
     limit_answer_ = std::move(answer);
@@ -205,6 +210,7 @@ class FakeEngine final : public Engine {
     view.completion_tokens_total = completion_tokens_;
     view.last_step_age = last_step_age_;
     view.lanes = lanes_;
+    view.lengths = length_scores_;
     return view;
   }
 
@@ -213,6 +219,10 @@ class FakeEngine final : public Engine {
     return windows_;
   }
 
+  std::string SaveLengths() const override {
+    base::MutexLock lock(&mutex_);
+    return learned_lengths_;
+  }
   void FlushPrefixCache() override {
     base::MutexLock lock(&mutex_);
     ++flush_count_;
@@ -410,6 +420,8 @@ class FakeEngine final : public Engine {
   mutable int views_waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<LaneView> lanes_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_step_age_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
+  LengthScores length_scores_ ABSL_GUARDED_BY(mutex_);
+  std::string learned_lengths_ ABSL_GUARDED_BY(mutex_);
   int64_t flush_count_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status health_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_lost_ ABSL_GUARDED_BY(mutex_);

@@ -96,6 +96,7 @@ void LocalEngine::FlushPrefixCache() {
 }
 
 std::vector<WindowView> LocalEngine::RecentWindows() const { return core_->RecentWindows(); }
+std::string LocalEngine::SaveLengths() const { return core_->SaveLengths(); }
 
 void LocalEngine::Drain(absl::Duration grace) {
   core_->BeginDrain(grace);

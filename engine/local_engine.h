@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,7 @@ class LocalEngine final : public Engine {
   MemoryView Memory() const override;
   LoadView Load() const override;
   std::vector<WindowView> RecentWindows() const override;
+  std::string SaveLengths() const override;
   void FlushPrefixCache() override;
   absl::Status Health() const override { return core_->Health(); }
   void SetOnLost(std::function<void()> on_lost) override { core_->SetOnLost(std::move(on_lost)); }

@@ -9,6 +9,7 @@
 #include "engine/compaction.h"
 #include "engine/prefixes.h"
 #include "engine/step_timing.h"
+#include "engine/window_outcome.h"
 
 namespace ebb::engine {
 namespace {
@@ -121,6 +122,7 @@ absl::Time Windows::NextDue(Lane which) const {
 
 void Windows::Boundary(Lane which, absl::Time now, Outbox* outbox) {
   core_->memory().OnBoundary();
+  CountWindow(core_, which, now);
   if (TakesPrompts(which)) {
     GiveUpHopeless(false, now, outbox);
     Admit(now);
@@ -168,6 +170,7 @@ void Windows::Open(Lane which, const memory::WindowPlan& plan, absl::Time now, O
   window.plan = plan;
   window.opened = now;
   window.limit_bytes = core_->memory().budget().limit_bytes();
+  for (const Sequence* sequence : core_->Executing(which)) window.sequences.insert(sequence->id);
   lane.window = window;
   core_->window_history().Add(plan, now);
   core_->wakeups.Wake(Actor::kKeeper);

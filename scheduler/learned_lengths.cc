@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
+#include <limits>
+#include <utility>
 
 namespace ebb::scheduler {
 namespace {
@@ -29,27 +30,30 @@ SurvivalTable::Hazards PriorHazards(int32_t tokens) {
 
 }  // namespace
 
-bool LearnedLengths::ClassKey::operator<(const ClassKey& other) const {
-  return std::tie(tenant, prompt_bits, max_bits) <
-         std::tie(other.tenant, other.prompt_bits, other.max_bits);
+LearnedLengths::LearnedLengths(const LearnedLengthsOptions& options, const LearnedTables& tables)
+    : options_(options), prior_(PriorHazards(options.prior_tokens)) {
+  all_.table = tables.all;
+  for (const auto& [key, table] : tables.classes) classes_[key].table = table;
 }
 
-LearnedLengths::LearnedLengths(const LearnedLengthsOptions& options)
-    : options_(options), prior_(PriorHazards(options.prior_tokens)) {}
-
-LearnedLengths::ClassKey LearnedLengths::KeyOf(const engine::AnswerView& answer) {
+LengthClass LearnedLengths::KeyOf(const engine::AnswerView& answer) {
   return {std::string(answer.tenant), BitsOf(answer.prompt_tokens), BitsOf(answer.max_tokens)};
 }
 
-LearnedLengths::Class& LearnedLengths::ClassOf(const ClassKey& key) {
+LearnedLengths::Estimated& LearnedLengths::ClassOf(const LengthClass& key) {
   const auto found = classes_.find(key);
   if (found != classes_.end()) return found->second;
   if (classes_.size() >= options_.classes_max) {
     // The one of which the least is known.
-    classes_.erase(
-        std::min_element(classes_.begin(), classes_.end(), [](const auto& a, const auto& b) {
-          return a.second.table.weight() < b.second.table.weight();
-        }));
+    auto least = classes_.begin();
+    double least_weight = std::numeric_limits<double>::infinity();
+    for (auto one = classes_.begin(); one != classes_.end(); ++one) {
+      const double weight = one->second.table.weight();
+      if (weight >= least_weight) continue;
+      least = one;
+      least_weight = weight;
+    }
+    classes_.erase(least);
   }
   return classes_.try_emplace(key).first->second;
 }
@@ -60,26 +64,53 @@ void LearnedLengths::Forget() {
   for (auto& [key, one] : classes_) one.curve.reset();
 }
 
+LearnedLengths::Begun& LearnedLengths::BegunOf(const engine::AnswerView& answer) {
+  const auto [entry, is_new] = begun_.try_emplace(answer.id);
+  // Before it has told anything of itself.
+  if (is_new) entry->second = {0, CurveOf(answer), LevelOf(answer)};
+  return entry->second;
+}
+
 void LearnedLengths::PassOne(const engine::AnswerView& answer) {
-  size_t& bin = bins_[answer.id];
-  ClassOf(KeyOf(answer)).table.Pass(bin, answer.generated_tokens);
-  bin = all_.table.Pass(bin, answer.generated_tokens);
+  Begun& begun = BegunOf(answer);
+  ClassOf(KeyOf(answer)).table.Pass(begun.bin, answer.generated_tokens);
+  begun.bin = all_.table.Pass(begun.bin, answer.generated_tokens);
 }
 
 void LearnedLengths::Pass(const std::vector<engine::AnswerView>& running) {
+  for (const engine::AnswerView& answer : running) BegunOf(answer);
   for (const engine::AnswerView& answer : running) PassOne(answer);
   Forget();
 }
 
 void LearnedLengths::End(const engine::AnswerView& answer, bool by_itself) {
+  if (answer.generated_tokens == 0 && !by_itself) {
+    // It was never asked whether it would end.
+    begun_.erase(answer.id);
+    return;
+  }
+  BegunOf(answer);
+  Score(answer, by_itself);
   PassOne(answer);
-  bins_.erase(answer.id);
+  begun_.erase(answer.id);
   all_.table.End(answer.generated_tokens, by_itself);
   ClassOf(KeyOf(answer)).table.End(answer.generated_tokens, by_itself);
+  // One that was cut off tells nothing of what lies beyond: what is known of that is not forgotten
+  // for it. Else a thousand requests for a single token would leave nothing known of long answers.
+  const size_t told =
+      by_itself ? size_t{SurvivalTable::kBins} : SurvivalTable::BinOf(answer.generated_tokens) + 1;
   const double factor = std::exp2(-1 / options_.half_life);
-  all_.table.Fade(factor);
-  for (auto& [key, one] : classes_) one.table.Fade(factor);
+  all_.table.Fade(factor, told);
+  for (auto& [key, one] : classes_) one.table.Fade(factor, told);
   Forget();
+}
+
+void LearnedLengths::Score(const engine::AnswerView& answer, bool by_itself) {
+  const Begun& begun = BegunOf(answer);
+  const int64_t length = answer.generated_tokens;
+  const double reached = begun.predicted->Between(0, length);
+  const double passed = by_itself ? begun.predicted->Between(0, length + 1) : 0;
+  scores_.ranks[static_cast<size_t>(begun.level)].Add(1 - reached, 1 - passed);
 }
 
 const SurvivalTable::Hazards& LearnedLengths::AllHazards() const {
@@ -89,23 +120,31 @@ const SurvivalTable::Hazards& LearnedLengths::AllHazards() const {
   return *all_hazards_;
 }
 
-const SurvivalCurve& LearnedLengths::CurveOf(const engine::AnswerView& answer) const {
+engine::LengthLevel LearnedLengths::LevelOf(const engine::AnswerView& answer) const {
   const auto found = classes_.find(KeyOf(answer));
-  if (found == classes_.end()) {
-    if (!all_.curve.has_value()) all_.curve.emplace(AllHazards());
-    return *all_.curve;
+  if (found != classes_.end() && found->second.table.weight() >= options_.all_weight) {
+    return engine::LengthLevel::kClass;
   }
-  const Class& one = found->second;
-  if (!one.curve.has_value()) {
-    one.curve.emplace(one.table.Estimate(AllHazards(), options_.all_weight));
-  }
-  return *one.curve;
+  return all_.table.weight() >= options_.prior_weight ? engine::LengthLevel::kAll
+                                                      : engine::LengthLevel::kPrior;
+}
+
+const std::shared_ptr<const SurvivalCurve>& LearnedLengths::CurveOf(
+    const engine::AnswerView& answer) const {
+  const auto found = classes_.find(KeyOf(answer));
+  const bool is_known = found != classes_.end();
+  const std::shared_ptr<const SurvivalCurve>& curve = is_known ? found->second.curve : all_.curve;
+  if (curve != nullptr) return curve;
+  if (!is_known) return all_.curve = std::make_shared<SurvivalCurve>(AllHazards());
+  const Estimated& one = found->second;
+  return one.curve =
+             std::make_shared<SurvivalCurve>(one.table.Estimate(AllHazards(), options_.all_weight));
 }
 
 void LearnedLengths::Survives(const engine::AnswerView& answer,
                               absl::Span<const int64_t> more_tokens,
                               absl::Span<double> probabilities) const {
-  const SurvivalCurve& curve = CurveOf(answer);
+  const SurvivalCurve& curve = *CurveOf(answer);
   const int64_t made = answer.generated_tokens;
   for (size_t i = 0; i < more_tokens.size(); ++i) {
     probabilities[i] = curve.Between(made, made + more_tokens[i]);
@@ -113,8 +152,15 @@ void LearnedLengths::Survives(const engine::AnswerView& answer,
 }
 
 int64_t LearnedLengths::ExpectedTokens(const engine::AnswerView& answer) const {
-  const double mean = CurveOf(answer).Mean(answer.generated_tokens, answer.max_tokens);
+  const double mean = CurveOf(answer)->Mean(answer.generated_tokens, answer.max_tokens);
   return std::min(answer.max_tokens, static_cast<int64_t>(std::ceil(mean)));
+}
+
+std::string LearnedLengths::Save() const {
+  LearnedTables tables;
+  tables.all = all_.table;
+  for (const auto& [key, one] : classes_) tables.classes.emplace(key, one.table);
+  return EncodeTables(tables);
 }
 
 }  // namespace ebb::scheduler

@@ -84,7 +84,7 @@ absl::Duration LocalPolicy::PrefillShare(absl::Duration decode_step) const {
 std::unique_ptr<engine::LengthPredictor> LocalPolicy::MakeLengthPredictor() const {
   LearnedLengthsOptions options;
   options.prior_tokens = options_.growth_prior_tokens;
-  return std::make_unique<LearnedLengths>(options);
+  return std::make_unique<LearnedLengths>(options, options_.lengths);
 }
 
 }  // namespace ebb::scheduler

@@ -10,6 +10,7 @@
 #include "engine/options.h"
 #include "engine/step_policy.h"
 #include "scheduler/admission.h"
+#include "scheduler/learned_tables.h"
 
 namespace ebb::scheduler {
 
@@ -21,6 +22,7 @@ struct LocalPolicyOptions {
   int32_t logits_rows_max = 64;
   absl::Duration max_gap = absl::Milliseconds(200);
   int32_t growth_prior_tokens = 256;
+  LearnedTables lengths;  // What an earlier process has learned.
 };
 
 // Immutable.
@@ -51,7 +53,7 @@ class LocalPolicy : public engine::StepPolicy {
   // fifth of the time, or it would stand still for as long as large batches decode.
   absl::Time NextDecodeStart(const engine::DecodeTiming& timing) const override;
 
-  // One that learns, from growth_prior_tokens on.
+  // One that learns, from the options' lengths on.
   std::unique_ptr<engine::LengthPredictor> MakeLengthPredictor() const override;
 
  private:

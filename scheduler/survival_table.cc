@@ -35,19 +35,24 @@ size_t SurvivalTable::Pass(size_t from, int64_t tokens) {
   return std::max(from, to);
 }
 
-void SurvivalTable::Fade(double factor) {
+void SurvivalTable::Fade(double factor, size_t bins) {
+  if (bins < kBins) {
+    for (size_t bin = 0; bin < bins; ++bin) {
+      events_[bin] *= factor;
+      at_risk_[bin] *= factor;
+    }
+    return;
+  }
   constexpr double kUnitMax = 1e100;
   unit_ /= factor;
   if (unit_ < kUnitMax) return;
   for (Counts* counts : {&events_, &at_risk_}) {
     for (double& count : *counts) count /= unit_;
   }
-  total_ /= unit_;
   unit_ = 1;
 }
 
 void SurvivalTable::End(int64_t tokens, bool by_itself) {
-  total_ += unit_;
   const size_t bin = BinOf(tokens);
   if (by_itself) {
     events_[bin] += unit_;
@@ -55,6 +60,15 @@ void SurvivalTable::End(int64_t tokens, bool by_itself) {
   } else if (WidthOf(bin) > 1) {
     at_risk_[bin] += unit_ / 2;  // Else it was never asked whether it would end there.
   }
+}
+
+SurvivalTable::Values SurvivalTable::values() const {
+  Values values;
+  for (size_t bin = 0; bin < kBins; ++bin) {
+    values.events[bin] = events_[bin] / unit_;
+    values.at_risk[bin] = at_risk_[bin] / unit_;
+  }
+  return values;
 }
 
 SurvivalTable::Hazards SurvivalTable::Estimate(const Hazards& prior, double prior_weight) const {

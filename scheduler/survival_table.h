@@ -9,6 +9,7 @@
 // in a life table. Counts fade, so that what happened lately weighs most.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -28,15 +29,26 @@ class SurvivalTable {
   using Counts = std::array<double, kBins>;
   using Hazards = std::array<double, kBins>;
 
+  // What it has counted, as of now.
+  struct Values {
+    Counts events = {};
+    Counts at_risk = {};
+  };
+  SurvivalTable() = default;
+  // One that has counted these. REQUIRES: none is negative, and in no bin are there more events
+  // than answers at risk.
+  explicit SurvivalTable(const Values& values) : events_(values.events), at_risk_(values.at_risk) {}
+  Values values() const;
+
   // An answer passes the bins from `from` up to, and without, that of so many tokens; the bin where
   // it now is.
   size_t Pass(size_t from, int64_t tokens);
   // It ends there.
   void End(int64_t tokens, bool by_itself);
-  // All counts so far weigh less by this factor, in (0, 1].
-  void Fade(double factor);
-  // Answers that ended, faded.
-  double weight() const { return total_ / unit_; }
+  // Counts so far weigh less by this factor, in (0, 1]: those of all bins, or of the first so many.
+  void Fade(double factor, size_t bins = kBins);
+  // The most that it knows of any length: answers that were at risk there, faded.
+  double weight() const { return *std::max_element(at_risk_.begin(), at_risk_.end()) / unit_; }
 
   // The hazard in each bin. `prior` counts as `prior_weight` answers at risk in every bin.
   Hazards Estimate(const Hazards& prior, double prior_weight) const;
@@ -44,7 +56,6 @@ class SurvivalTable {
  private:
   // What is added weighs unit_; it grows instead of all else becoming smaller.
   double unit_ = 1;
-  double total_ = 0;
   Counts events_ = {};
   Counts at_risk_ = {};
 };

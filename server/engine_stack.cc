@@ -72,10 +72,15 @@ memory::Sharing::Options SharingOptions(const config::ServerConfig& config,
   return options;
 }
 
-}  // namespace
+// Which model lengths were learned from. Weights are not compared: of two with the same name and
+// shape, the second soon unlearns what the first has left.
+std::string NameForLengths(const LoadedModel& model) {
+  const model::ModelConfig& shape = model.config;
+  return absl::StrCat(model.name, ", ", shape.architecture, ", ", shape.layers, " layers of width ",
+                      shape.width, ", vocabulary ", shape.vocab);
+}
 
-EngineStack::EngineStack(const engine::LocalEngineOptions& options)
-    : policy_(scheduler::LocalPolicy::OptionsFrom(options)) {}
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::ServerConfig& config,
                                                                  const LoadedModel& model,
@@ -83,7 +88,15 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
                                                                  base::Log* log) {
   const engine::LocalEngineOptions options = EngineOptions(config);
   RETURN_IF_ERROR(engine::Validate(options));
-  std::unique_ptr<EngineStack> stack(new EngineStack(options));
+  scheduler::LocalPolicyOptions policy = scheduler::LocalPolicy::OptionsFrom(options);
+  std::unique_ptr<LengthsFile> lengths;
+  if (!config.scheduler.lengths_file.empty()) {
+    lengths = std::make_unique<LengthsFile>(config.scheduler.lengths_file, NameForLengths(model),
+                                            clock, log);
+    policy.lengths = lengths->Read();
+  }
+  std::unique_ptr<EngineStack> stack(new EngineStack(policy));
+  stack->lengths_ = std::move(lengths);
   const std::vector<int32_t>& end_ids = model.codec->tokenizer().eos_ids();
   stack->runners_ = model.compute->MakeRunners(config.requests.stop_token_ids_max + kBadWordIdsMax +
                                                static_cast<int32_t>(end_ids.size()));
@@ -99,7 +112,16 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
     parts.sharing = stack->sharing_.get();
   }
   ASSIGN_OR_RETURN(stack->engine_, engine::ModelEngine::Create(options, parts));
+  if (stack->lengths_ != nullptr) {
+    stack->saving_ = std::make_unique<Ticker>(
+        absl::Seconds(1), [stack = stack.get()] { stack->lengths_->Tick(stack->engine()); });
+  }
   return stack;
+}
+
+void EngineStack::SaveLengths() {
+  saving_.reset();
+  if (lengths_ != nullptr) lengths_->Save(engine());
 }
 
 }  // namespace ebb::server

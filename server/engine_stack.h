@@ -1,5 +1,5 @@
 // EngineStack: everything below the services, put together from the settings: the step policy, and
-// the engine that runs the loaded model on what computes it.
+// the engine that runs the loaded model on what computes it; and the file of what it learns.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,9 @@
 #include "engine/step_runner_factory.h"
 #include "memory/sharing.h"
 #include "scheduler/local_policy.h"
+#include "server/lengths_file.h"
 #include "server/loaded_model.h"
+#include "server/ticker.h"
 
 namespace ebb::server {
 
@@ -36,14 +38,18 @@ class EngineStack {
   EngineStack& operator=(const EngineStack&) = delete;
 
   engine::Engine& engine() { return *engine_->engine(); }
+  // Keeps what was learned of the lengths of answers, if that is set. At the end, once.
+  void SaveLengths();
 
  private:
-  explicit EngineStack(const engine::LocalEngineOptions& options);
+  explicit EngineStack(const scheduler::LocalPolicyOptions& options) : policy_(options) {}
 
   scheduler::LocalPolicy policy_;
   std::unique_ptr<memory::Sharing> sharing_;  // None where it is switched off.
   std::unique_ptr<engine::StepRunnerFactory> runners_;
-  std::unique_ptr<engine::ModelEngine> engine_;  // Must be the last member: it uses the others.
+  std::unique_ptr<LengthsFile> lengths_;         // None where none is set.
+  std::unique_ptr<engine::ModelEngine> engine_;  // It uses those before it.
+  std::unique_ptr<Ticker> saving_;               // Must be the last member: it uses the engine.
 };
 
 }  // namespace ebb::server

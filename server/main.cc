@@ -117,6 +117,7 @@ ExitCode Serve(const config::ServerConfig& config, const base::Clock& clock, bas
                        {"version", kVersion},
                        {"start_seconds", absl::ToDoubleSeconds(clock.Now() - start)}});
   (*serving)->RunUntilDrained();
+  (*stack)->SaveLengths();
   const engine::LoadView load = (*stack)->engine().Load();
   log->Write("stopped", {{"requests_total", load.finished_total},
                          {"preemptions_total", load.preemptions_total}});

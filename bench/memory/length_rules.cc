@@ -4,6 +4,7 @@
 #include <cmath>
 #include <deque>
 #include <numeric>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -29,6 +30,9 @@ class PointRule : public engine::LengthPredictor {
       probabilities[i] = answer.generated_tokens + more_tokens[i] <= expected ? 1 : 0;
     }
   }
+  // They predict no distribution, and what they know is not kept.
+  engine::LengthScores Scores() const override { return {}; }
+  std::string Save() const override { return ""; }
 };
 
 class Prior final : public PointRule {
@@ -83,7 +87,7 @@ class Learned final : public engine::LengthPredictor {
     lengths_.Pass(running);
   }
   void End(const AnswerView& answer, bool by_itself) override {
-    if (by_itself) Judge(answer);
+    Judge(answer, by_itself);
     predicted_.erase(answer.id);
     lengths_.End(answer, by_itself);
   }
@@ -94,6 +98,8 @@ class Learned final : public engine::LengthPredictor {
   int64_t ExpectedTokens(const AnswerView& answer) const override {
     return lengths_.ExpectedTokens(answer);
   }
+  engine::LengthScores Scores() const override { return lengths_.Scores(); }
+  std::string Save() const override { return lengths_.Save(); }
 
  private:
   // P(length >= t) for each t, when the answer began: it has not yet told anything of itself.
@@ -106,26 +112,27 @@ class Learned final : public engine::LengthPredictor {
     return at_least;
   }
 
-  void Judge(const AnswerView& answer) {
-    const auto predicted = predicted_.find(answer.id);
-    if (predicted == predicted_.end()) return;  // Over before anybody looked.
+  void Judge(const AnswerView& answer, bool by_itself) {
+    // Some are over before anybody has looked.
+    const auto predicted = predicted_.try_emplace(answer.id, Predict(answer)).first;
     const auto length = static_cast<size_t>(answer.generated_tokens);
-    const double reached = predicted->second[length];
-    const double passed = predicted->second[length + 1];
-    // A length has a probability of its own: where in it the answer lies is drawn, as one does for
-    // what is counted (the randomised probability integral transform).
-    const double below = 1 - reached + rng_.Unit() * (reached - passed);
-    constexpr int64_t kLearning = 200;  // Answers from which nothing can be asked yet.
-    if (++seen_ <= kLearning) return;
+    // P(length <= what it was) lies between these: a length has a probability of its own, and one
+    // that was cut off would have been longer.
+    const double least = 1 - predicted->second[length];
+    const double most = by_itself ? 1 - predicted->second[length + 1] : 1;
+    if (++seen_ <= calibration_->learning) return;
     ++calibration_->answers;
-    for (int tenth = 1; tenth < 10; ++tenth) calibration_->within[tenth] += below <= tenth / 10.0;
+    for (int tenth = 1; tenth < 10; ++tenth) {
+      const double quantile = tenth / 10.0;
+      calibration_->within[tenth] +=
+          most <= quantile ? 1 : std::clamp((quantile - least) / (most - least), 0.0, 1.0);
+    }
   }
 
   scheduler::LearnedLengths lengths_;
   Calibration* const calibration_;
   std::unordered_map<uint64_t, std::vector<double>> predicted_;
   int64_t seen_ = 0;
-  base::Rng rng_{1};
 };
 
 }  // namespace
@@ -133,7 +140,7 @@ class Learned final : public engine::LengthPredictor {
 double Calibration::ErrorPoints() const {
   double most = 0;
   for (int tenth = 1; tenth < 10 && answers > 0; ++tenth) {
-    const double share = static_cast<double>(within[tenth]) / static_cast<double>(answers);
+    const double share = within[tenth] / static_cast<double>(answers);
     most = std::max(most, std::abs(share - tenth / 10.0));
   }
   return 100 * most;

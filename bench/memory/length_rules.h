@@ -18,11 +18,13 @@ namespace ebb::bench {
 
 enum class LengthRule { kPrior, kReserveMax, kPastFuture, kLearned };
 
-// How often what was predicted came to be: of the answers that ended by themselves, the share whose
-// length was within the predicted quantile.
+// How often what was predicted came to be: of the answers that ended, the share whose length was
+// within the predicted quantile. A length that has a probability of its own around the quantile,
+// and an answer that was cut off before it, count in part.
 struct Calibration {
+  int64_t learning = 200;  // Answers from which nothing can be asked yet.
   int64_t answers = 0;
-  int64_t within[10] = {};  // For 10 %, 20 %, .. 90 %, by tenths.
+  double within[10] = {};  // For 10 %, 20 %, .. 90 %, by tenths.
 
   // The largest difference from what it should be, in points.
   double ErrorPoints() const;

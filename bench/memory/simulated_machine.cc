@@ -203,6 +203,10 @@ int64_t SimulatedMachine::prefilled_tokens() const {
   return servers_[0] == nullptr ? 0 : servers_[0]->engine().Load().prefilled_tokens_total;
 }
 
+engine::LengthScores SimulatedMachine::length_scores() const {
+  return servers_[0] == nullptr ? engine::LengthScores() : servers_[0]->engine().Load().lengths;
+}
+
 int64_t SimulatedMachine::preemptions() const {
   int64_t sum = 0;
   for (const auto& server : servers_) {

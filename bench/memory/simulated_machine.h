@@ -55,6 +55,8 @@ class SimulatedMachine {
   int64_t preemptions() const;
   // Of the first server: prompt tokens computed, those of preempted requests again and again.
   int64_t prefilled_tokens() const;
+  // Of the first server: what its metrics tell of its predictions.
+  engine::LengthScores length_scores() const;
   // Of the first server, over the time that anything ran: live tokens' bytes, over its limit.
   double mean_use() const { return use_seconds_ / std::max(1e-9, busy_seconds_); }
   absl::Duration elapsed() const { return clock_.Now() - start_; }

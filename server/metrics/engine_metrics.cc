@@ -26,6 +26,21 @@ prometheus::ClientMetric::Histogram StepTokens(const engine::StepTotals& totals)
   return histogram;
 }
 
+prometheus::ClientMetric::Histogram Ranks(const engine::LengthRanks& ranks) {
+  prometheus::ClientMetric::Histogram histogram;
+  // Answers may count at several ranks in part; the format has whole numbers.
+  constexpr double kRounding = 1e-6;
+  double count = 0;
+  for (size_t i = 0; i < ranks.counts.size(); ++i) {
+    count += ranks.counts[i];
+    histogram.sample_count = static_cast<uint64_t>(count + kRounding);
+    if (i == ranks.kBounds.size()) break;
+    histogram.bucket.push_back({histogram.sample_count, ranks.kBounds[i]});
+  }
+  histogram.sample_sum = ranks.sum;
+  return histogram;
+}
+
 }  // namespace
 
 void AddLoad(const engine::LoadView& load, Families* out) {
@@ -46,6 +61,15 @@ void AddLoad(const engine::LoadView& load, Families* out) {
   out->Gauge("ebb_last_step_age_seconds",
              "Time without a completed step while anything runs; else 0.",
              absl::ToDoubleSeconds(load.last_step_age));
+}
+
+void AddLengths(const engine::LengthScores& lengths, Families* out) {
+  constexpr const char* kLevels[engine::kLengthLevels] = {"class", "all", "prior"};
+  for (size_t i = 0; i < engine::kLengthLevels; ++i) {
+    out->Histogram("ebb_length_rank",
+                   "Where in its predicted distribution an answer's length fell, from 0 to 1.",
+                   Ranks(lengths.ranks[i]), {{"level", kLevels[i]}});
+  }
 }
 
 void AddLanes(const std::vector<engine::LaneView>& lanes, Families* out) {
@@ -128,6 +152,24 @@ void AddWindows(const std::vector<engine::WindowView>& windows,
   for (const auto& [lane, last] : lasts) {
     out->Gauge("ebb_window_grant_bytes", "Memory that a lane's last window was granted.",
                bytes(last.plan.grant_blocks), {{"lane", lane}});
+  }
+  const struct {
+    const char* name;
+    const char* help;
+    int64_t engine::WindowTotals::*blocks;
+  } totals[] = {
+      {"ebb_window_predicted_bytes_total",
+       "Keys and values that windows predicted for their ends, summed over windows.",
+       &engine::WindowTotals::predicted_blocks},
+      {"ebb_window_used_bytes_total", "Keys and values that there were at the ends of windows.",
+       &engine::WindowTotals::used_blocks},
+      {"ebb_window_error_bytes_total", "By how much windows predicted too much or too little.",
+       &engine::WindowTotals::error_blocks},
+  };
+  for (const auto& [name, help, blocks] : totals) {
+    for (const engine::LaneView& lane : lanes) {
+      out->Counter(name, help, bytes(lane.windows.*blocks), {{"lane", LaneName(lane)}});
+    }
   }
 }
 

@@ -54,6 +54,7 @@ Families Metrics::Collect() const {
   AddLoad(load, &families);
   requests_->Collect(&families);
   AddRefusals(*refusals_, &families);
+  AddLengths(load.lengths, &families);
   AddLanes(load.lanes, &families);
   AddMemory(memory, &families);
   AddPrefixCache(memory.prefix_cache, &families);

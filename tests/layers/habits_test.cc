@@ -5,6 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/layers/source_tree.h"
 
@@ -108,6 +111,47 @@ TEST(HabitsTest, TestsThatDocumentsNameExist) {
     }
   }
   EXPECT_GT(count, 20u) << "the README's table was not found";
+}
+
+// The names of all tests and of what they are grouped in.
+std::set<std::string> NamesOfTests() {
+  const std::regex test("TEST(?:_F|_P)?\\((\\w+), ?(\\w+)\\)");
+  std::set<std::string> names;
+  for (const SourceFile& file : ReadSourceTree()) {
+    if (file.top() != "tests" || !file.IsCpp()) continue;
+    std::string text;
+    for (const std::string& line : file.lines)
+      absl::StrAppend(&text, absl::StripAsciiWhitespace(line));
+    for (std::sregex_iterator found(text.begin(), text.end(), test), end; found != end; ++found) {
+      names.insert((*found)[1]);
+      names.insert((*found)[2]);
+    }
+  }
+  return names;
+}
+
+// The last column of the tables of hostile inputs: who sees to it that a case is as it says there.
+TEST(HabitsTest, TestsOfHostileInputsExist) {
+  const std::set<std::string> names = NamesOfTests();
+  const std::regex word("[A-Za-z]\\w*(?:\\.(\\w+))?");
+  size_t count = 0;
+  for (const SourceFile& file : ReadSourceTree()) {
+    if (file.path != "docs/hostile-inputs.md") continue;
+    bool names_tests = false;
+    for (const std::string& line : file.lines) {
+      if (absl::StartsWith(line, "| case |")) names_tests = absl::EndsWith(line, "| test |");
+      if (!names_tests || line.size() < 2 || line[0] != '|' || line[2] == '-') continue;
+      if (absl::StartsWith(line, "| case |")) continue;
+      const std::string tests = line.substr(line.rfind('|', line.size() - 2) + 1);
+      for (std::sregex_iterator found(tests.begin(), tests.end(), word), end; found != end;
+           ++found) {
+        const std::string name = (*found)[1].matched ? (*found)[1] : (*found)[0];
+        ++count;
+        EXPECT_EQ(names.count(name), 1u) << "no test " << (*found)[0] << ": " << line;
+      }
+    }
+  }
+  EXPECT_GT(count, 200u) << "the tables were not found";
 }
 
 // A setting that nothing reads would be a promise that nobody keeps. config/settings.cc names each

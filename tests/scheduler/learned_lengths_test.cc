@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <iostream>
+#include <string>
 #include <vector>
 
 #include "base/rng.h"
@@ -34,6 +35,13 @@ LearnedLengths Cold() {
   LearnedLengthsOptions options;
   options.prior_tokens = 256;
   return LearnedLengths(options);
+}
+
+int64_t CountOf(const engine::LengthRanks& ranks) {
+  double count = 0;
+  for (const double one : ranks.counts) count += one;
+  EXPECT_NEAR(count, std::round(count), 1e-6) << "each counts as one in all";
+  return std::llround(count);
 }
 
 TEST(LearnedLengthsTest, BeginsWithThePrior) {
@@ -109,6 +117,82 @@ TEST(LearnedLengthsTest, TheNumberOfClassesIsBounded) {
   EXPECT_GT(lengths.ExpectedTokens(Answer(0, 4096, 100, "steady")), 350);
 }
 
+TEST(LearnedLengthsTest, AfterAHalfLifeTheOldCountHalf) {
+  LearnedLengths lengths = Cold();
+  for (int i = 0; i < 5000; ++i) lengths.End(Answer(10), true);
+  for (int i = 0; i < 250; ++i) lengths.End(Answer(1000), true);
+  // Half of what counts is of either kind.
+  EXPECT_NEAR(Survives(lengths, Answer(0), 100), 0.5, 0.03);
+  for (int i = 0; i < 250; ++i) lengths.End(Answer(1000), true);
+  EXPECT_NEAR(Survives(lengths, Answer(0), 100), 0.75, 0.03);
+}
+
+// Those that leave the queue of a server with too much to do.
+TEST(LearnedLengthsTest, AnswersThatNeverBeganMakeNothingForgotten) {
+  LearnedLengths lengths = Cold();
+  for (int i = 0; i < 300; ++i) lengths.End(Answer(20), true);
+  const std::string before = lengths.Save();
+  for (int i = 0; i < 5000; ++i) lengths.End(Answer(0, 4096, 100, "impatient"), false);
+  EXPECT_EQ(lengths.Save(), before);
+  // Those that had nothing to say did end.
+  lengths.End(Answer(0), true);
+  EXPECT_NE(lengths.Save(), before);
+}
+
+// Requests for one token, which benchmarks and classifiers send by the thousand.
+TEST(LearnedLengthsTest, AnswersThatAreCutOffMakeNothingForgottenBeyondThem) {
+  LearnedLengths lengths = Cold();
+  for (int i = 0; i < 300; ++i) lengths.End(Answer(i % 2 == 0 ? 20 : 600), true);
+  const double before = Survives(lengths, Answer(2), 100);
+  EXPECT_NEAR(before, 0.5, 0.02);
+  for (int i = 0; i < 5000; ++i) lengths.End(Answer(1, 1), false);
+  EXPECT_NEAR(Survives(lengths, Answer(2), 100), before, 1e-9);
+  EXPECT_GT(Survives(lengths, Answer(0), 100), 0.4) << "nor does it make answers short";
+  // The class is still one of which much is known.
+  const auto of_class = [&] { return CountOf(lengths.Scores().ranks[0]); };
+  const int64_t predicted = of_class();
+  lengths.End(Answer(20), true);
+  EXPECT_EQ(of_class(), predicted + 1);
+}
+
+TEST(LearnedLengthsTest, EachAnswerIsScoredByWhatItsPredictionWentBy) {
+  LearnedLengths lengths = Cold();
+  const auto counts = [&] {
+    const engine::LengthScores scores = lengths.Scores();
+    return std::vector<int64_t>{CountOf(scores.ranks[0]), CountOf(scores.ranks[1]),
+                                CountOf(scores.ranks[2])};
+  };
+  using Counts = std::vector<int64_t>;
+  lengths.End(Answer(200, 4096, 100, "a"), true);
+  EXPECT_EQ(counts(), (Counts{0, 0, 1})) << "nothing was known";
+  for (int i = 0; i < 3; ++i) lengths.End(Answer(200, 4096, 100, "a"), true);
+  EXPECT_EQ(counts()[2], 2) << "one answer, faded, is not yet as much as the prior";
+  const int64_t by_class = counts()[0];
+  lengths.End(Answer(200, 4096, 100, "b"), true);
+  EXPECT_EQ(counts(), (Counts{by_class, 5 - 2 - by_class, 2})) << "all are known, b is not";
+  for (int i = 0; i < 3; ++i) lengths.End(Answer(200, 4096, 100, "a"), true);
+  EXPECT_EQ(counts()[0], by_class + 3);
+  const Counts before = counts();
+  lengths.End(Answer(0, 4096, 100, "a"), false);
+  EXPECT_EQ(counts(), before) << "it was never asked whether it would end";
+}
+
+// A prediction counts as it was when the answer was first seen, not as it became.
+TEST(LearnedLengthsTest, WhatWasPredictedFirstIsScored) {
+  LearnedLengths lengths = Cold();
+  for (int i = 0; i < 300; ++i) lengths.End(Answer(20), true);
+  AnswerView late = Answer(0);
+  late.id = 7;
+  lengths.Pass({late});
+  for (int i = 0; i < 3000; ++i) lengths.End(Answer(500), true);
+  const engine::LengthRanks before = lengths.Scores().ranks[0];
+  late.generated_tokens = 500;
+  lengths.End(late, true);
+  const engine::LengthRanks after = lengths.Scores().ranks[0];
+  EXPECT_NEAR(after.counts.back(), before.counts.back() + 1, 0.01)
+      << "nobody expected it to be so long";
+}
+
 // Of what is predicted with probability p, a part p comes to be, within three points.
 TEST(LearnedLengthsTest, QuantilesAreCalibrated) {
   const char* seed_text = std::getenv("SEED");
@@ -125,8 +209,10 @@ TEST(LearnedLengthsTest, QuantilesAreCalibrated) {
   constexpr int kAnswers = 6000;
   constexpr int kLearned = 2000;
   int below[10] = {};
+  engine::LengthScores learning;
   for (int i = 0; i < kAnswers; ++i) {
     const int64_t length = draw();
+    if (i == kLearned) learning = lengths.Scores();
     if (i >= kLearned) {
       // The probability that an answer is at most this long.
       const double p = 1 - Survives(lengths, Answer(0), length + 1);
@@ -147,6 +233,14 @@ TEST(LearnedLengthsTest, QuantilesAreCalibrated) {
     EXPECT_NEAR(static_cast<double>(below[q]) / (kAnswers - kLearned), q / 10.0, 0.03)
         << "quantile " << q * 10;
   }
+  // Its own score says the same, though it knows nothing of what those cut off would have made.
+  const engine::LengthRanks ranks = lengths.Scores().ranks[0];
+  double count = 0;
+  for (size_t i = 0; i < ranks.kBounds.size(); ++i) {
+    count += ranks.counts[i] - learning.ranks[0].counts[i];
+    EXPECT_NEAR(count / (kAnswers - kLearned), ranks.kBounds[i], 0.03);
+  }
+  EXPECT_NEAR((ranks.sum - learning.ranks[0].sum) / (kAnswers - kLearned), 0.5, 0.02);
 }
 
 }  // namespace

@@ -169,6 +169,7 @@ TEST_F(MetricsTest, BucketsAreFixed) {
       {"ebb_request_inference_seconds", request},
       {"ebb_request_prompt_tokens", tokens},
       {"ebb_request_generation_tokens", tokens},
+      {"ebb_length_rank", "0.05 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 0.95 0.99"},
       {"ebb_step_tokens", "1 2 4 8 16 32 64 128 256 512 1024 2048 4096 8192 16384"},
   };
   std::map<std::string, std::string> said;
@@ -211,6 +212,38 @@ TEST_F(MetricsTest, TheTextTellsTheEnginesNumbers) {
            "ebb_health{state=\"ready\"} 0\n",
            "ebb_health{state=\"stalled\"} 1\n",
            "ebb_build_info{version=\"1.2\"} 1\n",
+       }) {
+    EXPECT_TRUE(absl::StrContains(text, line)) << line;
+  }
+}
+
+TEST_F(MetricsTest, TheTextTellsHowPredictionsCameOut) {
+  engine::LengthScores scores;
+  for (const double rank : {0.0, 0.3, 0.95, 1.0}) scores.ranks[0].Add(rank, rank);
+  // Somewhere up there: a half of it is above 0.9, a quarter above 0.95.
+  for (int i = 0; i < 4; ++i) scores.ranks[2].Add(0.8, 1);
+  engine_.SetLengths(scores, "");
+  engine::LaneView decode = Lane(memory::WindowQueue::kDecode, {});
+  decode.windows.Add(9, 5);
+  decode.windows.Add(2, 3);
+  engine_.SetLanes({decode});
+  const std::string text = Render();
+  for (const char* line : {
+           "ebb_length_rank_bucket{level=\"class\",le=\"0.05\"} 1\n",
+           "ebb_length_rank_bucket{level=\"class\",le=\"0.3\"} 2\n",
+           "ebb_length_rank_bucket{level=\"class\",le=\"0.95\"} 3\n",
+           "ebb_length_rank_bucket{level=\"class\",le=\"0.99\"} 3\n",
+           "ebb_length_rank_bucket{level=\"class\",le=\"+Inf\"} 4\n",
+           "ebb_length_rank_sum{level=\"class\"} 2.25\n",
+           "ebb_length_rank_count{level=\"all\"} 0\n",
+           "ebb_length_rank_bucket{level=\"prior\",le=\"0.8\"} 0\n",
+           "ebb_length_rank_bucket{level=\"prior\",le=\"0.9\"} 2\n",
+           "ebb_length_rank_bucket{level=\"prior\",le=\"0.95\"} 3\n",
+           "ebb_length_rank_count{level=\"prior\"} 4\n",
+           "ebb_length_rank_sum{level=\"prior\"} 3.6\n",
+           "ebb_window_predicted_bytes_total{lane=\"decode\"} 1760\n",
+           "ebb_window_used_bytes_total{lane=\"decode\"} 1280\n",
+           "ebb_window_error_bytes_total{lane=\"decode\"} 800\n",
        }) {
     EXPECT_TRUE(absl::StrContains(text, line)) << line;
   }
