@@ -84,6 +84,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(
   engine.runner = self->runner_.get();
   engine.policy = parts.policy;
   engine.sharing = parts.sharing;
+  engine.kv_identity = parts.kv_identity;
   engine.limits = {config.vocab, config.context_tokens, parts.end_ids};
   ASSIGN_OR_RETURN(self->engine_, LocalEngine::Create(options, engine));
   self->threads_ = std::make_unique<EngineThreads>(self->engine_.get());

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,6 +33,7 @@ struct ModelEngineParts {
   memory::Sharing* sharing = nullptr;
   int32_t blocks_per_page = 0;   // 0: KvGeometry chooses. Small pages make small tests.
   std::vector<int32_t> end_ids;  // End of sequence, end of turn.
+  std::string kv_identity;       // See EngineParts.
 };
 
 class ModelEngine {

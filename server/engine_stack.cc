@@ -72,9 +72,10 @@ memory::Sharing::Options SharingOptions(const config::ServerConfig& config,
   return options;
 }
 
-// Which model lengths were learned from. Weights are not compared: of two with the same name and
-// shape, the second soon unlearns what the first has left.
-std::string NameForLengths(const LoadedModel& model) {
+// Which model lengths were learned from, and keys and values computed with. Weights are not
+// compared: of two with the same name and shape, the second soon unlearns what the first has left
+// of lengths, and no cache outlives its process.
+std::string IdentityOf(const LoadedModel& model) {
   const model::ModelConfig& shape = model.config;
   return absl::StrCat(model.name, ", ", shape.architecture, ", ", shape.layers, " layers of width ",
                       shape.width, ", vocabulary ", shape.vocab);
@@ -91,8 +92,8 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
   scheduler::LocalPolicyOptions policy = scheduler::LocalPolicy::OptionsFrom(options);
   std::unique_ptr<LengthsFile> lengths;
   if (!config.scheduler.lengths_file.empty()) {
-    lengths = std::make_unique<LengthsFile>(config.scheduler.lengths_file, NameForLengths(model),
-                                            clock, log);
+    lengths =
+        std::make_unique<LengthsFile>(config.scheduler.lengths_file, IdentityOf(model), clock, log);
     policy.lengths = lengths->Read();
   }
   std::unique_ptr<EngineStack> stack(new EngineStack(policy));
@@ -107,6 +108,8 @@ absl::StatusOr<std::unique_ptr<EngineStack>> EngineStack::Create(const config::S
   parts.log = log;
   parts.policy = &stack->policy_;
   parts.end_ids = end_ids;
+  parts.kv_identity = absl::StrCat(IdentityOf(model), ", ", model.compute->name(), ", ",
+                                   kernels::TraitsOf(model.compute->kv_dtype()).name);
   if (config.sharing.enabled) {
     stack->sharing_ = std::make_unique<memory::Sharing>(SharingOptions(config, model), clock, log);
     parts.sharing = stack->sharing_.get();
