@@ -103,6 +103,15 @@ void AccessGate::ReadAgainIfChanged() {
   log_->Write("tokens_read", {{"tokens", tokens_.size()}});
 }
 
+const AccessToken* FindToken(const std::vector<AccessToken>& tokens, absl::string_view token) {
+  const Sha256Digest digest = Sha256(token);
+  const AccessToken* found = nullptr;
+  for (const AccessToken& known : tokens) {
+    if (CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0) found = &known;
+  }
+  return found;
+}
+
 absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
   constexpr absl::string_view kScheme = "Bearer ";
   const bool has_scheme = absl::StartsWithIgnoreCase(authorization, kScheme);
@@ -112,14 +121,9 @@ absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
     return absl::UnauthenticatedError(
         "a token is required: send the header Authorization: Bearer TOKEN");
   }
-  const Sha256Digest digest = Sha256(token);
   base::MutexLock lock(&mutex_);
   ReadAgainIfChanged();
-  // All are compared, so that the time tells nothing of which one it is.
-  const AccessToken* found = nullptr;
-  for (const AccessToken& known : tokens_) {
-    if (CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0) found = &known;
-  }
+  const AccessToken* const found = FindToken(tokens_, token);
   if (found == nullptr) return absl::UnauthenticatedError("the token is not one of this server's");
   return found->name;
 }
