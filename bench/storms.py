@@ -236,11 +236,13 @@ async def scrape(server, seconds):
     async def scraper():
         streams = await connect(address)
         request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        due = time.perf_counter()
         while True:
             status, _, spent = await answer_of(streams, request)
             taken.append(spent)
             statuses.append(status)
-            await asyncio.sleep(max(0, 0.01 - spent))
+            due += 0.01
+            await asyncio.sleep(max(0, due - time.perf_counter()))
 
     await ask(address, 16)
     before = await rate()

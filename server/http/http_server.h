@@ -32,8 +32,8 @@ struct HttpServerOptions {
   absl::Duration body_timeout = absl::Seconds(60);
   // The client takes nothing of its answer.
   absl::Duration write_timeout = absl::Seconds(120);
-  // The client's system takes or acknowledges nothing: the client has vanished without a word. In
-  // whole seconds, at least 2; only the system notices.
+  // The client's system takes or acknowledges nothing: the client has vanished without a word. At
+  // least 2 s; our system counts in whole ones, and notices at most a fifth later.
   absl::Duration peer_timeout = absl::Seconds(50);
 };
 
