@@ -11,7 +11,8 @@ burst   ten times as many clients as the server takes, each asking again and aga
 idle    1,000 connections over HTTP and 8,000 over gRPC: memory for each, and a request beside them
 cancel  half of all streams reset at a random time, then 20,000 gRPC calls taken back as soon as they
         are made: a known answer beside them stays the same, and all memory comes back
-scrape  /metrics a hundred times a second beside two clients: at least 95% of the rate without
+scrape  /metrics a hundred times a second beside two clients: at least 95% of the rate without, as
+        the median of rounds in turn
 """
 
 import asyncio
@@ -29,6 +30,7 @@ import serving  # noqa: E402
 
 PROMPT = "Once upon a time"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+ROUNDS = 7  # Of scraping and not.
 failures = []
 
 
@@ -228,7 +230,7 @@ async def scrape(server, seconds):
 
     async def rate():
         begin = time.perf_counter()
-        made, _ = await closed_loop(address, 2, 64, begin + seconds)
+        made, _ = await closed_loop(address, 2, 64, begin + seconds / ROUNDS)
         return made / (time.perf_counter() - begin)
 
     taken, statuses = [], []
@@ -245,15 +247,18 @@ async def scrape(server, seconds):
             await asyncio.sleep(max(0, due - time.perf_counter()))
 
     await ask(address, 16)
-    before = await rate()
-    scraping = asyncio.create_task(scraper())
-    beside = await rate()
-    scraping.cancel()
-    after = await rate()
-    without = (before + after) / 2
+    # In turn, so that what else the machine does falls on both.
+    without, beside = [], []
+    for _ in range(ROUNDS):
+        without.append(await rate())
+        scraping = asyncio.create_task(scraper())
+        beside.append(await rate())
+        scraping.cancel()
+    ratio = statistics.median(one / other for one, other in zip(beside, without))
     report("scrape", f"{len(taken) / seconds:.0f} scrapes/s, {statistics.median(taken) * 1000:.1f} ms each; "
-           f"{beside:.1f} tokens/s beside {before:.1f} and {after:.1f} without, goal 95%",
-           beside >= 0.95 * without and set(statuses) == {200})
+           f"{statistics.fmean(beside):.1f} tokens/s beside {statistics.fmean(without):.1f} without, "
+           f"{ratio:.3f} in the median of {ROUNDS} rounds, goal 0.95",
+           ratio >= 0.95 and set(statuses) == {200})
 
 
 STORMS = {
