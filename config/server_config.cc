@@ -166,6 +166,14 @@ bool IsLiteralHost(const std::string& host, bool bracketed) {
   return host == "localhost" || inet_pton(AF_INET, host.c_str(), &v4) == 1;
 }
 
+// NAME,NAME or *.
+std::string HostsProblem(absl::string_view hosts) {
+  constexpr absl::string_view kLetters =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_, ";
+  if (hosts == "*" || hosts.find_first_not_of(kLetters) == absl::string_view::npos) return "";
+  return "must be names without ports, separated by commas, such as ebb,ebb.example.com; or *";
+}
+
 // ADDRESS:PORT, [IPV6]:PORT.
 std::string ListenProblem(absl::string_view listen) {
   constexpr absl::string_view kForm = "must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0";
@@ -213,6 +221,8 @@ std::vector<Problem> FindProblems(const ServerConfig& config) {
   if (!http_problem.empty()) {
     problems.push_back({{"server.http_listen"}, absl::StrCat(http_problem, "; or auto, or off")});
   }
+  std::string hosts_problem = HostsProblem(config.server.http_hosts);
+  if (!hosts_problem.empty()) problems.push_back({{"server.http_hosts"}, std::move(hosts_problem)});
   const std::string& control = config.server.control_listen;
   std::string control_problem;
   const bool is_unix = absl::StartsWith(control, "unix:");  // The server checks its path.

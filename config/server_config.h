@@ -36,6 +36,7 @@ struct ModelConfig {
 struct ServerSection {
   std::string listen = "127.0.0.1:50051";
   std::string http_listen = "auto";
+  std::string http_hosts;      // Empty: any beyond the loopback, none but localhost on it.
   std::string control_listen;  // Empty: Control is served where everything is.
   absl::Duration drain_grace = absl::Seconds(30);
   absl::Duration drain_delay = absl::ZeroDuration();

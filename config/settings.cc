@@ -78,6 +78,12 @@ const Setting kSettings[] = {
      "port 8000, or a free port if 8000 is taken or the port of `server.listen` is 0. The `ready` "
      "line tells.",
      EBB_MEMBER(std::string, server.http_listen), 3, 256},
+    {"server.http_hosts",
+     "Names by which clients may call the HTTP server, separated by commas, besides `localhost` "
+     "and "
+     "addresses: a request whose Host header has another is refused. `*`: any. Empty: none on the "
+     "loopback, any beyond it.",
+     EBB_MEMBER(std::string, server.http_hosts), 0, 4096},
     {"server.control_listen",
      "Where `ebb.v1.Control` is served, and then nowhere else: `ADDRESS:PORT` or `unix:PATH`, a "
      "Unix socket. Empty: at `server.listen`, with everything else.",

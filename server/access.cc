@@ -108,6 +108,15 @@ void AccessGate::ReadAgainIfChanged() {
               {{"setting", std::string(TokensSetting(holders_))}, {"tokens", tokens_.size()}});
 }
 
+const AccessToken* FindToken(const std::vector<AccessToken>& tokens, absl::string_view token) {
+  const base::Sha256Digest digest = base::Sha256(token);
+  const AccessToken* found = nullptr;
+  for (const AccessToken& known : tokens) {
+    if (CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0) found = &known;
+  }
+  return found;
+}
+
 absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
   constexpr absl::string_view kScheme = "Bearer ";
   const bool has_scheme = absl::StartsWithIgnoreCase(authorization, kScheme);
@@ -117,14 +126,9 @@ absl::StatusOr<std::string> AccessGate::Check(absl::string_view authorization) {
     return absl::UnauthenticatedError(
         "a token is required: send the header Authorization: Bearer TOKEN");
   }
-  const base::Sha256Digest digest = base::Sha256(token);
   base::MutexLock lock(&mutex_);
   ReadAgainIfChanged();
-  // All are compared, so that the time tells nothing of which one it is.
-  const AccessToken* found = nullptr;
-  for (const AccessToken& known : tokens_) {
-    if (CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0) found = &known;
-  }
+  const AccessToken* const found = FindToken(tokens_, token);
   if (found == nullptr) return absl::UnauthenticatedError("the token is not one of this server's");
   return found->name;
 }

@@ -37,6 +37,11 @@ absl::string_view TokensSetting(TokenHolders holders);
 absl::StatusOr<std::vector<AccessToken>> ParseTokens(absl::string_view text, TokenHolders holders,
                                                      absl::string_view source);
 
+// The one whose digest is the token's; null where there is none. All are compared, each in constant
+// time and also after one was found, so that the time tells nothing of which it is, or of how much
+// of a wrong token is right. The only place where tokens are compared.
+const AccessToken* FindToken(const std::vector<AccessToken>& tokens, absl::string_view token);
+
 // Who sends a request: what the transport knows of it besides what is asked.
 struct Caller {
   std::string tenant;    // The name of the token; empty where everybody may use the server.

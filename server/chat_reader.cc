@@ -109,8 +109,9 @@ absl::Status CheckVariables(absl::string_view text) {
   }
   // What the template must be able to rely on.
   for (const absl::string_view name :
-       {"messages", "tools", "bos_token", "eos_token", "raise_exception", "strftime_now",
-        "namespace", "range", "dict", "loop"}) {
+       {"messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template",
+        "tokenize", "bos_token", "eos_token", "raise_exception", "strftime_now", "namespace",
+        "range", "dict", "loop"}) {
     if (!document->root().Find(name).has_value()) continue;
     return FieldError(field, absl::StrCat("must not set \"", name, "\""));
   }

@@ -26,8 +26,16 @@ constexpr int kHandshakeTimeoutMs = 10'000;  // Of TLS and of HTTP/2.
 // Reflection is the only service of gRPC's synchronous kind, which takes a thread for each open
 // call: a few are enough.
 constexpr int kSyncThreadsMax = 8;
-// What gRPC may buffer for all connections together before it slows them down.
-constexpr size_t kBufferBytesMax = size_t{512} << 20;
+// What gRPC may hold for all connections together; beyond it, it ends calls and connections, not
+// always those that hold the most. It compares a message with its limit only when it is whole, so
+// that this is what one client with a message without end can fill. Calls that are served leave it
+// as soon as their request is read: it is room for many of the largest requests at once.
+constexpr int64_t kBufferBytesMin = int64_t{128} << 20;
+constexpr int64_t kBufferedMessages = 4;  // Where messages may be larger than usual.
+
+size_t BufferBytesMax(int64_t message_bytes_max) {
+  return static_cast<size_t>(std::max(kBufferBytesMin, kBufferedMessages * message_bytes_max));
+}
 
 void SetChannelArguments(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.message_bytes_max));
@@ -39,16 +47,17 @@ void SetChannelArguments(const GrpcServerOptions& options, grpc::ServerBuilder* 
   // A gateway may ping every 10 s, also while nothing is asked.
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  // A peer that vanished without a word is noticed after 30 + 20 s, and its requests cancelled.
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  // A peer that vanished without a word is noticed, and its requests cancelled.
+  const auto peer_ms = static_cast<int>(absl::ToInt64Milliseconds(options.peer_timeout));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, peer_ms / 5 * 3);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, peer_ms / 5 * 2);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
   builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
   builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
   grpc::ResourceQuota quota("ebb");
-  quota.Resize(kBufferBytesMax).SetMaxThreads(kSyncThreadsMax);
+  quota.Resize(BufferBytesMax(options.message_bytes_max)).SetMaxThreads(kSyncThreadsMax);
   builder->SetResourceQuota(quota);
 }
 

@@ -25,6 +25,9 @@ struct GrpcServerOptions {
   // Reflection asks for no token: a server that wants them goes without.
   bool reflection = true;
   TlsFiles* tls = nullptr;  // Outlives the server. Null: nothing is encrypted.
+  // A peer that says nothing is asked after three fifths of this time, and its connection ends when
+  // it has not answered by the end of it.
+  absl::Duration peer_timeout = absl::Seconds(50);
 };
 
 // Thread-safe.

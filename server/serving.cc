@@ -207,6 +207,7 @@ absl::Status Serving::StartHttp(const config::ServerConfig& config) {
   } else {
     ASSIGN_OR_RETURN(options.listen, ParseListenAddress(where));
   }
+  options.hosts = HostNames(options.listen, config.server.http_hosts);
   absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(options, &http_api_);
   const bool is_taken = is_auto && options.listen.port != 0 && !server.ok();
   if (is_taken) {

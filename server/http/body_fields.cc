@@ -52,12 +52,11 @@ absl::Status BodyError(const absl::Status& status) {
 
 // As deep as the body nests.
 void AppendText(JsonValue value, std::string* out) {
-  using Json = nlohmann::json;
   const char* comma = "";
   if (value.IsObject()) {
     out->push_back('{');
     CHECK_OK(value.ForEachMember([&](absl::string_view key, JsonValue member) {
-      absl::StrAppend(out, std::exchange(comma, ","), Json(std::string(key)).dump(), ":");
+      absl::StrAppend(out, std::exchange(comma, ","), JsonString(key), ":");
       AppendText(member, out);
       return absl::OkStatus();
     }));
@@ -71,13 +70,13 @@ void AppendText(JsonValue value, std::string* out) {
     }));
     out->push_back(']');
   } else if (const std::optional<absl::string_view> text = value.String()) {
-    out->append(Json(std::string(*text)).dump());
+    out->append(JsonString(*text));
   } else if (const std::optional<bool> truth = value.Bool()) {
     out->append(*truth ? "true" : "false");
   } else if (const std::optional<int64_t> integer = value.Int64()) {
     absl::StrAppend(out, *integer);
   } else if (const std::optional<double> number = value.Number()) {
-    out->append(Json(*number).dump());
+    out->append(nlohmann::json(*number).dump());
   } else {
     out->append("null");
   }
@@ -104,6 +103,8 @@ std::optional<JsonValue> FindField(JsonValue object, absl::string_view name) {
   if (!value.has_value() || value->IsNull()) return std::nullopt;
   return value;
 }
+
+std::string JsonString(absl::string_view text) { return nlohmann::json(std::string(text)).dump(); }
 
 std::string TextOf(JsonValue value) {
   std::string text;

@@ -40,6 +40,8 @@ absl::Status ReadIntegers(model::JsonValue object, absl::string_view name,
 
 // The value as JSON again.
 std::string TextOf(model::JsonValue value);
+// The text as a string of JSON, in its quotes.
+std::string JsonString(absl::string_view text);
 
 // `value` itself; `name` is for the error.
 absl::StatusOr<int64_t> IntegerOf(model::JsonValue value, absl::string_view name);

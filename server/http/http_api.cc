@@ -151,7 +151,10 @@ std::optional<HttpReply> HttpApi::Screen(HttpRequest* request) {
   }
   if (head.method != "POST") return MethodNotAllowed("POST");
   const std::string* const type = head.Header("content-type");
-  if (type != nullptr && !IsJsonType(*type)) {
+  // A browser sends a page's bytes without a type to any server unasked; other clients have no
+  // origin.
+  const bool is_unasked = type == nullptr && head.Header("origin") != nullptr;
+  if (is_unasked || (type != nullptr && !IsJsonType(*type))) {
     return ErrorReply(415, "the body must be JSON: send the header Content-Type: application/json");
   }
   const std::string* const encoding = head.Header("content-encoding");

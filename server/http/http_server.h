@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/http/exchange.h"
+#include "server/http/host_names.h"
 #include "server/listen_address.h"
 #include "server/tls_files.h"
 
@@ -16,6 +17,7 @@ namespace ebb::server {
 
 struct HttpServerOptions {
   ListenAddress listen;
+  HostNames hosts;                             // Requests to other names are 421.
   int64_t body_bytes_max = 4 << 20;            // Of one request; more is 413.
   size_t header_bytes_max = size_t{16} << 10;  // Request line and headers; more is 431.
   // All bodies that are being read and answered together; more is 503.
@@ -30,6 +32,9 @@ struct HttpServerOptions {
   absl::Duration body_timeout = absl::Seconds(60);
   // The client takes nothing of its answer.
   absl::Duration write_timeout = absl::Seconds(120);
+  // The client's system takes or acknowledges nothing: the client has vanished without a word. At
+  // least 2 s; our system counts in whole ones, and notices at most a fifth later.
+  absl::Duration peer_timeout = absl::Seconds(50);
 };
 
 // Thread-safe.

@@ -125,10 +125,29 @@ absl::StatusOr<bool> ReadToolChoice(JsonValue body) {
   return FieldError("tool_choice", "must be \"auto\", \"none\", \"required\" or an object");
 }
 
+// Variables for the template. One that is null is not set, and so is not defined there either.
+absl::Status ReadTemplateVariables(JsonValue body, v1::Chat* chat) {
+  constexpr absl::string_view kName = "chat_template_kwargs";
+  const std::optional<JsonValue> variables = FindField(body, kName);
+  if (!variables.has_value()) return absl::OkStatus();
+  if (!variables->IsObject()) {
+    return FieldError(kName, absl::StrCat("must be an object, got ", variables->TypeName()));
+  }
+  std::string json;
+  RETURN_IF_ERROR(variables->ForEachMember([&](absl::string_view name, JsonValue value) {
+    if (value.IsNull()) return absl::OkStatus();
+    absl::StrAppend(&json, json.empty() ? "{" : ",", JsonString(name), ":", TextOf(value));
+    return absl::OkStatus();
+  }));
+  if (!json.empty()) chat->set_template_variables_json(json + "}");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ReadConversation(JsonValue body, v1::Chat* chat) {
   RETURN_IF_ERROR(ReadMessages(body, chat));
+  RETURN_IF_ERROR(ReadTemplateVariables(body, chat));
   ASSIGN_OR_RETURN(const bool tells_tools, ReadToolChoice(body));
   return ReadList(body, "tools", "", [&](std::string json) {
     if (tells_tools) chat->set_tools_json(std::move(json));

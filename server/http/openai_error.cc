@@ -23,6 +23,7 @@ constexpr std::pair<absl::string_view, absl::string_view> kLeadingNames[] = {
     {"chat: ", "messages: "},
     {"chat.messages", "messages"},
     {"chat.tools_json", "tools"},
+    {"chat.template_variables_json", "chat_template_kwargs"},
     {"request_id: ", "x-request-id: "},
 };
 

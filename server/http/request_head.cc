@@ -17,14 +17,20 @@ std::string PathOf(absl::string_view target) {
   return std::string(target.substr(0, target.find_first_of("?#")));
 }
 
-HeadProblem CheckHead(const HttpRequest& head, bool is_http_1_1) {
+HeadProblem CheckHead(const HttpRequest& head, bool is_http_1_1, const HostNames& hosts) {
+  const std::string* const host = head.Header("host");
+  if (is_http_1_1 && host == nullptr) return {400, "the Host header is missing"};
+  if (host != nullptr && !hosts.Allows(*host)) {
+    return {421,
+            "Host: this server is called by an address or as localhost; whoever runs it can list "
+            "other names in server.http_hosts"};
+  }
   if (head.path.empty()) return {400, "the request's target must be a path, such as /v1/models"};
-  if (is_http_1_1 && head.Header("host") == nullptr) return {400, "the Host header is missing"};
   // Anything else that a proxy before us might read in another way than we do.
   int encodings = 0;
-  int hosts = 0;
+  int host_count = 0;
   for (const HttpHeader& header : head.headers) {
-    if (absl::EqualsIgnoreCase(header.name, "host") && ++hosts > 1) {
+    if (absl::EqualsIgnoreCase(header.name, "host") && ++host_count > 1) {
       return {400, "the Host header is given twice"};
     }
     if (!absl::EqualsIgnoreCase(header.name, "transfer-encoding")) continue;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "server/http/host_names.h"
 #include "server/http/http_message.h"
 
 namespace ebb::server {
@@ -16,8 +17,9 @@ struct HeadProblem {
   int status = 0;  // 0: none.
   std::string message;
 };
-// Whether this server reads such a message: how its body is laid out, what it expects.
-HeadProblem CheckHead(const HttpRequest& head, bool is_http_1_1);
+// Whether this server reads such a message: whom it calls, how its body is laid out, what it
+// expects.
+HeadProblem CheckHead(const HttpRequest& head, bool is_http_1_1, const HostNames& hosts);
 
 // The client waits for a word before it sends the body.
 bool ExpectsContinue(const HttpRequest& head);

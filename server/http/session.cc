@@ -1,5 +1,9 @@
 #include "server/http/session.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -71,6 +75,20 @@ void WriteOnce(const HttpReply& reply, PlainStream* socket) {
   socket->non_blocking(true, ignored);
   socket->write_some(asio::buffer(ReplyText(reply, /*keep_alive=*/false, /*with_body=*/true)),
                      ignored);
+}
+
+// A peer that is switched off or cut off says nothing. Where something is on its way to it, the
+// system gives up after `timeout`; where nothing is, it asks from half of that on.
+void NoticeVanishedPeer(absl::Duration timeout, tcp::socket* socket) {
+  const auto seconds = static_cast<int>(absl::ToInt64Seconds(timeout));
+  error_code ignored;
+  socket->set_option(asio::socket_base::keep_alive(true), ignored);
+  const auto set = [&](int option, int value) {
+    setsockopt(socket->native_handle(), IPPROTO_TCP, option, &value, sizeof(value));
+  };
+  set(TCP_KEEPIDLE, seconds / 2);
+  set(TCP_KEEPINTVL, std::max(1, seconds / 5));
+  set(TCP_USER_TIMEOUT, 1000 * seconds);
 }
 
 // Everything happens on the stream's strand.
@@ -197,7 +215,7 @@ class Session final : public AnySession, public std::enable_shared_from_this<Ses
     }
     is_http_1_1_ = message.version() == 11;
     may_keep_ = parser_->keep_alive();
-    const HeadProblem problem = CheckHead(request_, is_http_1_1_);
+    const HeadProblem problem = CheckHead(request_, is_http_1_1_, hub_.options.hosts);
     if (problem.status != 0) {
       Refuse(problem.status, problem.message);
       return false;
@@ -423,6 +441,7 @@ class Session final : public AnySession, public std::enable_shared_from_this<Ses
 void StartSession(tcp::socket socket, asio::io_context* context, SessionHub* hub) {
   error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);  // Tokens go out as they come.
+  NoticeVanishedPeer(hub->options.peer_timeout, &socket);
   if (hub->options.tls != nullptr) {
     const auto session = std::make_shared<Session<TlsStream>>(
         NewTlsStream(std::move(socket), *hub->options.tls->Current()), context, hub);

@@ -75,7 +75,6 @@ constexpr Field kChatFields[] = {
     {"add_generation_prompt", IsTrue},
     {"continue_final_message", IsFalse},
     {"chat_template", Never},
-    {"chat_template_kwargs", IsEmpty},
     {"documents", IsEmpty},
 };
 

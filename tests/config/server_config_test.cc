@@ -133,6 +133,9 @@ const BadCase kBadCases[] = {
     {"{\"server\": {\"http_listen\": \"yes\"}}",
      "f.json:1: server.http_listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0; or "
      "auto, or off"},
+    {"{\"server\": {\"http_hosts\": \"ebb:8000\"}}",
+     "f.json:1: server.http_hosts: must be names without ports, separated by commas, such as "
+     "ebb,ebb.example.com; or *"},
     {"{\"server\": {\"control_listen\": \"yes\"}}",
      "f.json:1: server.control_listen: must be ADDRESS:PORT, such as 127.0.0.1:50051 or [::1]:0; "
      "or "

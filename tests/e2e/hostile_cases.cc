@@ -249,6 +249,15 @@ void AddOutput(Table* table) {
   const std::string hi = R"("messages":[{"role":"user","content":"hi"}],)";
   table->ChatField("logprobs.top", hi + R"("logprobs":true,"top_logprobs":1000000)");
   table->ChatField("logprobs.top_alone", hi + R"("top_logprobs":2)");
+  // Variables for the template: none of its own names, and no deeper than JSON may be.
+  const std::string kwargs = hi + R"("chat_template_kwargs":)";
+  table->ChatField("variables.type", kwargs + "[1]");
+  for (const char* name : {"messages", "tools", "add_generation_prompt", "chat_template"}) {
+    table->ChatField(StrCat("variables.", name), StrCat(kwargs, "{\"", name, "\":[]}"));
+  }
+  table->ChatField("variables.deep",
+                   StrCat(kwargs, R"({"x":)", Repeat("[", 70), Repeat("]", 70), "}"));
+  table->ChatField("variables.taken", kwargs + R"({"enable_thinking":false,"x":null})", Code::kOk);
 }
 
 // What another server could do and this one cannot is refused, never left out.

@@ -313,6 +313,20 @@ TEST_F(HostileTest, ABurstIsAnsweredOrToldToComeAgain) {
   End();
 }
 
+// As fast as they are answered, which is more than a hundred a second.
+TEST_F(HostileTest, ScrapesWithoutAPauseDisturbNobody) {
+  Start();
+  HttpClient scraper(server_->http_address());
+  BesideCanaries(*server_, &ledger_, [&] {
+    for (int i = 0; i < 500; ++i) {
+      const HttpAnswer metrics = scraper.Get("/metrics");
+      ASSERT_EQ(metrics.status, 200) << i;
+      ASSERT_NE(metrics.body.find("ebb_requests_accepted_total"), std::string::npos);
+    }
+  });
+  End();
+}
+
 int64_t ResidentBytes(pid_t pid) {
   int64_t pages = 0;
   std::ifstream("/proc/" + std::to_string(pid) + "/statm") >> pages >> pages;

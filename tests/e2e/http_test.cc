@@ -72,6 +72,23 @@ TEST_F(HttpE2eTest, TokensGoThereAndBack) {
   EXPECT_NE(info["chat_template"].get<std::string>().find("im_start"), std::string::npos);
 }
 
+// As a page would ask whose own name leads to the loopback (DNS rebinding).
+TEST_F(HttpE2eTest, IsNotCalledByStrangersNames) {
+  const auto status_for = [](const ServerProcess& server, const std::string& host) {
+    HttpClient client(server.http_address());
+    EXPECT_TRUE(client.Send("GET /v1/models HTTP/1.1\r\nHost: " + host + "\r\n\r\n"));
+    return client.Read().status;
+  };
+  EXPECT_EQ(status_for(*server_, server_->http_address()), 200);
+  EXPECT_EQ(status_for(*server_, "localhost"), 200);
+  EXPECT_EQ(status_for(*server_, "attacker.example:8000"), 421);
+  const auto listing = ServerProcess::StartReady({"server.http_hosts=ebb,ebb.example.com"});
+  ASSERT_NE(listing, nullptr);
+  EXPECT_EQ(status_for(*listing, "ebb:8000"), 200);
+  EXPECT_EQ(status_for(*listing, "ebb.example.com"), 200);
+  EXPECT_EQ(status_for(*listing, "attacker.example"), 421);
+}
+
 // The memory of a client that left is free at once, streamed or not.
 TEST_F(HttpE2eTest, AClientThatLeavesFreesItsMemory) {
   Client client(server_->address());

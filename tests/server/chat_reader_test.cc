@@ -103,7 +103,9 @@ TEST(ChatReaderTest, CallsAreCheckedByTheirShape) {
 TEST(ChatReaderTest, VariablesCannotTakeTheTemplatesOwnNames) {
   ExpectBad(absl::StrCat(kUser, "template_variables_json: '[]'"),
             "chat.template_variables_json: must be a JSON object, got an array");
-  for (const char* name : {"messages", "tools", "bos_token", "raise_exception", "namespace"}) {
+  for (const char* name :
+       {"messages", "tools", "add_generation_prompt", "chat_template", "tokenize",
+        "continue_final_message", "bos_token", "raise_exception", "namespace"}) {
     ExpectBad(absl::StrCat(kUser, "template_variables_json: '{\"", name, "\":1}'"),
               absl::StrCat("must not set \"", name, "\""));
   }

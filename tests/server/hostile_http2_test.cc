@@ -3,8 +3,12 @@
 // that they hold is what this shows. See docs/hostile-inputs.md.
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <fstream>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/server/http2_client.h"
@@ -132,6 +136,69 @@ TEST_F(Http2Test, MessagesAreNotBelievedBeforeTheyCome) {
                       std::string("\1\0\0\0\3", 5) + "abc");
   EXPECT_NE(unmarked->Read().status, grpc::StatusCode::OK);
   EXPECT_EQ(engine_.requests().size(), 1u);
+  ExpectServing();
+}
+
+// Sends what the length of a message promises, as fast as the server's windows let it, `each` after
+// every frame. How many bytes of it were taken before the server ended the call or the connection.
+int64_t SendGiantMessage(Http2Client* client, int64_t bytes_max,
+                         const std::function<void()>& each) {
+  constexpr int64_t kFirstWindow = 65'535;  // RFC 9113, 6.9.2.
+  int64_t connection_window = kFirstWindow;
+  int64_t stream_window = kFirstWindow;
+  int64_t initial_window = kFirstWindow;
+  const auto number = [](const std::string& text, size_t at) {
+    int64_t value = 0;
+    for (size_t i = at; i < at + 4; ++i) value = value << 8 | static_cast<uint8_t>(text[i]);
+    return value;
+  };
+  std::string bytes("\0\xFF\xFF\xFF\xFF", 5);
+  bytes.resize(size_t{16} << 10, 'x');
+  int64_t sent = 0;
+  while (sent < bytes_max) {
+    const int64_t room = std::min(connection_window, stream_window);
+    if (room > 0) {
+      const int64_t count = std::min(room, static_cast<int64_t>(bytes.size()));
+      if (!client->SendFrame(Http2Client::kData, 0, 1, bytes.substr(0, static_cast<size_t>(count))))
+        return sent;
+      sent += count;
+      connection_window -= count;
+      stream_window -= count;
+      bytes.replace(0, 5, 5, 'x');
+      each();
+      continue;
+    }
+    Http2Client::Frame frame;
+    if (!client->ReadFrame(&frame)) return sent;
+    if (frame.type == Http2Client::kResetStream || frame.type == Http2Client::kGoAway) return sent;
+    if (frame.type == Http2Client::kWindowUpdate) {
+      (frame.stream == 0 ? connection_window : stream_window) += number(frame.payload, 0);
+    }
+    if (frame.type != Http2Client::kSettings) continue;
+    for (size_t at = 0; at + 6 <= frame.payload.size(); at += 6) {
+      if (frame.payload[at + 1] != 4) continue;  // SETTINGS_INITIAL_WINDOW_SIZE
+      const int64_t window = number(frame.payload, at + 2);
+      stream_window += window - std::exchange(initial_window, window);
+    }
+  }
+  return sent;
+}
+
+// A message of 4 GiB that really comes: it is held as it comes, and cut off long before it is
+// whole, while others are served.
+TEST_F(Http2Test, AGiantMessageIsCutOff) {
+  constexpr int64_t kHeldMax = int64_t{160} << 20;  // What gRPC may buffer, and a window.
+  const auto client = Connect();
+  ASSERT_TRUE(client->SendCall(1, kGenerate));
+  const int64_t before = ResidentBytes();
+  int64_t largest = 0;
+  int64_t frames = 0;
+  const int64_t taken = SendGiantMessage(client.get(), int64_t{1} << 30, [&] {
+    if (++frames % 256 == 0) largest = std::max(largest, ResidentBytes() - before);
+    if (frames % 2048 == 1) ExpectServing();
+  });
+  EXPECT_LT(taken, kHeldMax);
+  EXPECT_LT(largest, kHeldMax + (int64_t{64} << 20));
   ExpectServing();
 }
 

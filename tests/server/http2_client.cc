@@ -71,34 +71,41 @@ bool Http2Client::SendMessage(uint32_t stream, const std::string& message, bool 
                    std::string(1, '\0') + BigEndian(message.size(), 4) + message);
 }
 
+bool Http2Client::ReadFrame(Frame* frame) {
+  std::string head;
+  if (!socket_.ReadBytes(9, &head)) return false;
+  const auto number = [&](size_t begin, size_t end) {
+    uint32_t value = 0;
+    for (size_t i = begin; i < end; ++i) value = value << 8 | static_cast<uint8_t>(head[i]);
+    return value;
+  };
+  frame->payload.clear();
+  if (!socket_.ReadBytes(number(0, 3), &frame->payload)) return false;
+  frame->type = static_cast<FrameType>(head[3]);
+  frame->flags = static_cast<uint8_t>(head[4]);
+  frame->stream = number(5, 9);
+  if ((frame->flags & kAck) != 0) return true;
+  if (frame->type == kSettings) SendFrame(kSettings, kAck, 0, "");
+  if (frame->type == kPing) SendFrame(kPing, kAck, 0, frame->payload);
+  return true;
+}
+
 Http2Client::Answer Http2Client::Read() {
-  for (;;) {
-    std::string head;
-    if (!socket_.ReadBytes(9, &head)) return {};
-    size_t bytes = 0;
-    for (int i = 0; i < 3; ++i)
-      bytes = bytes << 8 | static_cast<uint8_t>(head[static_cast<size_t>(i)]);
-    std::string payload;
-    if (!socket_.ReadBytes(bytes, &payload)) return {};
-    const auto flags = static_cast<uint8_t>(head[4]);
-    switch (static_cast<FrameType>(head[3])) {
+  Frame frame;
+  while (ReadFrame(&frame)) {
+    switch (frame.type) {
       case kHeaders:
-        if (const int status = StatusIn(payload); status >= 0) return {End::kStatus, status};
+        if (const int status = StatusIn(frame.payload); status >= 0) return {End::kStatus, status};
         break;
       case kResetStream:
         return {End::kStreamReset, -1};
       case kGoAway:
         return {End::kGoAway, -1};
-      case kSettings:
-        if ((flags & kAck) == 0) SendFrame(kSettings, kAck, 0, "");
-        break;
-      case kPing:
-        if ((flags & kAck) == 0) SendFrame(kPing, kAck, 0, payload);
-        break;
       default:
         break;
     }
   }
+  return {};
 }
 
 }  // namespace ebb::tests

@@ -42,6 +42,15 @@ class Http2Client {
 
   // How the server ended something: the status of the first call that ended with one, or what came
   // instead.
+  struct Frame {
+    FrameType type = kData;
+    uint8_t flags = 0;
+    uint32_t stream = 0;
+    std::string payload;
+  };
+  // The next frame, pings and settings answered. False when the server has closed.
+  bool ReadFrame(Frame* frame);
+
   enum class End { kStatus, kStreamReset, kGoAway, kClosed };
   struct Answer {
     End end = End::kClosed;

@@ -22,7 +22,8 @@ class ServiceTest : public CallsTest {
  protected:
   static constexpr int64_t kMessageBytesMax = 1 << 20;
 
-  explicit ServiceTest(AccessGate* access = nullptr, AccessGate* operators = nullptr)
+  explicit ServiceTest(AccessGate* access = nullptr, AccessGate* operators = nullptr,
+                       absl::Duration peer_timeout = GrpcServerOptions().peer_timeout)
       : CallsTest(access) {
     ControlOptions control;
     control.gate = ControlGate(access, operators);
@@ -44,6 +45,7 @@ class ServiceTest : public CallsTest {
     options.listen = *ParseListenAddress("127.0.0.1:0");
     options.reflection = access == nullptr;
     options.message_bytes_max = kMessageBytesMax;
+    options.peer_timeout = peer_timeout;
     server_ = *GrpcServer::Start(options, {{inference_.get(), v1::Inference::service_full_name()},
                                            {control_.get(), v1::Control::service_full_name()}});
     channel_ = NewChannel();

@@ -174,6 +174,9 @@ TEST_F(HttpTest, NoOtherOriginIsLetIn) {
   ASSERT_TRUE(form->Send(std::string(kTokenize) + origin +
                          "Content-Type: text/plain\r\nContent-Length: 14\r\n\r\n" + kBody));
   EXPECT_EQ(form->Read().status, 415);
+  const auto blob = Connect();
+  ASSERT_TRUE(blob->Send(std::string(kTokenize) + origin + "Content-Length: 14\r\n\r\n" + kBody));
+  EXPECT_EQ(blob->Read().status, 415);
   for (const HttpAnswer& each : {preflight, answer}) {
     for (const auto& [name, value] : each.headers) {
       EXPECT_NE(name.rfind("access-control-", 0), 0u) << name << ": " << value;

@@ -1,6 +1,7 @@
 #include "tests/server/http/http_client.h"
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -73,6 +74,12 @@ void HttpClient::Reset() {
   const linger at_once = {1, 0};
   setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
   Close();
+}
+
+void HttpClient::Vanish() {
+  sock_filter drop_all = {BPF_RET, 0, 0, 0};
+  const sock_fprog filter = {1, &drop_all};
+  CHECK_EQ(setsockopt(fd_, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)), 0);
 }
 
 ssize_t HttpClient::Put(const char* bytes, size_t count) {
@@ -166,12 +173,12 @@ bool HttpClient::ReadsEnd() {
 
 std::string HttpClient::PostText(const std::string& path, const std::string& body,
                                  const std::string& more_headers) {
-  return "POST " + path + " HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n" +
+  return "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
          more_headers + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
 HttpAnswer HttpClient::Get(const std::string& path) {
-  if (!Send("GET " + path + " HTTP/1.1\r\nHost: test\r\n\r\n")) return {};
+  if (!Send("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n")) return {};
   return Read();
 }
 

@@ -44,6 +44,9 @@ class HttpClient {
   void Close();
   // The same, and what is under way is lost: the server's side gets a reset.
   void Reset();
+  // From now on nothing that comes is taken or acknowledged, and the other side is not told: so is
+  // a client that is switched off, or whose cable is cut.
+  void Vanish();
 
   HttpAnswer Get(const std::string& path);
   HttpAnswer Post(const std::string& path, const std::string& body,

@@ -181,9 +181,8 @@ TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
         R"("modalities":["text"])"}) {
     EXPECT_TRUE(Chat(ChatWith(field)).ok()) << field;
   }
-  for (const std::string field :
-       {R"("functions":[{"name":"f"}])", R"("tool_choice":"required")", R"("modalities":["audio"])",
-        R"("chat_template_kwargs":{"a":1})"}) {
+  for (const std::string field : {R"("functions":[{"name":"f"}])", R"("tool_choice":"required")",
+                                  R"("modalities":["audio"])"}) {
     EXPECT_EQ(Chat(ChatWith(field)).status().code(), StatusCode::kUnimplemented) << field;
   }
   EXPECT_EQ(
@@ -191,6 +190,28 @@ TEST(OpenAiRequestTest, WhatIsNotThereYetIsUnimplemented) {
       "messages[0].content[0].type: this server reads parts of type \"text\" only");
   EXPECT_EQ(Chat(R"({"messages":[{"role":"assistant","function_call":{}}]})").status().code(),
             StatusCode::kUnimplemented);
+}
+
+TEST(OpenAiRequestTest, VariablesForTheTemplateArrive) {
+  const auto variables = [](const std::string& json) {
+    const auto read = Chat(ChatWith("\"chat_template_kwargs\":" + json));
+    EXPECT_TRUE(read.ok()) << read.status();
+    const v1::Chat& chat = read->prompts.at(0).chat();
+    return chat.has_template_variables_json() ? chat.template_variables_json() : "none";
+  };
+  EXPECT_EQ(variables(R"({"enable_thinking":false,"a\"b":[1,null,{"c":"\n"}]})"),
+            R"({"enable_thinking":false,"a\"b":[1,null,{"c":"\n"}]})");
+  // What is null is not set.
+  EXPECT_EQ(variables(R"({"enable_thinking":null,"a":1,"b":null})"), R"({"a":1})");
+  for (const char* nothing : {"null", "{}", R"({"enable_thinking":null})"}) {
+    EXPECT_EQ(variables(nothing), "none") << nothing;
+  }
+  for (const char* wrong : {"[]", "\"a\"", "1", "true"}) {
+    const absl::Status status =
+        Chat(ChatWith(std::string("\"chat_template_kwargs\":") + wrong)).status();
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << wrong;
+    EXPECT_EQ(status.message().find("chat_template_kwargs: must be an object, got"), 0u) << status;
+  }
 }
 
 // Bodies with a few bytes changed end in a request or an error with words, never otherwise.
