@@ -22,6 +22,7 @@
 #include "engine/keeper_actor.h"
 #include "engine/lane_loop.h"
 #include "engine/relief.h"
+#include "engine/swap_actor.h"
 #include "engine/windows.h"
 
 namespace ebb::engine {
@@ -60,6 +61,7 @@ class LocalEngine final : public Engine {
   LaneLoop& prefill() { return loop(core_->lanes.Of(SequenceState::kPrefilling)); }
   LaneLoop& decode() { return loop(core_->lanes.Of(SequenceState::kDecoding)); }
   KeeperActor& keeper() { return keeper_; }
+  SwapActor* swap() { return swap_.get(); }  // None where nothing is swapped.
   EngineCore& core() { return *core_; }
   Wakeups& wakeups() { return core_->wakeups; }
 
@@ -71,6 +73,7 @@ class LocalEngine final : public Engine {
   Relief relief_;
   std::vector<LaneLoop> loops_;  // By Lanes::index.
   KeeperActor keeper_;
+  std::unique_ptr<SwapActor> swap_;
 };
 
 }  // namespace ebb::engine

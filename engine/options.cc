@@ -54,6 +54,7 @@ absl::Status Validate(const LocalEngineOptions& options) {
       {memory.shrink_pages_max >= 1, "shrink_pages_max", "at least 1"},
       {memory.compact_above_percent >= 0, "compact_above_percent", "at least 0"},
       {memory.compact_bytes_max >= 0, "compact_bytes_max", "at least 0"},
+      {memory.swap_bytes_max >= 0, "swap_bytes_max", "at least 0"},
   };
   for (const Rule& rule : rules) {
     if (rule.holds) continue;

@@ -43,6 +43,8 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   options.memory.shrink_pages_max = config.memory.shrink_pages_max;
   options.memory.compact_above_percent = config.memory.compact_above_percent;
   options.memory.compact_bytes_max = config.memory.compact_bytes_max;
+  options.memory.swap_bytes_max = config.memory.swap_bytes_max;
+  options.memory.swap_directory = config.memory.swap_directory;
   options.memory.static_estimator =
       config.memory.static_estimator == config::StaticEstimator::kByUsage
           ? engine::StaticEstimator::kByUsage

@@ -13,6 +13,7 @@ void AddLoad(const engine::LoadView& load, Families* out);
 void AddLanes(const std::vector<engine::LaneView>& lanes, Families* out);
 void AddMemory(const engine::MemoryView& memory, Families* out);
 // The last window of each lane.
+void AddSwap(const engine::SwapView& swap, Families* out);
 void AddWindows(const std::vector<engine::WindowView>& windows,
                 const std::vector<engine::LaneView>& lanes, int64_t block_bytes, Families* out);
 

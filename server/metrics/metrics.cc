@@ -56,6 +56,7 @@ Families Metrics::Collect() const {
   AddRefusals(*refusals_, &families);
   AddLanes(load.lanes, &families);
   AddMemory(memory, &families);
+  AddSwap(memory.swap, &families);
   AddWindows(engine_->RecentWindows(), load.lanes, block_bytes, &families);
   AddServer(options_, *progress_, &families);
   AddProcess(start_seconds_, &families);

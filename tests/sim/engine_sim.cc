@@ -13,7 +13,9 @@
 #include "device/device_lost.h"
 #include "device/stream_fake.h"
 #include "device/vmm_fake.h"
+#include "engine/kv_copier_fake.h"
 #include "engine/kv_memory_options.h"
+#include "engine/kv_swapper.h"
 #include "engine/local_engine.h"
 #include "engine/step_runner_fake.h"
 #include "memory/kv_memory.h"
@@ -45,6 +47,7 @@ class EngineSim {
         lanes_(queues),
         rng_(seed),
         answers_rng_(seed + 8),
+        swap_rng_(seed + 9),
         world_options_(MakeSimOptions(seed, queues, &rng_)),
         vmm_(VmmOptions()),
         faults_(seed + 6, &vmm_, &clock_) {
@@ -75,7 +78,11 @@ class EngineSim {
     report_.moved_blocks = memory_->moved_bytes_total() / memory_->geometry().block_bytes();
     faults_.Count(Fault::kStepAbandoned, runner_->abandoned_count());
     faults_.Count(Fault::kStepFails, runner_->failed_count());
+    faults_.Count(Fault::kSwapOutFails, copier_->failed_outs());
+    faults_.Count(Fault::kSwapInFails, copier_->failed_ins());
+    faults_.Count(Fault::kSwapRoomFails, copier_->failed_chunks());
     report_.faults = faults_.counts();
+    report_.swap = engine_->Memory().swap;
     for (const auto& client : clients_) report_.tokens += client->token_count();
     TearDown();
     return report_;
@@ -138,6 +145,10 @@ class EngineSim {
     runner.workspace_row_bytes = kWorkspaceRowBytes;
     runner_ = std::make_unique<engine::FakeStepRunner>(runner);
     canary_runner_ = std::make_unique<CanaryRunner>(canary_, seed + 2, runner_.get());
+    copier_ = std::make_unique<engine::FakeKvCopier>(runner.kv, world_options_.swap);
+    if (canary_ == Canary::kShortSwap) copier_->ForgetLastBlocks();
+    if (canary_ == Canary::kCrossedSwap) copier_->CrossSlots();
+    swapper_ = std::make_unique<engine::KvSwapper>(copier_.get(), &swap_stream_, &clock_);
     policy_ =
         std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
     canary_policy_ = std::make_unique<CanaryPolicy>(canary_, policy_.get());
@@ -149,6 +160,7 @@ class EngineSim {
     parts.runner = canary_runner_.get();
     parts.policy = canary_policy_.get();
     parts.limits = {kVocabulary, kContextTokens, {kEndId}};
+    parts.swapper = swapper_.get();
     auto made = engine::LocalEngine::Create(options_, parts);
     CHECK_OK(made.status());
     engine_ = *std::move(made);
@@ -197,6 +209,7 @@ class EngineSim {
   }
 
   void Tick() {
+    if (swap_rng_.Chance(0.1)) return swap_rng_.Chance(0.5) ? RunSwap() : RunSwapStream();
     const double choice = rng_.Unit();
     if (choice < 0.22) {
       engine_->prefill().RunOnce();
@@ -215,8 +228,27 @@ class EngineSim {
     }
   }
 
+  void RunSwap() {
+    if (engine_->swap() != nullptr) engine_->swap()->RunOnce();
+  }
+  void RunSwapStream() { swap_stream_.RunNext(); }
+
+  void FailASwap() {
+    const auto after_blocks = static_cast<int32_t>(swap_rng_.Between(0, 6));
+    switch (swap_rng_.Between(0, 2)) {
+      case 0:
+        return copier_->FailNextOut(after_blocks);
+      case 1:
+        return copier_->FailNextIn(after_blocks);
+      default:
+        return copier_->FailNextChunk();
+    }
+  }
+
   void Misfortune() {
-    switch (rng_.Between(0, 6)) {
+    const int64_t which = rng_.Between(0, 6);
+    if (swap_rng_.Chance(0.3) || (world_options_.tight && which == 1)) return FailASwap();
+    switch (which) {
       case 0:
         CancelOne();
         break;
@@ -306,6 +338,7 @@ class EngineSim {
         step_rounds[at] = 0;
         streams_[at].RunNext();
       }
+      RunSwapStream();
       clock_.Advance(absl::Milliseconds(1));
     }
     faults_.GoOn();
@@ -394,6 +427,7 @@ class EngineSim {
     base::MutexLock lock(&core.mutex);
     CheckBytes();
     if (const std::string broken = CheckBlocks(core, *memory_); !broken.empty()) Fail(broken);
+    if (const std::string broken = CheckSlots(core); !broken.empty()) Fail(broken);
   }
 
   // Once the engine knows of the loss, it submits nothing and asks for no memory.
@@ -432,12 +466,15 @@ class EngineSim {
     CheckInvariants();
     engine_->decode().RunOnce();
     CheckInvariants();
+    RunSwap();
+    CheckInvariants();
   }
 
   void Round() {
     RunActors();
     streams_[0].RunNext();
     streams_[1].RunNext();
+    RunSwapStream();
     clock_.Advance(absl::Milliseconds(2));
   }
 
@@ -445,6 +482,7 @@ class EngineSim {
   void Settle() {
     faults_.Pause();
     vmm_.StopFailing();
+    copier_->StopFailing();
     vmm_.SetPeerBytes(0);
     if (rng_.Chance(0.5)) {
       SetLimit({options_.memory.limit_bytes});
@@ -498,6 +536,9 @@ class EngineSim {
     if (memory_->held_bytes() != stuck_bytes + mapped * kGranularity)
       Fail("idle, and memory is held" + Describe(engine_.get(), *memory_));
     if (vmm_.created_bytes() > memory_->held_bytes()) Fail("the device's memory is not back");
+    const engine::SwapView swap = engine_->Memory().swap;
+    if (swap.used_bytes > 0) Fail("idle, and slots are taken");
+    if (swap.held_bytes > 0 || copier_->chunk_count() > 0) Fail("idle, and swap space is held");
   }
 
   void TearDown() {
@@ -516,6 +557,7 @@ class EngineSim {
   const engine::Lanes lanes_;
   base::Rng rng_;
   base::Rng answers_rng_;  // Of its own, as the loss's.
+  base::Rng swap_rng_;     // Likewise.
   const SimOptions world_options_;
   const engine::LocalEngineOptions& options_ = world_options_.engine;
   base::FakeClock clock_;
@@ -523,10 +565,13 @@ class EngineSim {
   device::FakeVmm vmm_;
   Faults faults_;
   device::FakeStream streams_[2];
+  device::FakeStream swap_stream_;
   std::unique_ptr<CanaryVmm> canary_vmm_;
   std::unique_ptr<memory::KvMemory> memory_;
   std::unique_ptr<engine::FakeStepRunner> runner_;
   std::unique_ptr<CanaryRunner> canary_runner_;
+  std::unique_ptr<engine::FakeKvCopier> copier_;
+  std::unique_ptr<engine::KvSwapper> swapper_;
   std::unique_ptr<scheduler::LocalPolicy> policy_;
   std::unique_ptr<CanaryPolicy> canary_policy_;
   std::unique_ptr<engine::LocalEngine> engine_;

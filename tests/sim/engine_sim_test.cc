@@ -58,6 +58,7 @@ TEST_P(EngineSimTest, EverySeedHolds) {
   int64_t tokens = 0;
   int64_t moved_blocks = 0;
   int64_t copied_blocks = 0;
+  engine::SwapView swap;
   FaultCounts faults = {};
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with SEED=" << seed);
@@ -67,21 +68,32 @@ TEST_P(EngineSimTest, EverySeedHolds) {
     tokens += report.tokens;
     moved_blocks += report.moved_blocks;
     copied_blocks += report.copied_blocks;
+    swap.out_sequences_total += report.swap.out_sequences_total;
+    swap.in_sequences_total += report.swap.in_sequences_total;
+    for (size_t i = 0; i < engine::kSwapFallbackCount; ++i) {
+      swap.fallbacks[i] += report.swap.fallbacks[i];
+    }
     for (int fault = 0; fault < kFaultCount; ++fault) faults[fault] += report.faults[fault];
   }
   std::cout << "seeds " << first << " to " << first + count - 1 << ": " << tokens << " tokens, "
             << preemptions << " preemptions, " << moved_blocks << " blocks moved, " << copied_blocks
-            << " copied\n";
+            << " copied, " << swap.out_sequences_total << " swapped out, "
+            << swap.in_sequences_total << " in; recomputed instead " << swap.fallbacks[0]
+            << " full, " << swap.fallbacks[1] << " failed, " << swap.fallbacks[2] << " limit, "
+            << swap.fallbacks[3] << " shared\n";
   // A simulation in which nothing is ever preempted or moved would show nothing.
   if (count > 100) {
     EXPECT_GT(preemptions, static_cast<int64_t>(count) / 4);
     EXPECT_GT(moved_blocks, static_cast<int64_t>(count) / 10);
     EXPECT_GT(copied_blocks, static_cast<int64_t>(count) / 2);
+    EXPECT_GT(swap.out_sequences_total, static_cast<int64_t>(count) / 10);
+    EXPECT_GT(swap.in_sequences_total, static_cast<int64_t>(count) / 20);
   }
   if (count >= 2000) {
     for (int fault = 0; fault < kFaultCount; ++fault) {
       EXPECT_GE(faults[fault], 100) << FaultName(static_cast<Fault>(fault));
     }
+    for (const int64_t fallbacks : swap.fallbacks) EXPECT_GE(fallbacks, 20);
   }
 }
 

@@ -6,6 +6,29 @@
 
 namespace ebb::sim {
 
+namespace {
+
+void AddSwap(uint64_t seed, SimOptions* made) {
+  base::Rng rng(seed + 10);
+  engine::LocalEngineOptions& options = made->engine;
+  made->swap.prior_bytes_per_s = rng.Chance(0.2) ? 1e6 : 1e12;
+  made->swap.chunk_slots = static_cast<int32_t>(rng.Between(1, 8));
+  made->swap.piece_slots = static_cast<int32_t>(rng.Between(1, 6));
+  made->tight = rng.Chance(0.4);
+  if (!made->tight && rng.Chance(0.4)) return;
+  options.memory.swap_bytes_max =
+      rng.Between(1, made->tight ? 200 : 60) * kLayers *
+      kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
+  if (!made->tight) return;
+  options.memory.limit_bytes = rng.Between(8, 11) * kGranularity;
+  options.memory.ceiling_bytes = std::max(options.memory.ceiling_bytes, options.memory.limit_bytes);
+  options.memory.compact_above_percent = 0;
+  options.queue.running_sequences_max = std::max(options.queue.running_sequences_max, 4);
+  options.queue.growth_deviations_percent = 0;
+}
+
+}  // namespace
+
 SimOptions MakeSimOptions(uint64_t seed, engine::Queues queues, base::Rng* rng) {
   SimOptions made;
   engine::LocalEngineOptions& options = made.engine;
@@ -43,6 +66,7 @@ SimOptions MakeSimOptions(uint64_t seed, engine::Queues queues, base::Rng* rng) 
   const int64_t keep_pages =
       base::Rng(seed + 5).Between(-3 * made.ceiling_pages, made.ceiling_pages);
   options.memory.keep_bytes = std::max<int64_t>(0, keep_pages) * kGranularity;
+  AddSwap(seed, &made);
   return made;
 }
 
