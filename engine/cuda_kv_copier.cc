@@ -11,11 +11,12 @@ constexpr double kPriorBytesPerSecond = 1e10;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CudaKvCopier>> CudaKvCopier::Create(
-    const device::CudaDevice* device, device::LaunchGate* gate, const kernels::PagedKv& kv) {
+absl::StatusOr<std::unique_ptr<CudaKvCopier>> CudaKvCopier::Create(const device::CudaDevice* device,
+                                                                   device::LaunchGate* gate,
+                                                                   const kernels::PagedKv& kv) {
   EbbCudaStream* stream = nullptr;
-  RETURN_IF_ERROR(device->Check(
-      device->api().stream_create(device->context(), 0, &stream), "making a stream for swapping"));
+  RETURN_IF_ERROR(device->Check(device->api().stream_create(device->context(), 0, &stream),
+                                "making a stream for swapping"));
   return std::unique_ptr<CudaKvCopier>(new CudaKvCopier(device, gate, stream, kv));
 }
 

@@ -17,8 +17,7 @@ namespace ebb::engine {
 class FakeKvCopier final : public KvCopier {
  public:
   // The KV memory can be read and written by the host.
-  FakeKvCopier(const kernels::PagedKv& kv, const CopierTraits& traits)
-      : kv_(kv), traits_(traits) {}
+  FakeKvCopier(const kernels::PagedKv& kv, const CopierTraits& traits) : kv_(kv), traits_(traits) {}
 
   absl::Status AddChunk(int32_t chunk, int64_t bytes) override {
     if (std::exchange(fail_chunk_, false)) {
@@ -47,11 +46,6 @@ class FakeKvCopier final : public KvCopier {
   void FailNextOut(int32_t after_blocks) { fail_out_after_ = after_blocks; }
   void FailNextIn(int32_t after_blocks) { fail_in_after_ = after_blocks; }
   void FailNextChunk() { fail_chunk_ = true; }
-  // Nothing that was asked for fails any more.
-  void StopFailing() {
-    fail_out_after_ = fail_in_after_ = -1;
-    fail_chunk_ = false;
-  }
   int64_t failed_outs() const { return failed_outs_; }
   int64_t failed_ins() const { return failed_ins_; }
   int64_t failed_chunks() const { return failed_chunks_; }

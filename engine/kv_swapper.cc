@@ -16,8 +16,7 @@ void KvSwapper::Submit(SwapPiece piece) {
   stream_->Launch([this] {
     const absl::Time started = clock_->Now();
     SwapResult result;
-    result.status =
-        piece_.out ? copier_->CopyOut(piece_.copies) : copier_->CopyIn(piece_.copies);
+    result.status = piece_.out ? copier_->CopyOut(piece_.copies) : copier_->CopyIn(piece_.copies);
     result.took = clock_->Now() - started;
     {
       base::MutexLock lock(&mutex_);

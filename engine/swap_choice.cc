@@ -67,8 +67,8 @@ bool GiveBlocksUp(EngineCore* core, Sequence* sequence) {
   if (asks) {
     const std::optional<SwapFallback> obstacle = Obstacle(*core, *sequence);
     if (!obstacle.has_value()) {
-      core->swaps().BeginOut(
-          sequence, core->memory().geometry().BlocksFor(sequence->computed_tokens));
+      core->swaps().BeginOut(sequence,
+                             core->memory().geometry().BlocksFor(sequence->computed_tokens));
       core->wakeups.Wake(Actor::kSwap);
       return false;
     }

@@ -89,9 +89,9 @@ Swaps::Work Swaps::NextWork() const {
   if (!leaving_.empty()) {
     work.sequence = leaving_.front();
   } else if (!returning_.empty()) {
-    work.sequence = *std::min_element(
-        returning_.begin(), returning_.end(),
-        [](const Sequence* a, const Sequence* b) { return a->key < b->key; });
+    work.sequence =
+        *std::min_element(returning_.begin(), returning_.end(),
+                          [](const Sequence* a, const Sequence* b) { return a->key < b->key; });
   } else {
     return work;
   }

@@ -1,12 +1,14 @@
 // Swaps: the sequences whose keys and values are in the swap space, or on the way there or back.
 //
 //                BeginOut              all copied               BeginIn                all copied
-//   none ───────────────────> leaving ───────────> kept <────────────────> returning ────────────> none
-//   (running)                 (running: holds its    (waits, or runs       (running: has blocks
+//   none ───────────────────> leaving ───────────> kept <────────────────> returning ────────────>
+//   none (running)                 (running: holds its    (waits, or runs       (running: has
+//   blocks
 //                              blocks till then)      without blocks)       again)
 //
 // A leaving one that is preempted, and a returning one whose copy fails, loses what the space has
-// of it and is recomputed: nothing is ever lost but time. A returning one that is preempted is kept.
+// of it and is recomputed: nothing is ever lost but time. A returning one that is preempted is
+// kept.
 //
 // Copies go piece by piece, so that nobody waits long for one: while a piece is in flight the
 // sequence's in_step is set, between two pieces it may end or give way like any other.
@@ -63,7 +65,7 @@ class Swaps {
 
   // What is to be done next, first those that leave, then the others in the one order.
   struct Work {
-    Sequence* sequence = nullptr;        // None: nothing.
+    Sequence* sequence = nullptr;         // None: nothing.
     std::optional<int32_t> chunk_to_add;  // Must be there first.
     SwapPiece piece;
   };

@@ -43,12 +43,11 @@ class Bench {
     kv_.head_dim = model->config().head_dim;
     kv_.block_tokens = kBlockTokens;
     kv_.blocks_per_page = kBlocksPerPage;
-    kv_.layer_block_bytes = kernels::PagedKv::LayerBlockBytes(kv_.dtype, kv_.kv_heads, kv_.head_dim,
-                                                              kBlockTokens);
+    kv_.layer_block_bytes =
+        kernels::PagedKv::LayerBlockBytes(kv_.dtype, kv_.kv_heads, kv_.head_dim, kBlockTokens);
     const int64_t pages = (tokens_max / kBlockTokens + kBlocksPerPage) / kBlocksPerPage;
     kv_.base = Allocate(pages * kBlocksPerPage * slot_bytes());
-    const int64_t workspace_bytes =
-        static_cast<int64_t>(model->WorkspaceBytes(chunk_tokens_, 1));
+    const int64_t workspace_bytes = static_cast<int64_t>(model->WorkspaceBytes(chunk_tokens_, 1));
     engine::StepRunnerPlace place;
     place.kv = kv_;
     place.prefill = {Allocate(workspace_bytes), workspace_bytes};
@@ -138,9 +137,9 @@ class Bench {
 int Main(int argc, char** argv) {
   std::string path;
   int64_t tokens_max = 4096, rounds = 3, threads = 2;
-  if (!ReadNumberFlags(argc, argv, 1 << 20, &path,
-                       {{"--tokens-max", &tokens_max}, {"--rounds", &rounds},
-                        {"--threads", &threads}})) {
+  if (!ReadNumberFlags(
+          argc, argv, 1 << 20, &path,
+          {{"--tokens-max", &tokens_max}, {"--rounds", &rounds}, {"--threads", &threads}})) {
     std::fprintf(stderr,
                  "usage: swap_cost --model FILE [--tokens-max N] [--rounds N] [--threads N]\n");
     return 64;

@@ -59,14 +59,11 @@ TEST_F(CudaRunnerTest, SwappedBlocksComeBackBitForBit) {
   fill(1, 10);
   fill(6, 20);
   fill(3, 30);
-  ASSERT_TRUE((*copier)
-                  ->CopyOut({{geometry->TableIndex(1), 2}, {geometry->TableIndex(6), 0}})
-                  .ok());
+  ASSERT_TRUE(
+      (*copier)->CopyOut({{geometry->TableIndex(1), 2}, {geometry->TableIndex(6), 0}}).ok());
   fill(1, 90);
   fill(6, 90);
-  ASSERT_TRUE((*copier)
-                  ->CopyIn({{geometry->TableIndex(6), 2}, {geometry->TableIndex(1), 0}})
-                  .ok());
+  ASSERT_TRUE((*copier)->CopyIn({{geometry->TableIndex(6), 2}, {geometry->TableIndex(1), 0}}).ok());
   expect(6, 10);
   expect(1, 20);
   expect(3, 30);

@@ -209,7 +209,10 @@ class EngineSim {
   }
 
   void Tick() {
-    if (swap_rng_.Chance(0.1)) return swap_rng_.Chance(0.5) ? RunSwap() : RunSwapStream();
+    // Beside what else moves, so that seeds stay the runs they were.
+    if (swap_rng_.Chance(0.1)) RunSwap();
+    if (swap_rng_.Chance(0.1)) swap_stream_.RunNext();
+    if (swap_rng_.Chance(0.01)) FailASwap();
     const double choice = rng_.Unit();
     if (choice < 0.22) {
       engine_->prefill().RunOnce();
@@ -231,7 +234,6 @@ class EngineSim {
   void RunSwap() {
     if (engine_->swap() != nullptr) engine_->swap()->RunOnce();
   }
-  void RunSwapStream() { swap_stream_.RunNext(); }
 
   void FailASwap() {
     const auto after_blocks = static_cast<int32_t>(swap_rng_.Between(0, 6));
@@ -241,14 +243,12 @@ class EngineSim {
       case 1:
         return copier_->FailNextIn(after_blocks);
       default:
-        return copier_->FailNextChunk();
+        if (swap_rng_.Chance(0.5)) copier_->FailNextChunk();
     }
   }
 
   void Misfortune() {
-    const int64_t which = rng_.Between(0, 6);
-    if (swap_rng_.Chance(0.3) || (world_options_.tight && which == 1)) return FailASwap();
-    switch (which) {
+    switch (rng_.Between(0, 6)) {
       case 0:
         CancelOne();
         break;
@@ -338,7 +338,7 @@ class EngineSim {
         step_rounds[at] = 0;
         streams_[at].RunNext();
       }
-      RunSwapStream();
+      swap_stream_.RunNext();
       clock_.Advance(absl::Milliseconds(1));
     }
     faults_.GoOn();
@@ -474,7 +474,7 @@ class EngineSim {
     RunActors();
     streams_[0].RunNext();
     streams_[1].RunNext();
-    RunSwapStream();
+    swap_stream_.RunNext();
     clock_.Advance(absl::Milliseconds(2));
   }
 
@@ -482,7 +482,8 @@ class EngineSim {
   void Settle() {
     faults_.Pause();
     vmm_.StopFailing();
-    copier_->StopFailing();
+    // But one copy: there are few before now.
+    if (swap_rng_.Chance(0.4)) FailASwap();
     vmm_.SetPeerBytes(0);
     if (rng_.Chance(0.5)) {
       SetLimit({options_.memory.limit_bytes});

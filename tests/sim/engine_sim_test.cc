@@ -86,14 +86,16 @@ TEST_P(EngineSimTest, EverySeedHolds) {
     EXPECT_GT(preemptions, static_cast<int64_t>(count) / 4);
     EXPECT_GT(moved_blocks, static_cast<int64_t>(count) / 10);
     EXPECT_GT(copied_blocks, static_cast<int64_t>(count) / 2);
-    EXPECT_GT(swap.out_sequences_total, static_cast<int64_t>(count) / 10);
-    EXPECT_GT(swap.in_sequences_total, static_cast<int64_t>(count) / 20);
+    EXPECT_GT(swap.out_sequences_total, static_cast<int64_t>(count) / 40);
+    EXPECT_GT(swap.in_sequences_total, static_cast<int64_t>(count) / 80);
   }
   if (count >= 2000) {
     for (int fault = 0; fault < kFaultCount; ++fault) {
-      EXPECT_GE(faults[fault], 100) << FaultName(static_cast<Fault>(fault));
+      // Only one in a few preemptions is a swap.
+      const bool of_swap = fault >= static_cast<int>(Fault::kSwapOutFails);
+      EXPECT_GE(faults[fault], of_swap ? 10 : 100) << FaultName(static_cast<Fault>(fault));
     }
-    for (const int64_t fallbacks : swap.fallbacks) EXPECT_GE(fallbacks, 20);
+    for (const int64_t fallbacks : swap.fallbacks) EXPECT_GE(fallbacks, 10);
   }
 }
 

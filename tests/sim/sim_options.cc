@@ -10,21 +10,13 @@ namespace {
 
 void AddSwap(uint64_t seed, SimOptions* made) {
   base::Rng rng(seed + 10);
-  engine::LocalEngineOptions& options = made->engine;
-  made->swap.prior_bytes_per_s = rng.Chance(0.2) ? 1e6 : 1e12;
+  made->swap.prior_bytes_per_s = rng.Chance(0.1) ? 1e6 : 1e12;
   made->swap.chunk_slots = static_cast<int32_t>(rng.Between(1, 8));
   made->swap.piece_slots = static_cast<int32_t>(rng.Between(1, 6));
-  made->tight = rng.Chance(0.4);
-  if (!made->tight && rng.Chance(0.4)) return;
-  options.memory.swap_bytes_max =
-      rng.Between(1, made->tight ? 200 : 60) * kLayers *
+  if (rng.Chance(0.15)) return;
+  made->engine.memory.swap_bytes_max =
+      rng.Between(1, rng.Chance(0.3) ? 10 : 200) * kLayers *
       kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
-  if (!made->tight) return;
-  options.memory.limit_bytes = rng.Between(8, 11) * kGranularity;
-  options.memory.ceiling_bytes = std::max(options.memory.ceiling_bytes, options.memory.limit_bytes);
-  options.memory.compact_above_percent = 0;
-  options.queue.running_sequences_max = std::max(options.queue.running_sequences_max, 4);
-  options.queue.growth_deviations_percent = 0;
 }
 
 }  // namespace

@@ -18,8 +18,6 @@ struct SimOptions {
   int64_t ceiling_pages = 0;
   bool shrinks_eagerly = false;
   engine::CopierTraits swap;
-  // Little memory whose limit never moves: who gives way has the time to be swapped.
-  bool tight = false;
 };
 
 // `rng` is the simulation's own; what was added later draws from generators of its own, so that
