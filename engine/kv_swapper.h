@@ -1,7 +1,7 @@
 // KvSwapper: runs a KvCopier's copies on a stream of their own, beside the steps.
 //
-//   SwapActor ──Submit(piece)──> stream: copier.CopyOut or CopyIn
-//             <──TakeResult()──          on_done: "look again"
+//   ──Submit(piece)──> stream: copier.CopyOut or CopyIn
+//   <──TakeResult()──          on_done: "look again"
 //
 // At most one piece is in flight.
 #pragma once
