@@ -1,6 +1,7 @@
 // SwapSpace: which slots of the swap space are taken, and which of its chunks must be there.
 //
-//   chunk 0 [##.#]   chunk 1 [#...]   chunk 2 (absent)      a slot holds one block's keys and values
+//   chunk 0 [##.#]   chunk 1 [#...]   chunk 2 (absent)      a slot holds one block's keys and
+//   values
 //
 // Pure: it takes no memory. Slots are taken from chunks that are there before others, low chunks
 // first, so that high ones become empty. Whoever owns the memory asks for the next chunk to add or
@@ -22,9 +23,9 @@ using SlotId = int32_t;
 class SwapSpace {
  public:
   struct Options {
-    int64_t bytes_max = 0;    // Of all chunks together. 0: there are no slots.
-    int64_t slot_bytes = 0;   // KvGeometry::block_bytes().
-    int64_t chunk_bytes = 0;  // About: whole slots, at least one.
+    int64_t bytes_max = 0;                         // Of all chunks together. 0: there are no slots.
+    int64_t slot_bytes = 0;                        // KvGeometry::block_bytes().
+    int64_t chunk_bytes = 0;                       // About: whole slots, at least one.
     absl::Duration idle_after = absl::Seconds(5);  // An empty chunk goes then.
   };
   // REQUIRES: slot_bytes > 0.

@@ -102,14 +102,14 @@ TEST(SwapSpaceTest, RandomTakesAndReturns) {
         }
         owners.push_back(*slots);
       } else if (!owners.empty()) {
-        const size_t at = static_cast<size_t>(rng.Between(0, static_cast<int64_t>(owners.size()) - 1));
+        const size_t at =
+            static_cast<size_t>(rng.Between(0, static_cast<int64_t>(owners.size()) - 1));
         for (const SlotId slot : owners[at]) taken.erase(slot);
         space.Return(owners[at], now);
         owners.erase(owners.begin() + static_cast<int64_t>(at));
       } else if (const auto chunk = space.ChunkToDrop(now); chunk.has_value()) {
-        ASSERT_TRUE(std::none_of(taken.begin(), taken.end(), [&](SlotId slot) {
-          return space.ChunkOf(slot) == *chunk;
-        }));
+        ASSERT_TRUE(std::none_of(taken.begin(), taken.end(),
+                                 [&](SlotId slot) { return space.ChunkOf(slot) == *chunk; }));
         space.NoteDropped(*chunk);
       }
       ASSERT_EQ(space.used_slots(), static_cast<int32_t>(taken.size()));
