@@ -1,7 +1,7 @@
 // What it takes on this host to compute a sequence's keys and values again, and what to have them
 // written to the swap file and read back: where swapping begins to pay.
 //
-//   bazel run -c opt //bench/memory:swap_cost -- --model FILE [--tokens-max 4096] [--rounds 3]
+//   bazel run //bench/memory:swap_cost -- --model FILE [--tokens-max 4096] [--rounds 3]
 //       [--threads 2]
 //
 // The file lies where memory.swap_directory has it by default, and every byte reaches its disk
