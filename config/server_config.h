@@ -90,6 +90,8 @@ struct MemoryConfig {
   int32_t shrink_pages_max = 16;
   int32_t compact_above_percent = 110;
   int64_t compact_bytes_max = int64_t{32} << 20;
+  int64_t swap_bytes_max = 0;
+  std::string swap_directory = "/var/tmp";
   StaticEstimator static_estimator = StaticEstimator::kByTokens;
 };
 

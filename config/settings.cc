@@ -215,6 +215,15 @@ const Setting kSettings[] = {
      EBB_MEMBER(int32_t, memory.compact_above_percent), 0, 100000},
     {"memory.compact_bytes_max", "Bytes that are moved in one window of a queue, at most.",
      EBB_MEMBER(int64_t, memory.compact_bytes_max), 0, kBytesMax},
+    {"memory.swap_bytes_max",
+     "Keys and values of preempted requests that are kept elsewhere, at most, where copying them "
+     "out and back is predicted to take less time than computing them again: on CUDA in pinned "
+     "host memory, which counts as the server's own, on the CPU in a file. Taken as needed, given "
+     "back after memory.idle_ms. 0: they are always computed again.",
+     EBB_MEMBER(int64_t, memory.swap_bytes_max), 0, kBytesMax},
+    {"memory.swap_directory",
+     "Where the CPU's swap file lies, without a name: on a disk, since in memory it saves nothing.",
+     EBB_MEMBER(std::string, memory.swap_directory), 1, kPathBytesMax},
     {"memory.static_estimator",
      "How a window's static demand is estimated: from token counts, or from what the accounts "
      "show.",

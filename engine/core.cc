@@ -10,12 +10,26 @@
 #include "engine/endings.h"
 
 namespace ebb::engine {
+namespace {
+
+Swaps::Options SwapOptions(const LocalEngineOptions& options, const EngineParts& parts) {
+  Swaps::Options swaps;
+  swaps.slot_bytes = parts.memory->geometry().block_bytes();
+  swaps.idle_after = options.memory.idle;
+  if (parts.swapper == nullptr) return swaps;
+  swaps.bytes_max = options.memory.swap_bytes_max;
+  swaps.copier = parts.swapper->copier()->traits();
+  return swaps;
+}
+
+}  // namespace
 
 EngineCore::EngineCore(const LocalEngineOptions& new_options, const EngineParts& new_parts)
     : options(new_options),
       parts(new_parts),
       lanes(new_options.queue.queues),
-      lengths_(parts.policy->MakeLengthPredictor()) {
+      lengths_(parts.policy->MakeLengthPredictor()),
+      swaps_(SwapOptions(new_options, new_parts)) {
   for (const Lane which : lanes.all()) {
     lane(which).reader =
         memory().readers().Add(std::string(memory::WindowQueueName(lanes.queue(which))));
@@ -183,6 +197,7 @@ MemoryView EngineCore::MemoryLocked() {
   view.flips_total = memory().flips().flips_total();
   view.flips_per_minute = memory().flips().FlipsOfLastMinute(Now());
   view.share_bytes = share_bytes_;
+  view.swap = swaps_.View();
   return view;
 }
 
@@ -399,6 +414,7 @@ void EngineCore::End(Sequence* sequence, FinishReason reason, absl::Status statu
                      int32_t stop_token_id, absl::Time now, Outbox* outbox) {
   CHECK(!sequence->in_step);
   lengths_->End(AnswerViewOf(*sequence), reason == FinishReason::kStop);
+  swaps_.Forget(sequence, now);
   sequence->table.ShrinkTo(0);
   sequence->MoveTo(SequenceState::kFinished);
   const std::shared_ptr<LiveRequest> owner = sequence->owner;
@@ -439,6 +455,7 @@ void EngineCore::PostEnding(const std::shared_ptr<LiveRequest>& owner, int32_t a
 
 void EngineCore::Preempt(Sequence* sequence) {
   CHECK(!sequence->in_step);
+  const bool kept = swaps_.NotePreempted(sequence, Now());
   sequence->table.ShrinkTo(0);
   sequence->table = NewTable();
   sequence->forked_blocks = 0;
@@ -447,7 +464,7 @@ void EngineCore::Preempt(Sequence* sequence) {
   sequence->computed_tokens = 0;
   sequence->made_since_resume = 0;
   sequence->yields = false;
-  if (!sequence->prompt_logprobs_sent) sequence->prompt_logprobs.clear();
+  if (!kept && !sequence->prompt_logprobs_sent) sequence->prompt_logprobs.clear();
   ++sequence->preemptions;
   ++preemptions_total_;
   sequence->MoveTo(SequenceState::kPreempted);

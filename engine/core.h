@@ -27,6 +27,7 @@
 #include "device/vmm.h"
 #include "engine/engine.h"
 #include "engine/fair_share.h"
+#include "engine/kv_swapper.h"
 #include "engine/lanes.h"
 #include "engine/largest_step.h"
 #include "engine/live_request.h"
@@ -36,6 +37,7 @@
 #include "engine/service_rate.h"
 #include "engine/step_policy.h"
 #include "engine/step_runner.h"
+#include "engine/swaps.h"
 #include "engine/wakeups.h"
 #include "engine/window_history.h"
 #include "memory/kv_memory.h"
@@ -56,6 +58,7 @@ struct EngineParts {
   const StepPolicy* policy = nullptr;
   ModelLimits limits;
   memory::Sharing* sharing = nullptr;  // None: no other server is asked for memory.
+  KvSwapper* swapper = nullptr;        // None: nothing is swapped.
   // What keys and values depend on beside tokens: model, number format and numeric path.
   std::string kv_identity = "";
 };
@@ -186,7 +189,8 @@ class EngineCore {
   // them, those that have no sequence yet now. REQUIRES: !sequence->in_step.
   void End(Sequence* sequence, FinishReason reason, absl::Status status, int32_t stop_token_id,
            absl::Time now, Outbox* outbox);
-  // Gives the blocks back; the sequence waits to be resumed. REQUIRES: running, not in a step.
+  // Gives the blocks back; the sequence waits to be resumed. What the swap space has all of stays
+  // there. REQUIRES: running, not in a step.
   void Preempt(Sequence* sequence);
   int64_t preemptions_total() const { return preemptions_total_; }
   int64_t finished_total() const { return finished_total_; }
@@ -209,6 +213,8 @@ class EngineCore {
   // Of its answer at the end, those made already among them.
   int64_t ExpectedTokens(const Sequence& sequence) const;
   LengthPredictor& lengths() { return *lengths_; }
+  Swaps& swaps() { return swaps_; }
+  const Swaps& swaps() const { return swaps_; }
   AnswerView AnswerViewOf(const Sequence& sequence) const;
 
   // Whether a page waits for the readers to pass before it can be unmapped.
@@ -257,6 +263,7 @@ class EngineCore {
   FairShare fair_share_;
   ServiceRate service_rate_;
   const std::unique_ptr<LengthPredictor> lengths_;
+  Swaps swaps_;
   RequestId next_id_ = 1;
   int64_t undelivered_count_ = 0;  // Answers that ended, and the sink not yet told.
   bool first_yields_ = false;

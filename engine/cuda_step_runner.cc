@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "device/cuda/cuda_status.h"
+#include "engine/cuda_kv_copier.h"
 #include "engine/largest_step.h"
 
 namespace ebb::engine {
@@ -297,6 +298,11 @@ absl::StatusOr<std::unique_ptr<StepRunner>> CudaStepRunnerFactory::Make(
                                           LargestStep(options, Lane::kPrefill),
                                           LargestStep(options, Lane::kDecode)));
   return runner;
+}
+
+absl::StatusOr<std::unique_ptr<KvCopier>> CudaStepRunnerFactory::MakeCopier(
+    const LocalEngineOptions&, const kernels::PagedKv& kv) const {
+  return CudaKvCopier::Create(parts_.model->device(), parts_.gate, kv);
 }
 
 }  // namespace ebb::engine

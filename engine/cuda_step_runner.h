@@ -143,6 +143,8 @@ class CudaStepRunnerFactory final : public StepRunnerFactory {
   // INVALID_ARGUMENT for blocks that the kernels do not serve; CudaStepRunner::Create's answers.
   absl::StatusOr<std::unique_ptr<StepRunner>> Make(const LocalEngineOptions& options,
                                                    const StepRunnerPlace& place) const override;
+  absl::StatusOr<std::unique_ptr<KvCopier>> MakeCopier(const LocalEngineOptions& options,
+                                                       const kernels::PagedKv& kv) const override;
 
  private:
   CudaStepOptions StepOptionsOf(const LocalEngineOptions& options) const;

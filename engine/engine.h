@@ -55,6 +55,28 @@ struct LimitAnswer {
   absl::Duration took = absl::ZeroDuration();
 };
 
+// Why a sequence whose keys and values were to be kept in the swap space is recomputed.
+enum class SwapFallback {
+  kFull,    // No slots.
+  kFailed,  // A copy, or the memory for it.
+  kLimit,   // Memory had to go by a deadline.
+  kShared,  // Some of its blocks are others' too.
+};
+inline constexpr size_t kSwapFallbackCount = 4;
+
+// The swap space; all zero where there is none.
+struct SwapView {
+  int64_t bytes_max = 0;
+  int64_t held_bytes = 0;  // Of the host's memory or the disk's.
+  int64_t used_bytes = 0;  // Of these, slots that sequences have.
+  // Since the start: sequences that were swapped and bytes that were copied, also in vain.
+  int64_t out_sequences_total = 0;
+  int64_t out_bytes_total = 0;
+  int64_t in_sequences_total = 0;
+  int64_t in_bytes_total = 0;
+  std::array<int64_t, kSwapFallbackCount> fallbacks{};
+};
+
 struct MemoryView {
   int64_t held_bytes = 0;    // KV pages and workspaces that the device has given us.
   int64_t needed_bytes = 0;  // Live tokens times bytes per token.
@@ -74,6 +96,7 @@ struct MemoryView {
   int64_t flips_per_minute = 0;
   // What the ledger between servers lets this one hold; none where there is no ledger.
   std::optional<int64_t> share_bytes;
+  SwapView swap;
 };
 
 // The steps that a lane has completed, since the start.

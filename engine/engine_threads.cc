@@ -12,6 +12,10 @@ EngineThreads::EngineThreads(LocalEngine* engine) : engine_(engine) {
   }
   threads_.emplace_back(
       [this] { Run(Actor::kKeeper, [this] { return engine_->keeper().RunOnce(); }); });
+  if (engine_->swap() != nullptr) {
+    threads_.emplace_back(
+        [this] { Run(Actor::kSwap, [this] { return engine_->swap()->RunOnce(); }); });
+  }
 }
 
 EngineThreads::~EngineThreads() {

@@ -9,6 +9,7 @@
 #include "engine/forks.h"
 #include "engine/prefixes.h"
 #include "engine/step_timing.h"
+#include "engine/swap_choice.h"
 
 namespace ebb::engine {
 
@@ -36,8 +37,10 @@ Pass LaneLoop::RunOnce() {
 LaneLoop::Set LaneLoop::Executing() const {
   Set set;
   for (Sequence* sequence : core_->Executing(which_)) {
+    if (sequence->copying()) continue;
     const bool decodes = sequence->state() == SequenceState::kDecoding;
-    (decodes ? set.decoding : set.prompts).push_back(sequence);
+    const bool kept = sequence->swap.state == SwapState::kKept;
+    (decodes ? set.decoding : kept ? set.kept : set.prompts).push_back(sequence);
   }
   return set;
 }
@@ -49,8 +52,9 @@ Batch LaneLoop::Plan(absl::Time now, Outbox* outbox, Pass* pass) {
   relief_->Act(now, outbox);
   if (relief_->Holds()) return {};
   if (windows_->IsDue(which_, now)) windows_->Boundary(which_, now, outbox);
+  StartReturns(core_, which_);
   const Set set = Executing();
-  if (set.prompts.empty() && set.decoding.empty()) return {};
+  if (set.empty()) return {};
   const absl::Time start = NextStart(set.decoding);
   if (now < start) {
     pass->next_run = start;
@@ -69,11 +73,12 @@ bool LaneLoop::IsStarved(const Set& set, const Batch& batch) const {
   const size_t decode_rows = static_cast<size_t>(
       std::count_if(set.decoding.begin(), set.decoding.end(),
                     [](const Sequence* sequence) { return sequence->in_step; }));
-  if (decode_rows < set.decoding.size()) return true;
+  if (decode_rows < set.decoding.size() || !set.kept.empty()) return true;
   return !set.prompts.empty() && batch.sequences.size() == decode_rows;
 }
 
 bool LaneLoop::NothingInFlight() const {
+  if (core_->swaps().busy()) return false;
   const absl::Span<const Lane> lanes = core_->lanes.all();
   return std::none_of(lanes.begin(), lanes.end(),
                       [this](Lane lane) { return core_->lane(lane).in_flight; });
@@ -145,7 +150,11 @@ std::vector<PromptView> LaneLoop::ViewPrompts(const Set& set) {
   grant_left = std::clamp<int64_t>(free_blocks, 0, std::max<int64_t>(0, grant_left));
   ComingPrefixes coming(*core_);
   std::vector<PromptView> views;
+  auto kept = set.kept.begin();
   for (const Sequence* prompt : set.prompts) {
+    for (; kept != set.kept.end() && (*kept)->key < prompt->key; ++kept) {
+      grant_left = std::max<int64_t>(0, grant_left - BlocksToReturn(*core_, **kept));
+    }
     // No more than this step can use: what a long prompt needs later keeps no short one waiting
     // now.
     const int64_t chunk_end =

@@ -32,6 +32,8 @@ class LaneLoop {
   struct Set {
     std::vector<Sequence*> prompts;
     std::vector<Sequence*> decoding;
+    std::vector<Sequence*> kept;  // They wait for blocks to be swapped back into.
+    bool empty() const { return prompts.empty() && decoding.empty() && kept.empty(); }
   };
   Set Executing() const;
   Batch Plan(absl::Time now, Outbox* outbox, Pass* pass);

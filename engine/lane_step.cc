@@ -8,6 +8,7 @@
 #include "engine/forks.h"
 #include "engine/prefixes.h"
 #include "engine/step_timing.h"
+#include "engine/swap_choice.h"
 
 namespace ebb::engine {
 namespace {
@@ -142,7 +143,7 @@ void Settle(EngineCore* core, Windows* windows, absl::Time now, Outcome* outcome
     if (sequence->state() == SequenceState::kPrefilling && outcome->sampled) {
       core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));
     }
-    if (sequence->yields) core->Preempt(sequence);
+    if (sequence->yields) GiveBlocksUp(core, sequence);
   }
 }
 

@@ -24,6 +24,10 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Create(const LocalEngi
         parts.memory->geometry().page_bytes(), " bytes beside ", core.WorkspaceBytesMax(),
         " of workspace: raise it, or lower chunk_tokens_max or running_sequences_max"));
   }
+  if (core.swaps().on()) {
+    engine->swap_ = std::make_unique<SwapActor>(&core, &engine->windows_);
+    parts.swapper->SetOnDone([wakeups = &core.wakeups] { wakeups->Wake(Actor::kSwap); });
+  }
   parts.runner->SetOnDone([wakeups = &core.wakeups](Lane lane) { wakeups->Wake(ActorOf(lane)); });
   return engine;
 }

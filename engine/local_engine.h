@@ -23,6 +23,7 @@
 #include "engine/keeper_actor.h"
 #include "engine/lane_loop.h"
 #include "engine/relief.h"
+#include "engine/swap_actor.h"
 #include "engine/windows.h"
 
 namespace ebb::engine {
@@ -63,6 +64,7 @@ class LocalEngine final : public Engine {
   LaneLoop& prefill() { return loop(core_->lanes.Of(SequenceState::kPrefilling)); }
   LaneLoop& decode() { return loop(core_->lanes.Of(SequenceState::kDecoding)); }
   KeeperActor& keeper() { return keeper_; }
+  SwapActor* swap() { return swap_.get(); }  // None where nothing is swapped.
   EngineCore& core() { return *core_; }
   Wakeups& wakeups() { return core_->wakeups; }
 
@@ -74,6 +76,7 @@ class LocalEngine final : public Engine {
   Relief relief_;
   std::vector<LaneLoop> loops_;  // By Lanes::index.
   KeeperActor keeper_;
+  std::unique_ptr<SwapActor> swap_;
 };
 
 }  // namespace ebb::engine

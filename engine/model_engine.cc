@@ -76,6 +76,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(
   ASSIGN_OR_RETURN(
       self->runner_,
       runners.Make(options, PlaceIn(self->memory_.get(), Lanes(options.queue.queues), runners)));
+  if (options.memory.swap_bytes_max > 0) RETURN_IF_ERROR(self->OpenSwap(options, parts));
   EngineParts engine;
   engine.clock = parts.clock;
   engine.log = parts.log;
@@ -85,10 +86,20 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(
   engine.policy = parts.policy;
   engine.sharing = parts.sharing;
   engine.kv_identity = parts.kv_identity;
+  engine.swapper = self->swapper_.get();
   engine.limits = {config.vocab, config.context_tokens, parts.end_ids};
   ASSIGN_OR_RETURN(self->engine_, LocalEngine::Create(options, engine));
   self->threads_ = std::make_unique<EngineThreads>(self->engine_.get());
   return self;
+}
+
+absl::Status ModelEngine::OpenSwap(const LocalEngineOptions& options,
+                                   const ModelEngineParts& parts) {
+  ASSIGN_OR_RETURN(copier_,
+                   parts.runners->MakeCopier(options, PagedKvOf(*memory_, *parts.runners)));
+  swap_stream_ = std::make_unique<device::HostStream>();
+  swapper_ = std::make_unique<KvSwapper>(copier_.get(), swap_stream_.get(), parts.clock);
+  return absl::OkStatus();
 }
 
 ModelEngine::~ModelEngine() {
@@ -97,6 +108,7 @@ ModelEngine::~ModelEngine() {
   // A step's result may have been taken while its stream was still on the way to say so: nobody may
   // be left who wakes an actor of the engine.
   runner_->WaitIdle();
+  if (swapper_ != nullptr) swapper_->WaitIdle();
   // What the device refuses to take back stays quarantined until the process ends.
   if (const absl::Status status = engine_->Shutdown(); !status.ok()) {
     log_->Write("memory_not_returned", {{"reason", std::string(status.message())}});

@@ -12,8 +12,11 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "device/stream_host.h"
 #include "device/vmm.h"
 #include "engine/engine_threads.h"
+#include "engine/kv_copier.h"
+#include "engine/kv_swapper.h"
 #include "engine/local_engine.h"
 #include "engine/options.h"
 #include "engine/step_policy.h"
@@ -51,11 +54,16 @@ class ModelEngine {
 
  private:
   explicit ModelEngine(base::Log* log) : log_(log) {}
+  absl::Status OpenSwap(const LocalEngineOptions& options, const ModelEngineParts& parts);
 
   base::Log* const log_;
   // In order of construction; destroyed in reverse.
   std::unique_ptr<memory::KvMemory> memory_;
   std::unique_ptr<StepRunner> runner_;
+  // None where nothing is swapped.
+  std::unique_ptr<KvCopier> copier_;
+  std::unique_ptr<device::HostStream> swap_stream_;
+  std::unique_ptr<KvSwapper> swapper_;
   std::unique_ptr<LocalEngine> engine_;
   std::unique_ptr<EngineThreads> threads_;
 };

@@ -4,6 +4,7 @@
 
 #include "absl/types/span.h"
 #include "base/check.h"
+#include "engine/file_kv_copier.h"
 #include "engine/largest_step.h"
 
 namespace ebb::engine {
@@ -185,6 +186,11 @@ int64_t ModelStepRunnerFactory::WorkspaceBytesMax(const LocalEngineOptions& opti
 absl::StatusOr<std::unique_ptr<StepRunner>> ModelStepRunnerFactory::Make(
     const LocalEngineOptions&, const StepRunnerPlace& place) const {
   return std::make_unique<ModelStepRunner>(model_, clock_, place);
+}
+
+absl::StatusOr<std::unique_ptr<KvCopier>> ModelStepRunnerFactory::MakeCopier(
+    const LocalEngineOptions& options, const kernels::PagedKv& kv) const {
+  return FileKvCopier::Create(options.memory.swap_directory, kv);
 }
 
 }  // namespace ebb::engine

@@ -91,6 +91,8 @@ class ModelStepRunnerFactory final : public StepRunnerFactory {
   int64_t WorkspaceBytesMax(const LocalEngineOptions& options, Lane lane) const override;
   absl::StatusOr<std::unique_ptr<StepRunner>> Make(const LocalEngineOptions& options,
                                                    const StepRunnerPlace& place) const override;
+  absl::StatusOr<std::unique_ptr<KvCopier>> MakeCopier(const LocalEngineOptions& options,
+                                                       const kernels::PagedKv& kv) const override;
 
  private:
   const model::LlamaModel* const model_;

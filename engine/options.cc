@@ -58,6 +58,7 @@ absl::Status Validate(const LocalEngineOptions& options) {
       {prefix_cache.idle >= zero, "prefix_cache.idle", "at least 0"},
       {prefix_cache.floor_bytes >= 0, "prefix_cache.floor_bytes", "at least 0"},
       {prefix_cache.ahead >= zero, "prefix_cache.ahead", "at least 0"},
+      {memory.swap_bytes_max >= 0, "swap_bytes_max", "at least 0"},
   };
   for (const Rule& rule : rules) {
     if (rule.holds) continue;

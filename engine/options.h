@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -99,6 +100,10 @@ struct MemoryOptions {
   int32_t compact_above_percent = 110;
   // Bytes that are copied for it in one window of a queue, at most.
   int64_t compact_bytes_max = int64_t{32} << 20;
+  // Keys and values of preempted sequences that are kept elsewhere, at most: in pinned host memory
+  // for a CUDA device, else in a file. 0: none.
+  int64_t swap_bytes_max = 0;
+  std::string swap_directory = "/var/tmp";  // The file's.
   // So long running requests go on in what they are expected to need while other servers lack only
   // what is theirs by weight.
   absl::Duration sharing_grace = absl::Seconds(5);

@@ -14,8 +14,10 @@ int64_t FindableBlocks(const Sequence& sequence, int32_t block_tokens) {
   return (static_cast<int64_t>(sequence.tokens.size()) - 1) / block_tokens;
 }
 
+// One that is in the swap space comes back from there, into blocks of its own.
 bool Reads(const Sequence& sequence) {
-  return sequence.chain.has_value() && !sequence.wants_prompt_logprobs();
+  return sequence.chain.has_value() && !sequence.wants_prompt_logprobs() &&
+         sequence.swap.state == SwapState::kNone;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/swap_choice.h"
 #include "engine/victims.h"
 
 namespace ebb::engine {
@@ -89,6 +90,7 @@ void Relief::Press(absl::Time now) {
 void Relief::Act(absl::Time now, Outbox* outbox) {
   memory::KvMemory& memory = core_->memory();
   if (core_->device_lost() || !memory.over_limit()) return;
+  StopLeaving(core_);
   if (change_.force) ForceOut(now, outbox);
   const bool moving = MovingDoes(now);
   const Victims victims = moving ? Victims() : Choose();
@@ -221,7 +223,7 @@ void Relief::GiveWay(Sequence* sequence) {
   if (sequence->in_step) {
     sequence->yields = true;
   } else {
-    core_->Preempt(sequence);
+    GiveBlocksUp(core_, sequence);
   }
 }
 

@@ -7,13 +7,13 @@
 //                          preempted <────────────────┘
 //
 // A preempted sequence keeps its tokens and gives its blocks back; resuming recomputes them by
-// prefill and goes on with the same tokens.
+// prefill, or has them copied back from the swap space, and goes on with the same tokens.
 //
 // A request's first sequence prefills the prompt; when that is done the other answers fork from it
 // (forks.h) as sequences that have all but the prompt's last token computed.
 //
-// Owned by EngineCore and guarded by its mutex. While in_step is set a submitted step works for it:
-// then only the loop that submitted the step may change it.
+// Owned by EngineCore and guarded by its mutex. While in_step is set a submitted step, or a copy of
+// its blocks, works for it: then only the actor that submitted that may change it.
 #pragma once
 
 #include <algorithm>
@@ -30,11 +30,22 @@
 #include "memory/block_table.h"
 #include "memory/prefix_cache.h"
 #include "memory/prefix_chain.h"
+#include "memory/swap_space.h"
 #include "model/logit_adjustments.h"
 
 namespace ebb::engine {
 
 enum class SequenceState { kWaiting, kPrefilling, kDecoding, kPreempted, kFinished };
+
+// Where its keys and values are, beside its blocks (swaps.h).
+enum class SwapState { kNone, kLeaving, kKept, kReturning };
+struct SwappedKv {
+  SwapState state = SwapState::kNone;
+  std::vector<memory::SlotId> slots;  // One for each block of `tokens` tokens.
+  int32_t tokens = 0;
+  int32_t blocks_done = 0;  // The first so many have been copied, out or in.
+  bool stops = false;       // Leaving: to be recomputed once the piece in flight is done.
+};
 
 // The one order over unfinished requests: priority with ageing, then arrival (between tenants, the
 // time at which it would have its turn: fair_share.h).
@@ -77,12 +88,20 @@ struct Sequence {
   }
 
   // It gives its blocks back as soon as it is in no step.
-  bool leaving() const { return yields || owner->forced_out; }
+  bool leaving() const { return yields || owner->forced_out || swap.state == SwapState::kLeaving; }
+  // Its blocks are being copied, or wait for it: it takes no part in steps.
+  bool copying() const {
+    return swap.state == SwapState::kLeaving || swap.state == SwapState::kReturning;
+  }
 
   // ---- counts
 
   int32_t prompt_tokens() const { return static_cast<int32_t>(request.prompt.size()); }
   int32_t generated_tokens() const { return static_cast<int32_t>(tokens.size()) - prompt_tokens(); }
+  // Tokens whose keys and values need not be computed.
+  int32_t stored_tokens() const {
+    return swap.state == SwapState::kKept ? swap.tokens : computed_tokens;
+  }
   int32_t remaining_tokens() const { return static_cast<int32_t>(tokens.size()) - computed_tokens; }
   // Tokens that it may still generate.
   int32_t may_make_tokens(int32_t context_tokens_max) const;
@@ -125,6 +144,7 @@ struct Sequence {
   memory::PrefixPlace place;  // How far they are in the prefix cache.
   bool in_step = false;
   bool yields = false;  // Is preempted when its step is reaped.
+  SwappedKv swap;
 
   std::vector<PromptLogprob> prompt_logprobs;
   bool prompt_logprobs_sent = false;

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "engine/kv_copier.h"
 #include "engine/options.h"
 #include "engine/step_runner.h"
 #include "kernels/dtype.h"
@@ -41,6 +42,9 @@ class StepRunnerFactory {
   // Nothing of `place` need be mapped yet.
   virtual absl::StatusOr<std::unique_ptr<StepRunner>> Make(const LocalEngineOptions& options,
                                                            const StepRunnerPlace& place) const = 0;
+  // What swaps keys and values out of such a place. What the system says when it cannot.
+  virtual absl::StatusOr<std::unique_ptr<KvCopier>> MakeCopier(
+      const LocalEngineOptions& options, const kernels::PagedKv& kv) const = 0;
 };
 
 }  // namespace ebb::engine

@@ -9,7 +9,7 @@ namespace {
 memory::StepShape DecodeRowsOf(const std::vector<Sequence*>& sequences) {
   memory::StepShape shape;
   for (const Sequence* sequence : sequences) {
-    if (sequence->state() != SequenceState::kDecoding) continue;
+    if (sequence->state() != SequenceState::kDecoding || sequence->copying()) continue;
     ++shape.rows;
     shape.context_tokens += sequence->computed_tokens + 1;
   }
@@ -21,6 +21,7 @@ void AddPromptRows(const std::vector<Sequence*>& sequences, int64_t prompt_token
                    memory::StepShape* shape) {
   for (const Sequence* sequence : sequences) {
     if (sequence->state() == SequenceState::kDecoding) continue;
+    if (sequence->swap.state != SwapState::kNone) continue;  // It has no part in steps.
     const int64_t rows = std::min<int64_t>(prompt_tokens, sequence->remaining_tokens());
     shape->rows += rows;
     shape->context_tokens += rows * sequence->computed_tokens + rows * (rows + 1) / 2;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/swap_choice.h"
+
 namespace ebb::engine {
 namespace {
 
@@ -41,7 +43,7 @@ memory::ReleaseCandidate CandidateOf(EngineCore* core, const Sequence& sequence,
   // As windows count them: the answers that are to fork from it grow as it does.
   candidate.growth_blocks +=
       UnforkedBlocks(sequence, sequence.generated_tokens() + growth_tokens, geometry);
-  candidate.restoring_cost = sequence.computed_tokens;
+  candidate.restoring_cost = RestoringCost(*core, sequence);
   candidate.immune = core->IsImmune(sequence);
   candidate.leaving = sequence.leaving();
   return candidate;

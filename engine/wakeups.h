@@ -14,8 +14,8 @@
 
 namespace ebb::engine {
 
-enum class Actor { kPrefill, kDecode, kKeeper };
-inline constexpr int kActorCount = 3;
+enum class Actor { kPrefill, kDecode, kKeeper, kSwap };
+inline constexpr int kActorCount = 4;
 
 // What one RunOnce of an actor came to.
 struct Pass {

@@ -9,6 +9,7 @@
 #include "engine/compaction.h"
 #include "engine/prefixes.h"
 #include "engine/step_timing.h"
+#include "engine/swap_choice.h"
 #include "engine/window_outcome.h"
 
 namespace ebb::engine {
@@ -355,7 +356,8 @@ memory::WindowPlan Windows::Plan(Lane which, absl::Time now) {
       decoding.push_back(
           {sequence->computed_tokens, may_make, part.held_blocks, part.shared_blocks});
     } else {
-      prompts.push_back({sequence->computed_tokens, sequence->remaining_tokens(), may_make,
+      const int64_t stored = sequence->stored_tokens();
+      prompts.push_back({stored, static_cast<int64_t>(sequence->tokens.size()) - stored, may_make,
                          part.held_blocks, sequence->answers(), part.shared_blocks});
     }
   }
@@ -407,10 +409,15 @@ memory::WindowPlan Windows::MakeRoom(Lane which, memory::WindowPlan plan, absl::
     victims.sequences.erase(victims.sequences.begin(), first_idle);
     if (victims.sequences.empty()) break;
     bool other_lost = false;
+    bool any_gone = false;
     for (Sequence* victim : victims.sequences) {
-      other_lost |= !core_->BelongsTo(which, *victim);
-      core_->Preempt(victim);
+      const bool other = !core_->BelongsTo(which, *victim);
+      // What is copied first comes back later, as from those in a step.
+      if (!GiveBlocksUp(core_, victim)) continue;
+      any_gone = true;
+      other_lost |= other;
     }
+    if (!any_gone) break;
     SetFirstAccount();
     if (other_lost) {
       // The other queue wants less now: its window is planned anew, or the release would go on

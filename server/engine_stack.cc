@@ -47,6 +47,8 @@ engine::LocalEngineOptions EngineOptions(const config::ServerConfig& config) {
   options.prefix_cache.idle = config.prefix_cache.idle;
   options.prefix_cache.floor_bytes = config.prefix_cache.floor_bytes;
   options.prefix_cache.ahead = config.prefix_cache.ahead;
+  options.memory.swap_bytes_max = config.memory.swap_bytes_max;
+  options.memory.swap_directory = config.memory.swap_directory;
   options.memory.static_estimator =
       config.memory.static_estimator == config::StaticEstimator::kByUsage
           ? engine::StaticEstimator::kByUsage

@@ -1,7 +1,7 @@
 // How fast a whole model runs on a CUDA device: decode steps of 1, 8 and 64 sequences at a context
 // of 1k, and a prefill of 2k, each beside its floor; and what an elastic pool of mapped pages costs
-// against one fixed allocation. The shape is Llama 3.1 8B's in bf16, weights made at random on the
-// device.
+// against one fixed allocation; and what it costs to swap the prefill's keys and values. The shape
+// is Llama 3.1 8B's in bf16, weights made at random on the device.
 //
 //   model_bench --library libebb_cuda.so --json FILE
 //
@@ -21,6 +21,7 @@
 #include "bench/gpu/gpu_bench.h"
 #include "bench/gpu/kv_pool.h"
 #include "bench/gpu/step_data.h"
+#include "engine/cuda_kv_copier.h"
 #include "model/llama_cuda.h"
 #include "model/random_model.h"
 
@@ -78,6 +79,7 @@ class ModelBench {
       for (const bool elastic : {false, true}) Decode(sequences, elastic);
     }
     Prefill();
+    for (const bool out : {true, false}) Swap(out);
   }
 
  private:
@@ -203,6 +205,49 @@ class ModelBench {
                              rows * (rows + 1) / 2 * AttentionProducts(config_));
     figure.more = {{"tokens", plan_.prefill},
                    {"tokens_per_s", TokensPerSecond(figure.milliseconds, plan_.prefill)}};
+    report_->Add(figure);
+  }
+
+  // The prefill's keys and values, to pinned host memory or back, in the engine's pieces. The floor
+  // is the bus's, which nothing here knows: none is counted.
+  void Swap(bool out) {
+    const std::string name = absl::StrCat("swap ", out ? "out " : "in ", plan_.prefill);
+    if (!report_->Wants(name)) return;
+    KvPool pool(gpu_, PoolOptions(1, plan_.prefill, true));
+    const EbbCudaKv& from = pool.kv();
+    kernels::PagedKv kv;
+    kv.base = from.base;
+    kv.dtype = kernels::DType::kBF16;
+    kv.layers = config_.layers;
+    kv.kv_heads = config_.kv_heads;
+    kv.head_dim = config_.head_dim;
+    kv.block_tokens = plan_.block_tokens;
+    kv.layer_block_bytes = from.index_stride_bytes;
+    kv.blocks_per_page = static_cast<int32_t>(from.layer_stride_bytes / from.index_stride_bytes);
+    const auto copier = ValueOrDie(engine::CudaKvCopier::Create(&gpu_->device(), nullptr, kv));
+    const int32_t blocks = StepData::BlocksOf(1, plan_.prefill, plan_.block_tokens);
+    const int64_t slot_bytes = kv.layers * kv.layer_block_bytes;
+    const engine::CopierTraits& traits = copier->traits();
+    for (int32_t chunk = 0; chunk * traits.chunk_slots < blocks; ++chunk) {
+      OrDie(copier->AddChunk(chunk, traits.chunk_slots * slot_bytes));
+    }
+    Figure figure;
+    figure.name = name;
+    for (int round = 0; round < plan_.rounds; ++round) {
+      const auto begin = std::chrono::steady_clock::now();
+      for (int32_t first = 0; first < blocks; first += traits.piece_slots) {
+        std::vector<engine::SlotCopy> piece;
+        for (int32_t b = first; b < std::min(blocks, first + traits.piece_slots); ++b) {
+          piece.push_back({pool.IndexOf(b), b});
+        }
+        OrDie(out ? copier->CopyOut(piece) : copier->CopyIn(piece));
+      }
+      figure.milliseconds.push_back(
+          std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+              .count());
+    }
+    std::sort(figure.milliseconds.begin(), figure.milliseconds.end());
+    figure.more = {{"tokens", plan_.prefill}, {"copied_bytes", blocks * slot_bytes}};
     report_->Add(figure);
   }
 

@@ -124,6 +124,30 @@ void AddPrefixCache(const memory::PrefixCacheTotals& totals, Families* out) {
   }
 }
 
+void AddSwap(const engine::SwapView& swap, Families* out) {
+  const auto value = [](int64_t count) { return static_cast<double>(count); };
+  out->Gauge("ebb_swap_limit_bytes", "What the swap space may hold; 0: there is none.",
+             value(swap.bytes_max));
+  out->Gauge("ebb_swap_held_bytes", "What the swap space holds of the host's memory or disk.",
+             value(swap.held_bytes));
+  out->Gauge("ebb_swap_used_bytes", "Keys and values in it.", value(swap.used_bytes));
+  out->Counter("ebb_swap_sequences_total", "Sequences whose keys and values were copied.",
+               value(swap.out_sequences_total), {{"direction", "out"}});
+  out->Counter("ebb_swap_sequences_total", "Sequences whose keys and values were copied.",
+               value(swap.in_sequences_total), {{"direction", "in"}});
+  out->Counter("ebb_swap_bytes_total", "Bytes that were copied for it, in vain too.",
+               value(swap.out_bytes_total), {{"direction", "out"}});
+  out->Counter("ebb_swap_bytes_total", "Bytes that were copied for it, in vain too.",
+               value(swap.in_bytes_total), {{"direction", "in"}});
+  static constexpr const char* kReasons[engine::kSwapFallbackCount] = {"full", "failed", "limit",
+                                                                       "shared"};
+  for (size_t i = 0; i < engine::kSwapFallbackCount; ++i) {
+    out->Counter("ebb_swap_fallbacks_total",
+                 "Sequences that were to be swapped and are recomputed.", value(swap.fallbacks[i]),
+                 {{"reason", kReasons[i]}});
+  }
+}
+
 void AddWindows(const std::vector<engine::WindowView>& windows,
                 const std::vector<engine::LaneView>& lanes, int64_t block_bytes, Families* out) {
   // Of number 0 where none was opened yet.

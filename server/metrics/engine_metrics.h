@@ -14,6 +14,7 @@ void AddLengths(const engine::LengthScores& lengths, Families* out);
 void AddLanes(const std::vector<engine::LaneView>& lanes, Families* out);
 void AddMemory(const engine::MemoryView& memory, Families* out);
 void AddPrefixCache(const memory::PrefixCacheTotals& totals, Families* out);
+void AddSwap(const engine::SwapView& swap, Families* out);
 // The last window of each lane, and what came of those before it.
 void AddWindows(const std::vector<engine::WindowView>& windows,
                 const std::vector<engine::LaneView>& lanes, int64_t block_bytes, Families* out);

@@ -58,6 +58,7 @@ Families Metrics::Collect() const {
   AddLanes(load.lanes, &families);
   AddMemory(memory, &families);
   AddPrefixCache(memory.prefix_cache, &families);
+  AddSwap(memory.swap, &families);
   AddWindows(engine_->RecentWindows(), load.lanes, block_bytes, &families);
   AddServer(options_, *progress_, &families);
   AddProcess(start_seconds_, &families);

@@ -142,12 +142,15 @@ class CudaEngineTest : public testing::Test {
     absl::StatusOr<std::unique_ptr<ModelEngine>> engine = ModelEngine::Create(options, parts);
     EXPECT_TRUE(engine.ok()) << engine.status();
     if (!engine.ok()) return {};
-    return Answers((*engine)->engine(), requests, at_once);
+    std::vector<Answer> answers = Answers((*engine)->engine(), requests, at_once);
+    swap_ = (*engine)->engine()->Memory().swap;
+    return answers;
   }
 
   static constexpr int64_t kPageBytes = 4096;
   static constexpr int64_t kPageTokens = 16;  // Two blocks of the model's keys and values.
 
+  SwapView swap_;  // After the last run.
   bool batch_invariant_ = true;
   int32_t blocks_per_page_ = 0;
   const device::CudaLibrary library_{EbbCudaFakeApi()};
@@ -190,6 +193,12 @@ TEST_F(CudaEngineTest, TheSameTokensAloneInCompanyInOtherChunksAndPreempted) {
     std::cout << "preemptions: " << preemptions << "\n";
     EXPECT_GT(preemptions, 0);
     EXPECT_LT(preemptions, 40) << "somebody gives way over and over";
+    EXPECT_EQ(swap_.out_sequences_total, 0);
+    options.memory.swap_bytes_max = int64_t{64} << 20;
+    ExpectSame(Run(options, requests, true), quiet);
+    std::cout << "swapped out: " << swap_.out_sequences_total << ", in " << swap_.in_sequences_total
+              << "\n";
+    EXPECT_GT(swap_.in_sequences_total, 0);
   }
 }
 

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "device/stream_fake.h"
 #include "device/vmm_fake.h"
+#include "engine/kv_copier_fake.h"
+#include "engine/kv_swapper.h"
 #include "engine/local_engine.h"
 #include "engine/step_runner_fake.h"
 #include "gtest/gtest.h"
@@ -43,13 +45,20 @@ class DrivenEngine {
         memory_.get(), streams_, &vmm_, &clock_, kDrivenVocabulary, options.queue.queues));
     policy_ =
         std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options));
+    if (options.memory.swap_bytes_max > 0) {
+      copier_ = std::make_unique<FakeKvCopier>(
+          SmallKv(memory_.get()), CopierTraits{/*chunk_slots=*/3, /*piece_slots=*/2, 1e12});
+      swapper_ = std::make_unique<KvSwapper>(copier_.get(), &swap_stream_, &clock_);
+    }
     engine_ = *LocalEngine::Create(options, {&clock_,
                                              log == nullptr ? &null_log_ : log,
                                              &vmm_,
                                              memory_.get(),
                                              runner_.get(),
                                              policy_.get(),
-                                             {kDrivenVocabulary, 128, {kDrivenEndId}}});
+                                             {kDrivenVocabulary, 128, {kDrivenEndId}},
+                                             nullptr,
+                                             swapper_.get()});
   }
   ~DrivenEngine() {
     engine_->BeginDrain(absl::ZeroDuration());
@@ -63,12 +72,14 @@ class DrivenEngine {
       engine_->keeper().RunOnce();
       engine_->prefill().RunOnce();
       engine_->decode().RunOnce();
+      if (engine_->swap() != nullptr) engine_->swap()->RunOnce();
     }
   }
   void Round() {
     Plan();
     streams_[0].RunAll();
     streams_[1].RunAll();
+    swap_stream_.RunAll();
     clock_.Advance(round_time_);
     Plan();
   }
@@ -80,6 +91,9 @@ class DrivenEngine {
   device::FakeVmm vmm_{SmallVmm(kDrivenPageBytes, 256 * kDrivenPageBytes)};
   std::unique_ptr<memory::KvMemory> memory_;
   device::FakeStream streams_[2];
+  device::FakeStream swap_stream_;
+  std::unique_ptr<FakeKvCopier> copier_;  // Where memory.swap_bytes_max is above 0; as the next.
+  std::unique_ptr<KvSwapper> swapper_;
   std::unique_ptr<FakeStepRunner> runner_;
   std::unique_ptr<scheduler::LocalPolicy> policy_;
   std::unique_ptr<LocalEngine> engine_;

@@ -41,14 +41,19 @@ inline memory::KvMemory::Options SmallMemory(const LocalEngineOptions& options,
   return memory;
 }
 
+// Keys and values in this memory, of SmallGeometry.
+inline kernels::PagedKv SmallKv(memory::KvMemory* memory) {
+  return {
+      memory->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, memory->geometry().layer_block_bytes()};
+}
+
 // A runner in this memory, of SmallGeometry, on two streams: prefill's and decode's.
 template <typename Stream>
 FakeStepRunner::Options SmallRunner(memory::KvMemory* memory, Stream (&streams)[2],
                                     device::FakeVmm* vmm, const base::Clock* clock,
                                     int32_t vocabulary_size, Queues queues = Queues::kSeparate) {
   FakeStepRunner::Options runner;
-  runner.kv = {
-      memory->base(), kernels::DType::kF32, 2, 1, 2, 4, 4, memory->geometry().layer_block_bytes()};
+  runner.kv = SmallKv(memory);
   const Lanes lanes(queues);
   for (const Lane lane : lanes.all()) {
     runner.workspace_base[static_cast<int>(lane)] = memory->workspace(lanes.index(lane)).base();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 
 namespace ebb::sim {
 namespace {
@@ -35,7 +36,42 @@ std::string CheckSequence(const engine::Sequence& sequence, const memory::KvMemo
   return "";
 }
 
+std::string CheckSwap(const engine::Sequence& sequence, const memory::SwapSpace& space) {
+  const engine::SwappedKv& swap = sequence.swap;
+  const auto blocks = static_cast<int64_t>(swap.slots.size());
+  switch (swap.state) {
+    case engine::SwapState::kNone:
+      return blocks > 0 ? "slots without a use" : "";
+    case engine::SwapState::kLeaving:
+    case engine::SwapState::kReturning:
+      if (!sequence.running() || sequence.table.block_count() < blocks) return "copies of nothing";
+      break;
+    case engine::SwapState::kKept:
+      if (sequence.table.block_count() > 0 || sequence.in_step) return "kept, and has blocks";
+      for (const memory::SlotId slot : swap.slots) {
+        if (!space.IsThere(space.ChunkOf(slot))) return "a kept block's chunk is not there";
+      }
+      break;
+  }
+  return swap.blocks_done > blocks ? "more copied than there is" : "";
+}
+
 }  // namespace
+
+std::string CheckSlots(const engine::EngineCore& core) {
+  const memory::SwapSpace& space = core.swaps().space();
+  std::set<memory::SlotId> owned;
+  for (const engine::Sequence* sequence : core.order()) {
+    if (const std::string broken = CheckSwap(*sequence, space); !broken.empty()) return broken;
+    for (const memory::SlotId slot : sequence->swap.slots) {
+      if (!space.IsTaken(slot)) return "a sequence has a slot that is free";
+      if (!owned.insert(slot).second) return "a slot of two sequences";
+    }
+  }
+  if (space.used_slots() != static_cast<int32_t>(owned.size())) return "a slot without an owner";
+  if (space.held_bytes() > core.options.memory.swap_bytes_max) return "more swap space than may be";
+  return "";
+}
 
 std::string CheckBlocks(const engine::EngineCore& core, memory::KvMemory& memory) {
   Owners owners;

@@ -10,5 +10,7 @@ namespace ebb::sim {
 
 // What is broken; empty: nothing. REQUIRES: the core's mutex is held.
 std::string CheckBlocks(const engine::EngineCore& core, memory::KvMemory& memory);
+// Likewise of the swap space: a slot that is taken is one sequence's.
+std::string CheckSlots(const engine::EngineCore& core);
 
 }  // namespace ebb::sim

@@ -26,7 +26,9 @@ const char* CanaryName(Canary canary) {
                                                        "done_abandoned",
                                                        "deaf_abandon",
                                                        "forgotten_fork",
-                                                       "shared_write"};
+                                                       "shared_write",
+                                                       "short_swap",
+                                                       "crossed_swap"};
   return kNames[static_cast<int>(canary)];
 }
 

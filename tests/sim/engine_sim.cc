@@ -13,7 +13,9 @@
 #include "device/device_lost.h"
 #include "device/stream_fake.h"
 #include "device/vmm_fake.h"
+#include "engine/kv_copier_fake.h"
 #include "engine/kv_memory_options.h"
+#include "engine/kv_swapper.h"
 #include "engine/local_engine.h"
 #include "engine/step_runner_fake.h"
 #include "memory/kv_memory.h"
@@ -24,6 +26,7 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/sim_client.h"
 #include "tests/sim/sim_options.h"
+#include "tests/sim/sim_requests.h"
 
 namespace ebb::sim {
 namespace {
@@ -46,6 +49,7 @@ class EngineSim {
         rng_(seed),
         answers_rng_(seed + 8),
         prefixes_rng_(seed + 9),
+        swap_rng_(seed + 11),
         world_options_(MakeSimOptions(seed, queues, &rng_)),
         vmm_(VmmOptions()),
         faults_(seed + 6, &vmm_, &clock_) {
@@ -80,7 +84,11 @@ class EngineSim {
     report_.moved_blocks = memory_->moved_bytes_total() / memory_->geometry().block_bytes();
     faults_.Count(Fault::kStepAbandoned, runner_->abandoned_count());
     faults_.Count(Fault::kStepFails, runner_->failed_count());
+    faults_.Count(Fault::kSwapOutFails, copier_->failed_outs());
+    faults_.Count(Fault::kSwapInFails, copier_->failed_ins());
+    faults_.Count(Fault::kSwapRoomFails, copier_->failed_chunks());
     report_.faults = faults_.counts();
+    report_.swap = engine_->Memory().swap;
     for (const auto& client : clients_) report_.tokens += client->token_count();
     TearDown();
     return report_;
@@ -143,6 +151,10 @@ class EngineSim {
     runner.workspace_row_bytes = kWorkspaceRowBytes;
     runner_ = std::make_unique<engine::FakeStepRunner>(runner);
     canary_runner_ = std::make_unique<CanaryRunner>(canary_, seed + 2, runner_.get());
+    copier_ = std::make_unique<engine::FakeKvCopier>(runner.kv, world_options_.swap);
+    if (canary_ == Canary::kShortSwap) copier_->ForgetLastBlocks();
+    if (canary_ == Canary::kCrossedSwap) copier_->CrossSlots();
+    swapper_ = std::make_unique<engine::KvSwapper>(copier_.get(), &swap_stream_, &clock_);
     policy_ =
         std::make_unique<scheduler::LocalPolicy>(scheduler::LocalPolicy::OptionsFrom(options_));
     canary_policy_ = std::make_unique<CanaryPolicy>(canary_, policy_.get());
@@ -154,6 +166,7 @@ class EngineSim {
     parts.runner = canary_runner_.get();
     parts.policy = canary_policy_.get();
     parts.limits = {kVocabulary, kContextTokens, {kEndId}};
+    parts.swapper = swapper_.get();
     auto made = engine::LocalEngine::Create(options_, parts);
     CHECK_OK(made.status());
     engine_ = *std::move(made);
@@ -162,28 +175,8 @@ class EngineSim {
   // ---- what happens
 
   void SubmitOne() {
-    Request request;
-    const int64_t prompt_tokens =
-        rng_.Chance(0.2) ? rng_.Between(30, kContextTokens - 1) : rng_.Between(1, 30);
-    for (int64_t i = 0; i < prompt_tokens; ++i) {
-      request.prompt.push_back(static_cast<int32_t>(rng_.Between(0, kVocabulary - 1)));
-    }
-    BeginLikeAnother(&request);
-    request.sampling.temperature = rng_.Chance(0.5) ? 0.0 : 1.0;
-    request.sampling.seed = rng_.Bits();
-    if (rng_.Chance(0.2))
-      request.sampling.prompt_logprobs = static_cast<int32_t>(rng_.Between(0, 2));
-    request.stopping.max_tokens = static_cast<int32_t>(rng_.Between(1, 60));
-    request.stopping.ignore_eos = rng_.Chance(0.5);
-    if (rng_.Chance(0.3)) {
-      request.stopping.min_tokens =
-          static_cast<int32_t>(rng_.Between(0, request.stopping.max_tokens));
-    }
-    if (rng_.Chance(0.2)) request.stopping.stop_token_ids = {3, 11};
-    AskForRules(&request);
-    request.priority = static_cast<int32_t>(rng_.Between(-1, 2));
-    if (rng_.Chance(0.1))
-      request.deadline = clock_.Now() + absl::Milliseconds(rng_.Between(0, 2000));
+    Request request = DrawRequest(clock_.Now(), &rng_);
+    if (options_.prefix_cache.enabled) BeginLikeAnother(clients_, &prefixes_rng_, &request);
     if (answers_rng_.Chance(0.4)) {
       request.n = static_cast<int32_t>(answers_rng_.Between(1, 4));
       request.n = std::min(request.n, options_.queue.running_sequences_max);
@@ -202,25 +195,11 @@ class EngineSim {
     clients_.push_back(std::move(client));
   }
 
-  // Most prompts begin with what one before said, or with all of it and the answer, as chats do.
-  void BeginLikeAnother(Request* request) {
-    if (!options_.prefix_cache.enabled) return;
-    if (prefixes_rng_.Chance(0.2)) request->tenant = "another";
-    if (prefixes_rng_.Chance(0.1)) request->cache_salt = "salt";
-    if (clients_.empty() || prefixes_rng_.Chance(0.3)) return;
-    const SimClient& other =
-        *clients_[static_cast<size_t>(prefixes_rng_.Between(0, clients_.size() - 1))];
-    std::vector<int32_t> tokens = other.request().prompt;
-    if (prefixes_rng_.Chance(0.4)) {
-      tokens.insert(tokens.end(), other.answer().begin(), other.answer().end());
-    }
-    const size_t count = static_cast<size_t>(prefixes_rng_.Between(1, tokens.size()));
-    tokens.resize(std::min(count, static_cast<size_t>(kContextTokens - 1)));
-    if (request->prompt.size() < tokens.size()) request->prompt.resize(tokens.size());
-    std::copy(tokens.begin(), tokens.end(), request->prompt.begin());
-  }
-
   void Tick() {
+    // Beside what else moves, so that seeds stay the runs they were.
+    if (swap_rng_.Chance(0.1)) RunSwap();
+    if (swap_rng_.Chance(0.1)) swap_stream_.RunNext();
+    if (swap_rng_.Chance(0.01)) FailASwap();
     const double choice = rng_.Unit();
     if (choice < 0.22) {
       engine_->prefill().RunOnce();
@@ -236,6 +215,22 @@ class EngineSim {
       clock_.Advance(absl::Microseconds(rng_.Between(0, 30'000)));
     } else {
       Misfortune();
+    }
+  }
+
+  void RunSwap() {
+    if (engine_->swap() != nullptr) engine_->swap()->RunOnce();
+  }
+
+  void FailASwap() {
+    const auto after_blocks = static_cast<int32_t>(swap_rng_.Between(0, 6));
+    switch (swap_rng_.Between(0, 2)) {
+      case 0:
+        return copier_->FailNextOut(after_blocks);
+      case 1:
+        return copier_->FailNextIn(after_blocks);
+      default:
+        if (swap_rng_.Chance(0.5)) copier_->FailNextChunk();
     }
   }
 
@@ -330,6 +325,7 @@ class EngineSim {
         step_rounds[at] = 0;
         streams_[at].RunNext();
       }
+      swap_stream_.RunNext();
       clock_.Advance(absl::Milliseconds(1));
     }
     faults_.GoOn();
@@ -418,6 +414,7 @@ class EngineSim {
     base::MutexLock lock(&core.mutex);
     CheckBytes();
     if (const std::string broken = CheckBlocks(core, *memory_); !broken.empty()) Fail(broken);
+    if (const std::string broken = CheckSlots(core); !broken.empty()) Fail(broken);
   }
 
   // Once the engine knows of the loss, it submits nothing and asks for no memory.
@@ -456,12 +453,15 @@ class EngineSim {
     CheckInvariants();
     engine_->decode().RunOnce();
     CheckInvariants();
+    RunSwap();
+    CheckInvariants();
   }
 
   void Round() {
     RunActors();
     streams_[0].RunNext();
     streams_[1].RunNext();
+    swap_stream_.RunNext();
     clock_.Advance(absl::Milliseconds(2));
   }
 
@@ -469,6 +469,8 @@ class EngineSim {
   void Settle() {
     faults_.Pause();
     vmm_.StopFailing();
+    // But one copy: there are few before now.
+    if (swap_rng_.Chance(0.4)) FailASwap();
     vmm_.SetPeerBytes(0);
     if (rng_.Chance(0.5)) {
       SetLimit({options_.memory.limit_bytes});
@@ -526,6 +528,9 @@ class EngineSim {
     if (memory_->held_bytes() != stuck_bytes + mapped * kGranularity)
       Fail("idle, and memory is held" + Describe(engine_.get(), *memory_));
     if (vmm_.created_bytes() > memory_->held_bytes()) Fail("the device's memory is not back");
+    const engine::SwapView swap = engine_->Memory().swap;
+    if (swap.used_bytes > 0) Fail("idle, and slots are taken");
+    if (swap.held_bytes > 0 || copier_->chunk_count() > 0) Fail("idle, and swap space is held");
   }
 
   void TearDown() {
@@ -544,7 +549,8 @@ class EngineSim {
   const engine::Lanes lanes_;
   base::Rng rng_;
   base::Rng answers_rng_;   // Of its own, as the loss's.
-  base::Rng prefixes_rng_;  // The same.
+  base::Rng prefixes_rng_;  // Likewise.
+  base::Rng swap_rng_;      // Likewise.
   const SimOptions world_options_;
   const engine::LocalEngineOptions& options_ = world_options_.engine;
   base::FakeClock clock_;
@@ -552,10 +558,13 @@ class EngineSim {
   device::FakeVmm vmm_;
   Faults faults_;
   device::FakeStream streams_[2];
+  device::FakeStream swap_stream_;
   std::unique_ptr<CanaryVmm> canary_vmm_;
   std::unique_ptr<memory::KvMemory> memory_;
   std::unique_ptr<engine::FakeStepRunner> runner_;
   std::unique_ptr<CanaryRunner> canary_runner_;
+  std::unique_ptr<engine::FakeKvCopier> copier_;
+  std::unique_ptr<engine::KvSwapper> swapper_;
   std::unique_ptr<scheduler::LocalPolicy> policy_;
   std::unique_ptr<CanaryPolicy> canary_policy_;
   std::unique_ptr<engine::LocalEngine> engine_;

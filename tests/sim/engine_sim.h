@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/engine.h"
 #include "engine/options.h"
 #include "tests/sim/faults.h"
 
@@ -43,8 +44,10 @@ enum class Canary {
   kDeafAbandon,        // No step is ever abandoned.
   kForgottenFork,      // A block that answers share is not copied before it is written.
   kSharedWrite,        // It is copied, and the old one is written.
+  kShortSwap,          // What is swapped lacks its last block.
+  kCrossedSwap,        // Swapped blocks come back in one another's places.
 };
-inline constexpr int kCanaryCount = 24;
+inline constexpr int kCanaryCount = 26;
 const char* CanaryName(Canary canary);
 
 struct SimReport {
@@ -59,6 +62,7 @@ struct SimReport {
   int64_t evicted_blocks = 0;  // Of it.
   int64_t deferred = 0;  // Limits that were awaited and not reached: the first request needs more.
   int64_t forced = 0;    // Requests that force ended.
+  engine::SwapView swap;
   FaultCounts faults = {};
 };
 

@@ -83,6 +83,11 @@ int main(int argc, char** argv) {
     sum.tokens += report.tokens;
     sum.moved_blocks += report.moved_blocks;
     sum.copied_blocks += report.copied_blocks;
+    sum.swap.out_sequences_total += report.swap.out_sequences_total;
+    sum.swap.in_sequences_total += report.swap.in_sequences_total;
+    for (size_t i = 0; i < ebb::engine::kSwapFallbackCount; ++i) {
+      sum.swap.fallbacks[i] += report.swap.fallbacks[i];
+    }
   }
   std::printf(
       "%llu seeds: %lld ticks, %lld requests, %lld tokens, %lld preemptions, %lld blocks moved, "
@@ -92,6 +97,12 @@ int main(int argc, char** argv) {
       static_cast<long long>(sum.preemptions), static_cast<long long>(sum.moved_blocks),
       static_cast<long long>(sum.copied_blocks), static_cast<long long>(sum.deferred),
       static_cast<long long>(sum.forced));
+  std::printf(
+      "%lld swapped out, %lld in; recomputed: %lld full, %lld failed, %lld limit, %lld shared\n",
+      static_cast<long long>(sum.swap.out_sequences_total),
+      static_cast<long long>(sum.swap.in_sequences_total),
+      static_cast<long long>(sum.swap.fallbacks[0]), static_cast<long long>(sum.swap.fallbacks[1]),
+      static_cast<long long>(sum.swap.fallbacks[2]), static_cast<long long>(sum.swap.fallbacks[3]));
   for (int fault = 0; fault < ebb::sim::kFaultCount; ++fault) {
     std::printf("%10lld %s\n", static_cast<long long>(sum.faults[fault]),
                 ebb::sim::FaultName(static_cast<ebb::sim::Fault>(fault)));

@@ -60,6 +60,7 @@ TEST_P(EngineSimTest, EverySeedHolds) {
   int64_t copied_blocks = 0;
   int64_t found_tokens = 0;
   int64_t evicted_blocks = 0;
+  engine::SwapView swap;
   FaultCounts faults = {};
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(testing::Message() << "replay with SEED=" << seed);
@@ -71,12 +72,20 @@ TEST_P(EngineSimTest, EverySeedHolds) {
     copied_blocks += report.copied_blocks;
     found_tokens += report.found_tokens;
     evicted_blocks += report.evicted_blocks;
+    swap.out_sequences_total += report.swap.out_sequences_total;
+    swap.in_sequences_total += report.swap.in_sequences_total;
+    for (size_t i = 0; i < engine::kSwapFallbackCount; ++i) {
+      swap.fallbacks[i] += report.swap.fallbacks[i];
+    }
     for (int fault = 0; fault < kFaultCount; ++fault) faults[fault] += report.faults[fault];
   }
   std::cout << "seeds " << first << " to " << first + count - 1 << ": " << tokens << " tokens, "
             << preemptions << " preemptions, " << moved_blocks << " blocks moved, " << copied_blocks
             << " copied, " << found_tokens << " tokens found, " << evicted_blocks
-            << " blocks evicted\n";
+            << " blocks evicted, " << swap.out_sequences_total << " swapped out, "
+            << swap.in_sequences_total << " in; recomputed instead " << swap.fallbacks[0]
+            << " full, " << swap.fallbacks[1] << " failed, " << swap.fallbacks[2] << " limit, "
+            << swap.fallbacks[3] << " shared\n";
   // A simulation in which nothing is ever preempted or moved would show nothing.
   if (count > 100) {
     EXPECT_GT(preemptions, static_cast<int64_t>(count) / 4);
@@ -84,11 +93,16 @@ TEST_P(EngineSimTest, EverySeedHolds) {
     EXPECT_GT(copied_blocks, static_cast<int64_t>(count) / 2);
     EXPECT_GT(found_tokens, static_cast<int64_t>(count));
     EXPECT_GT(evicted_blocks, static_cast<int64_t>(count) / 4);
+    EXPECT_GT(swap.out_sequences_total, static_cast<int64_t>(count) / 40);
+    EXPECT_GT(swap.in_sequences_total, static_cast<int64_t>(count) / 80);
   }
   if (count >= 2000) {
     for (int fault = 0; fault < kFaultCount; ++fault) {
-      EXPECT_GE(faults[fault], 100) << FaultName(static_cast<Fault>(fault));
+      // Only one in a few preemptions is a swap.
+      const bool of_swap = fault >= static_cast<int>(Fault::kSwapOutFails);
+      EXPECT_GE(faults[fault], of_swap ? 10 : 100) << FaultName(static_cast<Fault>(fault));
     }
+    for (const int64_t fallbacks : swap.fallbacks) EXPECT_GE(fallbacks, 10);
   }
 }
 

@@ -4,9 +4,10 @@ namespace ebb::sim {
 namespace {
 
 constexpr const char* kFaultNames[kFaultCount] = {
-    "create fails",     "map fails",   "set_access fails", "unmap fails", "release fails",
-    "free_bytes fails", "thief",       "slow call",        "step fails",  "step abandoned",
-    "device lost",      "limit moved", "limit awaited",    "cancel",      "drain"};
+    "create fails",     "map fails",     "set_access fails", "unmap fails", "release fails",
+    "free_bytes fails", "thief",         "slow call",        "step fails",  "step abandoned",
+    "device lost",      "limit moved",   "limit awaited",    "cancel",      "drain",
+    "swap out fails",   "swap in fails", "swap room fails"};
 
 constexpr struct {
   Fault fault;

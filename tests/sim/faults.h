@@ -29,8 +29,11 @@ enum class Fault {
   kLimitAwaited,
   kCancel,
   kDrain,
+  kSwapOutFails,  // Half-way.
+  kSwapInFails,
+  kSwapRoomFails,
 };
-inline constexpr int kFaultCount = 15;
+inline constexpr int kFaultCount = 18;
 const char* FaultName(Fault fault);
 
 using FaultCounts = std::array<int64_t, kFaultCount>;

@@ -6,6 +6,21 @@
 
 namespace ebb::sim {
 
+namespace {
+
+void AddSwap(uint64_t seed, SimOptions* made) {
+  base::Rng rng(seed + 10);
+  made->swap.prior_bytes_per_s = rng.Chance(0.1) ? 1e6 : 1e12;
+  made->swap.chunk_slots = static_cast<int32_t>(rng.Between(1, 8));
+  made->swap.piece_slots = static_cast<int32_t>(rng.Between(1, 6));
+  if (rng.Chance(0.15)) return;
+  made->engine.memory.swap_bytes_max =
+      rng.Between(1, rng.Chance(0.3) ? 10 : 200) * kLayers *
+      kernels::PagedKv::LayerBlockBytes(kernels::DType::kF32, 1, 2, kBlockTokens);
+}
+
+}  // namespace
+
 SimOptions MakeSimOptions(uint64_t seed, engine::Queues queues, base::Rng* rng) {
   SimOptions made;
   engine::LocalEngineOptions& options = made.engine;
@@ -43,13 +58,14 @@ SimOptions MakeSimOptions(uint64_t seed, engine::Queues queues, base::Rng* rng) 
   const int64_t keep_pages =
       base::Rng(seed + 5).Between(-3 * made.ceiling_pages, made.ceiling_pages);
   options.memory.keep_bytes = std::max<int64_t>(0, keep_pages) * kGranularity;
-  base::Rng prefixes(seed + 10);
+  base::Rng prefixes(seed + 12);
   options.prefix_cache.enabled = prefixes.Chance(0.6);
   options.prefix_cache.idle = absl::Milliseconds(prefixes.Between(0, 2000));
   options.prefix_cache.ahead = absl::Milliseconds(prefixes.Between(0, 500));
   if (prefixes.Chance(0.2)) {
     options.prefix_cache.floor_bytes = prefixes.Between(1, 4) * kGranularity;
   }
+  AddSwap(seed, &made);
   return made;
 }
 

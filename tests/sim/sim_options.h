@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/rng.h"
+#include "engine/kv_copier.h"
 #include "engine/options.h"
 
 namespace ebb::sim {
@@ -16,6 +17,7 @@ struct SimOptions {
   engine::LocalEngineOptions engine;
   int64_t ceiling_pages = 0;
   bool shrinks_eagerly = false;
+  engine::CopierTraits swap;
 };
 
 // `rng` is the simulation's own; what was added later draws from generators of its own, so that

@@ -1,0 +1,129 @@
+#include "engine/swap_choice.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "engine/forks.h"
+#include "engine/step_timing.h"
+
+namespace ebb::engine {
+namespace {
+
+// What a kept sequence's way back takes; for others, the way out and back.
+absl::Duration SwapTime(const EngineCore& core, const Sequence& sequence) {
+  const memory::KvGeometry& geometry = core.parts.memory->geometry();
+  if (sequence.swap.state == SwapState::kKept || sequence.swap.state == SwapState::kReturning) {
+    return core.swaps().InTime(geometry.BlocksFor(sequence.swap.tokens) * geometry.block_bytes());
+  }
+  const int64_t bytes = geometry.BlocksFor(sequence.computed_tokens) * geometry.block_bytes();
+  return core.swaps().OutTime(bytes) + core.swaps().InTime(bytes);
+}
+
+// Why it cannot be kept, although that would be cheaper.
+std::optional<SwapFallback> Obstacle(const EngineCore& core, const Sequence& sequence) {
+  const memory::KvMemory& memory = *core.parts.memory;
+  if (memory.over_limit()) return SwapFallback::kLimit;
+  const absl::Span<const memory::BlockId> blocks = sequence.table.blocks();
+  if (std::any_of(blocks.begin(), blocks.end(), [&memory](memory::BlockId block) {
+        return memory.blocks().references(block) > 1;
+      })) {
+    return SwapFallback::kShared;
+  }
+  const int64_t count = memory.geometry().BlocksFor(sequence.computed_tokens);
+  if (count > core.swaps().space().free_slots()) return SwapFallback::kFull;
+  return std::nullopt;
+}
+
+bool IsKept(const Sequence& sequence) {
+  return sequence.swap.state == SwapState::kKept || sequence.swap.state == SwapState::kReturning;
+}
+
+}  // namespace
+
+absl::Duration RecomputeTime(const EngineCore& core, int64_t tokens) {
+  const Lane lane = core.lanes.Of(SequenceState::kPrefilling);
+  const int64_t chunk = core.options.step.chunk_tokens_max;
+  const int64_t steps = std::max<int64_t>(1, (tokens + chunk - 1) / chunk);
+  // The model is linear, so that the mean step stands for all.
+  memory::StepShape shape;
+  shape.rows = tokens / steps;
+  shape.context_tokens = tokens * (tokens + 1) / 2 / steps;
+  shape.other_lane_busy = OtherExecutes(core, lane);
+  return steps * core.lane(lane).times.Predict(shape);
+}
+
+double RestoringCost(const EngineCore& core, const Sequence& sequence) {
+  if (!core.swaps().on()) return sequence.computed_tokens;
+  if (IsKept(sequence)) return absl::ToDoubleSeconds(SwapTime(core, sequence));
+  absl::Duration cost = RecomputeTime(core, sequence.computed_tokens);
+  if (!Obstacle(core, sequence).has_value()) cost = std::min(cost, SwapTime(core, sequence));
+  return absl::ToDoubleSeconds(cost);
+}
+
+bool GiveBlocksUp(EngineCore* core, Sequence* sequence) {
+  const bool asks = core->swaps().on() && sequence->swap.state == SwapState::kNone &&
+                    sequence->computed_tokens > 0 &&
+                    SwapTime(*core, *sequence) < RecomputeTime(*core, sequence->computed_tokens);
+  if (asks) {
+    const std::optional<SwapFallback> obstacle = Obstacle(*core, *sequence);
+    if (!obstacle.has_value()) {
+      core->swaps().BeginOut(sequence,
+                             core->memory().geometry().BlocksFor(sequence->computed_tokens));
+      core->wakeups.Wake(Actor::kSwap);
+      return false;
+    }
+    core->swaps().CountFallback(*obstacle);
+  }
+  core->Preempt(sequence);
+  return true;
+}
+
+void StopLeaving(EngineCore* core) {
+  const std::vector<Sequence*> leaving = core->swaps().leaving();
+  for (Sequence* sequence : leaving) {
+    if (sequence->in_step) {
+      sequence->swap.stops = true;
+      continue;
+    }
+    core->swaps().CountFallback(SwapFallback::kLimit);
+    core->Preempt(sequence);
+  }
+}
+
+void StartReturns(EngineCore* core, Lane which) {
+  if (!core->swaps().on()) return;
+  const std::vector<Sequence*> executing = core->Executing(which);
+  if (std::none_of(executing.begin(), executing.end(), [](const Sequence* sequence) {
+        return sequence->swap.state == SwapState::kKept;
+      })) {
+    return;
+  }
+  memory::Accounts& accounts = core->memory().accounts();
+  const memory::AccountId account = AccountOf(which);
+  int64_t grant_left = accounts.TopUp(account) - accounts.used(account);
+  for (const Sequence* sequence : executing) {
+    if (sequence->state() == SequenceState::kDecoding && !sequence->copying()) {
+      grant_left -= BlocksForNextToken(*core, *sequence);
+    }
+  }
+  for (Sequence* sequence : executing) {
+    if (sequence->state() == SequenceState::kDecoding || sequence->copying()) continue;
+    int64_t blocks;
+    if (sequence->swap.state == SwapState::kKept) {
+      blocks = BlocksToReturn(*core, *sequence);
+      if (blocks <= grant_left) {
+        CHECK(sequence->table.TryExtendTo(sequence->swap.tokens));
+        core->swaps().BeginIn(sequence);
+        core->wakeups.Wake(Actor::kSwap);
+      }
+    } else {
+      // What its next chunk takes goes before those behind it.
+      blocks = sequence->table.MissingBlocks(
+          sequence->computed_tokens +
+          std::min(sequence->remaining_tokens(), core->options.step.chunk_tokens_max));
+    }
+    grant_left = std::max<int64_t>(0, grant_left - blocks);
+  }
+}
+
+}  // namespace ebb::engine
