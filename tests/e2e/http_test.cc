@@ -63,6 +63,40 @@ TEST_F(HttpE2eTest, AnswersAsGrpcDoes) {
   EXPECT_EQ(chatted["usage"]["prompt_tokens"], wanted.finished().usage().prompt_tokens());
 }
 
+// A chat goes on: what it said before is not computed again, and the answer is what it is for a
+// server that has never heard of it.
+TEST_F(HttpE2eTest, AChatThatGoesOnIsFoundInThePrefixCache) {
+  json chat = {{"messages",
+                {{{"role", "system"}, {"content", "You answer briefly, and always truthfully."}},
+                 {{"role", "user"}, {"content", "Which planets have rings?"}}}},
+               {"temperature", 0},
+               {"max_tokens", 40}};
+  const json first = http_->Post("/v1/chat/completions", chat.dump()).Json();
+  EXPECT_EQ(first["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+  chat["messages"].push_back(first["choices"][0]["message"]);
+  chat["messages"].push_back({{"role", "user"}, {"content", "And which have none?"}});
+  json salted = chat;
+  salted["cache_salt"] = "another";
+  const json apart = http_->Post("/v1/chat/completions", salted.dump()).Json();
+  EXPECT_EQ(apart["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+  const json second = http_->Post("/v1/chat/completions", chat.dump()).Json();
+  EXPECT_EQ(second["choices"], apart["choices"]);
+  // More than the first prompt: its answer too.
+  const int64_t before = first["usage"]["prompt_tokens"].get<int64_t>();
+  EXPECT_GT(second["usage"]["prompt_tokens_details"]["cached_tokens"].get<int64_t>(), before);
+  chat["stream"] = true;
+  chat["stream_options"] = {{"include_usage", true}};
+  const std::vector<std::string> events = http_->Post("/v1/chat/completions", chat.dump()).Events();
+  ASSERT_GE(events.size(), 2u);
+  EXPECT_GT(
+      json::parse(events[events.size() - 2])["usage"]["prompt_tokens_details"]["cached_tokens"]
+          .get<int64_t>(),
+      before);
+  const std::string metrics = http_->Get("/metrics").body;
+  EXPECT_NE(metrics.find("ebb_prefix_cache_hit_tokens_total"), std::string::npos);
+  EXPECT_EQ(metrics.find("ebb_prefix_cache_hit_tokens_total 0\n"), std::string::npos);
+}
+
 TEST_F(HttpE2eTest, TokensGoThereAndBack) {
   const json tokens = http_->Post("/tokenize", R"({"prompt":"<|im_start|>user\nhi there"})").Json();
   const std::string back = json({{"tokens", tokens["tokens"]}}).dump();
