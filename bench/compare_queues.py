@@ -36,6 +36,8 @@ class Server:
     def __init__(self, args, queues):
         self.command = [SERVER, "--config", args.config, "--model", args.model,
                         "--set", "server.listen=127.0.0.1:0", "--set", "sharing.enabled=false",
+                        # The same prompts come again and again.
+                        "--set", "prefix_cache.enabled=false",
                         "--set", f"scheduler.queues={queues}"]
 
     def __enter__(self):

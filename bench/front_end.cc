@@ -264,6 +264,7 @@ int Measure(const Options& options) {
   config.model.path = options.model;
   config.server.listen = "127.0.0.1:0";
   config.sharing.enabled = false;
+  config.prefix_cache.enabled = false;  // Every round computes the same prompts.
   config.kernels.threads = static_cast<int32_t>(options.threads);
   server::DrainSwitch drain;
   auto compute = server::OpenCompute(config, &clock, &log);

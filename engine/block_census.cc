@@ -13,6 +13,7 @@ BlockCensus::Part BlockCensus::Count(const Sequence& sequence) {
   const int64_t block_tokens = geometry_.block_tokens();
   Part part;
   part.held_blocks = sequence.table.block_count();
+  if (blocks_.shared_blocks() == 0) return part;
   const int64_t maybe_shared = std::min(sequence.maybe_shared_blocks(), part.held_blocks);
   for (int64_t i = 0; i < maybe_shared; ++i) {
     const memory::BlockId block = blocks[static_cast<size_t>(i)];
@@ -36,6 +37,7 @@ int64_t UnforkedBlocks(const Sequence& sequence, int64_t made_tokens,
 std::vector<memory::SharedBlocks> SharedAmong(const std::vector<Sequence*>& sequences,
                                               const memory::KvGeometry& geometry,
                                               const memory::BlockPool& blocks) {
+  if (blocks.shared_blocks() == 0) return {};
   std::vector<std::pair<memory::BlockId, size_t>> named;
   for (size_t position = 0; position < sequences.size(); ++position) {
     const Sequence& sequence = *sequences[position];

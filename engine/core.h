@@ -16,6 +16,7 @@
 #include <set>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -213,6 +214,8 @@ class EngineCore {
   // Of its answer at the end, those made already among them.
   int64_t ExpectedTokens(const Sequence& sequence) const;
   LengthPredictor& lengths() { return *lengths_; }
+  // Whether blocks were shared the last time that this was told.
+  bool NoteShared(bool shared) { return std::exchange(was_shared_, shared); }
   Swaps& swaps() { return swaps_; }
   const Swaps& swaps() const { return swaps_; }
   AnswerView AnswerViewOf(const Sequence& sequence) const;
@@ -279,6 +282,7 @@ class EngineCore {
   int64_t recomputed_tokens_total_ = 0;
   int64_t completion_tokens_total_ = 0;
   std::optional<int64_t> share_bytes_;
+  bool was_shared_ = false;  // Blocks, by sequences of any lane.
   WindowHistory window_history_;
   base::CondVar emptied_;
 };

@@ -170,7 +170,7 @@ std::vector<PromptView> LaneLoop::ViewPrompts(const Set& set) {
     view.prompt_logprobs = prompt->wants_prompt_logprobs();
     // What one before it computes in this step need not be computed twice.
     if (coming.Have(*prompt)) view.room_tokens = 0;
-    coming.Add(*prompt, view.room_tokens);
+    if (set.prompts.size() > 1) coming.Add(*prompt, view.room_tokens);
     views.push_back(view);
   }
   return views;

@@ -41,6 +41,7 @@ void AdoptPrefix(EngineCore* core, Sequence* sequence) {
   sequence->table.ShrinkTo(sequence->computed_tokens);
   hits.resize(static_cast<size_t>(sequence->table.Adopt(blocks)));
   cache.NoteHits(hits, &sequence->place);
+  core->NoteShared(true);  // Whoever shares a block may be gone before charges are settled.
   const auto tokens = static_cast<int32_t>(hits.size()) * block_tokens;
   sequence->computed_tokens += tokens;
   if (sequence->preemptions == 0) sequence->cached_tokens += tokens;
@@ -77,6 +78,9 @@ memory::PrefixCache::Residence ResidenceOf(EngineCore* core, const Sequence& seq
 void SettleCharges(EngineCore* core) {
   if (core->memory().prefix_cache() == nullptr || core->lanes.one()) return;
   const memory::BlockPool& pool = core->memory().blocks();
+  // Without sharing, since the last time too, all are where they belong.
+  const bool shared = pool.shared_blocks() > 0;
+  if (!core->NoteShared(shared) && !shared) return;
   std::unordered_set<memory::BlockId> seen;
   std::vector<memory::BlockId> mine;
   for (const Sequence* sequence : core->order()) {

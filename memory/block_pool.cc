@@ -50,12 +50,13 @@ BlockId BlockPool::Take() {
 
 void BlockPool::AddReference(BlockId block) {
   CHECK_GT(references_.at(block), 0) << "block " << block << " is free";
-  ++references_[block];
+  if (++references_[block] == 2) ++shared_blocks_;
 }
 
 bool BlockPool::DropReference(BlockId block) {
   CHECK_GT(references_.at(block), 0) << "block " << block << " is free";
-  if (--references_[block] > 0) return false;
+  if (--references_[block] == 1) --shared_blocks_;
+  if (references_[block] > 0) return false;
   kept_[block] = keeper_ != nullptr && keeper_->Keep(block);
   Count(block / blocks_per_page_, -1, kept_[block] ? 1 : 0);
   return true;

@@ -73,6 +73,8 @@ class BlockPool {
   int64_t used_blocks() const { return used_blocks_; }
   int64_t free_blocks() const { return usable_blocks_ - used_blocks_; }
   int64_t kept_blocks() const { return kept_blocks_; }
+  // Blocks with several owners.
+  int64_t shared_blocks() const { return shared_blocks_; }
   bool usable(PageId page) const;
   // Blocks of the page that are in use.
   int32_t used_in_page(PageId page) const;
@@ -108,6 +110,7 @@ class BlockPool {
   int64_t usable_blocks_ = 0;
   int64_t used_blocks_ = 0;
   int64_t kept_blocks_ = 0;
+  int64_t shared_blocks_ = 0;
   int32_t empty_pages_ = 0;
   int32_t kept_pages_ = 0;
 };

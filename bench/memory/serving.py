@@ -20,7 +20,8 @@ MIB = 1 << 20
 READY_SECONDS = 120
 LIMIT_BYTES = 512 * MIB
 # More than the loads here ever need, so that neither server ever preempts.
-COMMON = [f"memory.limit_bytes={LIMIT_BYTES}", "sharing.enabled=false", "log.windows=false"]
+COMMON = [f"memory.limit_bytes={LIMIT_BYTES}", "sharing.enabled=false", "log.windows=false",
+          "prefix_cache.enabled=false"]  # What is held is compared with what is needed.
 STATIC = [f"memory.keep_bytes={LIMIT_BYTES}"]
 
 

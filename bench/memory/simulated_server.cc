@@ -227,6 +227,8 @@ engine::Pass SimulatedServer::RunOnce(Actor actor) {
       return engine_->prefill().RunOnce();
     case Actor::kDecode:
       return engine_->decode().RunOnce();
+    case Actor::kSwap:
+      break;  // It has none.
   }
   return {};
 }

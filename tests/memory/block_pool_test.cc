@@ -34,7 +34,9 @@ TEST(BlockPoolTest, ASharedBlockIsFreeWhenItsLastOwnerDropsIt) {
   const BlockId block = pool.Take();
   pool.AddReference(block);
   EXPECT_EQ(pool.references(block), 2);
+  EXPECT_EQ(pool.shared_blocks(), 1);
   EXPECT_FALSE(pool.DropReference(block));
+  EXPECT_EQ(pool.shared_blocks(), 0);
   EXPECT_EQ(pool.used_blocks(), 1);
   EXPECT_TRUE(pool.DropReference(block));
   EXPECT_EQ(pool.used_blocks(), 0);
