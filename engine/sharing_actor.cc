@@ -68,7 +68,7 @@ memory::LedgerSeat::Needs SharingActor::NeedsLocked() const {
   const int64_t pages = geometry.PagesFor(blocks) +
                         queue_count * (int64_t{options.slack_pages} + 1) + options.prepared_pages;
   // What is only cached goes as soon as others lack memory.
-  const int64_t cached_bytes = core_->memory().blocks().kept_pages() * geometry.page_bytes();
+  const int64_t cached_bytes = core_->memory().blocks().kept_only_pages() * geometry.page_bytes();
   needs.wanted_bytes = std::max({view.held_bytes - cached_bytes, pages * geometry.page_bytes(),
                                  options.keep_bytes}) +
                        core_->WorkspaceBytesMax();

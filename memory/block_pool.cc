@@ -82,13 +82,13 @@ void BlockPool::Count(PageId page, int32_t used_change, int32_t kept_change) {
   const int32_t plain_before = PlainBlocks(at);
   const auto is_kept = [&at] { return at.used_blocks == 0 && at.kept_blocks > 0; };
   if (at.used_blocks == 0) --empty_pages_;
-  if (is_kept()) --kept_pages_;
+  if (is_kept()) --kept_only_pages_;
   at.used_blocks += used_change;
   at.kept_blocks += kept_change;
   used_blocks_ += used_change;
   kept_blocks_ += kept_change;
   if (at.used_blocks == 0) ++empty_pages_;
-  if (is_kept()) ++kept_pages_;
+  if (is_kept()) ++kept_only_pages_;
   const int32_t plain = PlainBlocks(at);
   if (plain == plain_before) return;
   if (plain_before > 0) with_plain_.erase({plain_before, page});

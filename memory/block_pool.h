@@ -82,7 +82,7 @@ class BlockPool {
   // Usable pages in which no block is in use; some may be kept.
   int32_t empty_pages() const { return empty_pages_; }
   // Of these, those in which any is.
-  int32_t kept_pages() const { return kept_pages_; }
+  int32_t kept_only_pages() const { return kept_only_pages_; }
   // The usable page of the highest address in which no block is in use or kept, or -1.
   PageId HighestEmptyPage() const;
 
@@ -112,7 +112,7 @@ class BlockPool {
   int64_t kept_blocks_ = 0;
   int64_t shared_blocks_ = 0;
   int32_t empty_pages_ = 0;
-  int32_t kept_pages_ = 0;
+  int32_t kept_only_pages_ = 0;
 };
 
 }  // namespace ebb::memory

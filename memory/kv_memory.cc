@@ -227,6 +227,8 @@ void KvMemory::Tend(absl::Time now) {
                bounds.TightestBound() != Bound::kFree);
   for (const auto& workspace : workspaces_) workspace->Tend(now, pressed || idle_);
   const int64_t kept = over ? 0 : std::max(kept_pages(), cached_pages());
+  // Pages with cached blocks stay whole: with one would go what lies behind its blocks in others.
+  const int64_t staying = over ? 0 : std::max(kept, wanted + blocks_->kept_only_pages());
   if (!over) TakeBackDraining(std::max(wanted, kept));
   const int64_t mapped = pages_->count(PageState::kMapped);
   // Over the limit what is prepared goes first, and nothing grows.
@@ -234,18 +236,18 @@ void KvMemory::Tend(absl::Time now) {
   const int32_t stash = over || idle_ ? 0 : options_.prepare_ahead_pages;
   pages_->SetTarget(static_cast<int32_t>(target), stash);
   const int64_t draining = pages_->count(PageState::kDraining);
-  const int64_t shrinking = shrink_.PagesToShrink(now, mapped, std::max(wanted, kept), draining);
+  const int64_t shrinking = shrink_.PagesToShrink(now, mapped, std::max(wanted, staying), draining);
   scattered_pages_ = 0;
-  if (idle_) {
-    DrainEmpty(mapped - kept);
-  } else if (over) {
+  if (over) {
     const int64_t excess_bytes = ExcessBytes();
     const int64_t page_bytes = geometry_.page_bytes();
     const int64_t leaving = draining + pages_->count(PageState::kPrepared);
     const int64_t leave = (excess_bytes + page_bytes - 1) / page_bytes - leaving;
     NoteScattered(leave - DrainEmpty(leave), true);
+  } else if (idle_) {
+    DrainPlain(mapped - staying);
   } else {
-    NoteScattered(shrinking - DrainEmpty(shrinking), false);
+    NoteScattered(shrinking - DrainPlain(shrinking), false);
   }
 }
 
@@ -381,9 +383,14 @@ void KvMemory::TakeBackDraining(int64_t wanted_pages) {
   }
 }
 
-int64_t KvMemory::DrainEmpty(int64_t pages_max) {
+int64_t KvMemory::DrainPlain(int64_t pages_max) {
   int64_t drained = 0;
   while (drained < pages_max && TryDrain(blocks_->HighestEmptyPage())) ++drained;
+  return drained;
+}
+
+int64_t KvMemory::DrainEmpty(int64_t pages_max) {
+  int64_t drained = DrainPlain(pages_max);
   if (drained >= pages_max || prefix_cache_ == nullptr) return drained;
   for (const PageId page : prefix_cache_->EmptyPagesColdestFirst()) {
     if (drained == pages_max || !TryDrain(page)) break;

@@ -155,8 +155,8 @@ class KvMemory {
 
   // Free blocks whose contents are kept until somebody wants the memory.
   int64_t cached_bytes() const { return blocks_->kept_blocks() * geometry_.block_bytes(); }
-  // Pages that stay mapped for them beside those that are wanted, while nobody lacks them: limit
-  // and lease leave room for them beside the workspaces at their largest.
+  // Pages that are mapped for them and for what is wanted, while nobody lacks them: limit and lease
+  // leave room for them beside the workspaces at their largest.
   int64_t cached_pages() const;
   // Free blocks that can be taken now without losing what any of them holds, while pages are on the
   // way beside those that hold something; else all free blocks. Who can wait for the pages takes no
@@ -224,7 +224,9 @@ class KvMemory {
   void TendIdle(absl::Time now);
   absl::Time NextFreeReading() const;
   void TakeBackDraining(int64_t wanted_pages);
-  int64_t DrainEmpty(int64_t pages_max);  // Returns how many there were.
+  // Pages in which nothing is in use go; plain: nor cached. Return how many there were.
+  int64_t DrainEmpty(int64_t pages_max);
+  int64_t DrainPlain(int64_t pages_max);
   bool TryDrain(PageId page);
   void NoteScattered(int64_t pages, bool over);
   bool CompactionPays() const;

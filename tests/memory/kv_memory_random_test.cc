@@ -170,7 +170,8 @@ class ToyEngine {
     for (const PagePool* pool : memory_->pools()) {
       stuck_bytes += pool->count(PageState::kQuarantined) * pool->page_bytes();
     }
-    const int64_t kept_pages = std::max(memory_->kept_pages(), memory_->cached_pages());
+    const int64_t kept_pages =
+        std::max<int64_t>(memory_->kept_pages(), memory_->blocks().kept_only_pages());
     EXPECT_EQ(memory_->held_bytes(), stuck_bytes + kept_pages * page_bytes_);
     EXPECT_TRUE(sequences_.empty());
   }

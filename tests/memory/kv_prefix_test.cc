@@ -88,6 +88,19 @@ TEST_F(KvPrefixTest, CachedPagesOutliveTheirSequencesAndGoWhenTheyHaveExpired) {
   EXPECT_FALSE(memory_->TakeMiss().has_value());
 }
 
+TEST_F(KvPrefixTest, PagesWithFewCachedBlocksStayToo) {
+  Start();
+  for (const int32_t first : {0, 1000, 2000, 3000}) Run(first, 4);
+  PrefixCache& cache = *memory_->prefix_cache();
+  // What is left is a block in each of four pages.
+  for (const BlockId block : {1, 5, 9, 13}) cache.Forget(block);
+  Wait(absl::Seconds(30));
+  EXPECT_EQ(Mapped(), 4);
+  for (const int32_t first : {0, 1000, 2000, 3000}) EXPECT_EQ(Found(first, 4), 1);
+  Wait(absl::Seconds(40));
+  EXPECT_EQ(Mapped(), 0);
+}
+
 TEST_F(KvPrefixTest, TheFloorStays) {
   Start(kPage);
   Run(0, 10);

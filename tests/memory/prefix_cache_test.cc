@@ -222,10 +222,10 @@ TEST_F(PrefixCacheTest, PagesGoColdestFirstAndWithABlockAllBehindIt) {
   GiveBack(Compute({9, 9, 8, 8, 7, 7, 6, 6}));  // Page 1.
   GiveBack(filler);
   EXPECT_EQ(cache_.EmptyPagesColdestFirst(), (std::vector<PageId>{0, 1}));
-  EXPECT_EQ(pool_.kept_pages(), 2);
+  EXPECT_EQ(pool_.kept_only_pages(), 2);
   const std::vector<BlockId> used = Compute({1, 2});
   EXPECT_EQ(cache_.EmptyPagesColdestFirst(), (std::vector<PageId>{1}));
-  EXPECT_EQ(pool_.kept_pages(), 1);
+  EXPECT_EQ(pool_.kept_only_pages(), 1);
   GiveBack(used);
   // A block of page 2 behind one of page 0.
   const std::vector<BlockId> fill = {pool_.Take(), pool_.Take()};

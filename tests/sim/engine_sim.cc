@@ -518,7 +518,8 @@ class EngineSim {
       stuck_bytes += pool->count(memory::PageState::kQuarantined) * pool->page_bytes();
     }
     if (stuck_bytes > 0 && !world_.memory_stuck) Fail("quarantined without a cause");
-    const int64_t kept = std::max(memory_->kept_pages(), memory_->cached_pages());
+    const int64_t kept =
+        std::max<int64_t>(memory_->kept_pages(), memory_->blocks().kept_only_pages());
     const int64_t mapped = engine_->Memory().pages_mapped;
     const bool could_grow = memory_->budget().bounds().GrowableBytes() >= kGranularity;
     if (mapped > kept || (mapped < kept && could_grow)) {
