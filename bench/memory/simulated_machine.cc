@@ -143,6 +143,7 @@ void SimulatedMachine::Pass(absl::Duration span) {
     const double kv_bytes =
         static_cast<double>(memory.limit_bytes - options_.serving.workspace_bytes);
     busy_seconds_ += absl::ToDoubleSeconds(span);
+    held_byte_seconds_ += absl::ToDoubleSeconds(span) * static_cast<double>(memory.held_bytes);
     use_seconds_ +=
         absl::ToDoubleSeconds(span) * static_cast<double>(memory.needed_bytes) / kv_bytes;
   }
