@@ -28,8 +28,8 @@ Request RequestOf(const PrefixTrace& trace, size_t index, int64_t* answer_blocks
   const std::vector<int32_t>& ids = trace.blocks[index];
   request.full.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(of_prompt));
   // The last token of an answer is never computed.
-  const auto all = static_cast<size_t>((arrival.prompt_tokens + arrival.output_tokens - 1) /
-                                       kPrefixBlockTokens);
+  const auto all =
+      static_cast<size_t>((arrival.prompt_tokens + arrival.output_tokens - 1) / kPrefixBlockTokens);
   while (request.full.size() < all) request.full.push_back(-++*answer_blocks);
   return request;
 }
@@ -72,8 +72,7 @@ class IdealCache {
   using Rank = std::tuple<absl::Time, int64_t, int64_t>;
 
   Rank RankOf(int64_t id, const Node& node) const {
-    const double lives =
-        rule_.counts_hits ? 1 + std::log2(1 + static_cast<double>(node.hits)) : 1;
+    const double lives = rule_.counts_hits ? 1 + std::log2(1 + static_cast<double>(node.hits)) : 1;
     return {node.last_use + rule_.idle * lives, -node.depth, id};
   }
   void Evict() {

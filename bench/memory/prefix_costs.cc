@@ -34,7 +34,9 @@ struct Prompt {
 class Round {
  public:
   Round(int32_t block_tokens, uint64_t seed)
-      : block_tokens_(block_tokens), rng_(seed), cache_(OptionsFor(block_tokens), &pool_, &readers_) {
+      : block_tokens_(block_tokens),
+        rng_(seed),
+        cache_(OptionsFor(block_tokens), &pool_, &readers_) {
     pool_.set_keeper(&cache_);
     for (memory::PageId page = 0; page < kPages; ++page) pool_.AddPage(page);
     cache_.set_now(absl::UnixEpoch());
@@ -48,8 +50,8 @@ class Round {
     PrefixCosts costs;
     costs.hash_ns = ForEach([](Prompt* prompt) { prompt->chain.Follow(prompt->tokens); });
     costs.miss_ns = kPromptBlocks * ForEach([this](Prompt* prompt) {
-      CHECK(cache_.Find(prompt->chain, prompt->tokens, {}, kPromptBlocks).empty());
-    });
+                      CHECK(cache_.Find(prompt->chain, prompt->tokens, {}, kPromptBlocks).empty());
+                    });
     costs.take_ns = ForEach([this](Prompt* prompt) { TakeAll(prompt); });
     costs.seal_ns = ForEach([this](Prompt* prompt) {
       for (const BlockId block : prompt->blocks) {
@@ -123,7 +125,7 @@ PrefixCosts MeasurePrefixCosts(int32_t block_tokens) {
   PrefixCosts least = {kMost, kMost, kMost, kMost, kMost, kMost, kMost};
   for (uint64_t seed = 1; seed <= kRounds; ++seed) {
     const PrefixCosts costs = Round(block_tokens, seed).Run();
-    for (double PrefixCosts::* cost :
+    for (double PrefixCosts::*cost :
          {&PrefixCosts::hash_ns, &PrefixCosts::miss_ns, &PrefixCosts::hit_ns, &PrefixCosts::seal_ns,
           &PrefixCosts::give_back_ns, &PrefixCosts::evict_ns, &PrefixCosts::take_ns}) {
       least.*cost = std::min(least.*cost, costs.*cost);

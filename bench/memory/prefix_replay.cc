@@ -51,7 +51,7 @@ PrefixReplayResult ReplayPrefixes(const PrefixTrace& trace, const PrefixReplayOp
   }
   std::sort(first_tokens.begin(), first_tokens.end());
   const auto count = static_cast<double>(first_tokens.size());
-  const double seconds = absl::ToDoubleSeconds(machine.elapsed());
+  const double seconds = absl::ToDoubleSeconds(machine.last_token());
   result.hit_rate = static_cast<double>(cached_tokens) / static_cast<double>(prompt_tokens);
   result.answers_per_second = count / seconds;
   result.good_per_second = static_cast<double>(good) / seconds;

@@ -204,6 +204,12 @@ int64_t SimulatedMachine::prefilled_tokens() const {
   return servers_[0] == nullptr ? 0 : servers_[0]->engine().Load().prefilled_tokens_total;
 }
 
+absl::Duration SimulatedMachine::last_token() const {
+  absl::Time last = start_;
+  for (const auto& outcome : outcomes(0)) last = std::max(last, outcome->last_token);
+  return last - start_;
+}
+
 int64_t SimulatedMachine::preemptions() const {
   int64_t sum = 0;
   for (const auto& server : servers_) {

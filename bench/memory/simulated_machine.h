@@ -59,6 +59,8 @@ class SimulatedMachine {
   double mean_use() const { return use_seconds_ / std::max(1e-9, busy_seconds_); }
   // Of the first server, over the same time: KV pages and workspaces.
   double mean_held_bytes() const { return held_byte_seconds_ / std::max(1e-9, busy_seconds_); }
+  // When the last token of the first server's answers came.
+  absl::Duration last_token() const;
   absl::Duration elapsed() const { return clock_.Now() - start_; }
 
  private:
