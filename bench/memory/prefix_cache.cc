@@ -8,7 +8,7 @@
 // one that keeps everything until the room is wanted; with the default settings. Beside each: the
 // hit rate of an ideal cache of the same size and rule, in which requests take no time, and the
 // best that any cache of the size could have (ideal_prefixes.h). Everything comes from seeds: the
-// same figures each time, but for the last table's, which are real nanoseconds.
+// same figures each time, but for the first table's, which are real nanoseconds.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -124,6 +124,7 @@ void CompareRules(const PrefixTrace& trace) {
       {"hits count, idle 24 h", {kLong, true, false}},
       {"recency, expires after 60 s", {absl::Seconds(60), false, true}},
       {"hits count, expires, idle 60 s", {absl::Seconds(60), true, true}},
+      {"hits count, expires, idle 600 s", {absl::Seconds(600), true, true}},
   };
   std::printf("\nWhich goes first: hit rates of ideal caches, %%\n  %-32s", "blocks");
   for (const int64_t blocks : kSizes) {
@@ -138,6 +139,7 @@ void CompareRules(const PrefixTrace& trace) {
   std::printf("\n  %-32s", "the best that could be found");
   for (const int64_t blocks : kSizes) std::printf(" %6.1f", 100 * BestHitRate(trace, blocks));
   std::printf("\n");
+  std::fflush(stdout);
 }
 
 void PrintCosts() {
@@ -155,9 +157,11 @@ void PrintCosts() {
 }  // namespace ebb::bench
 
 int main(int argc, char** argv) {
+  constexpr int kRequestsMin = 100;  // With fewer a rate means nothing.
   int64_t requests = 4000;
-  if (argc > 2 || (argc == 2 && (!absl::SimpleAtoi(argv[1], &requests) || requests < 2))) {
-    std::fprintf(stderr, "usage: prefix_cache [REQUESTS], at least 2\n");
+  if (argc > 2 ||
+      (argc == 2 && (!absl::SimpleAtoi(argv[1], &requests) || requests < kRequestsMin))) {
+    std::fprintf(stderr, "usage: prefix_cache [REQUESTS], at least %d\n", kRequestsMin);
     return 2;
   }
   const auto trace = ebb::bench::ReadPrefixTrace(static_cast<size_t>(requests));

@@ -39,8 +39,7 @@ TEST_F(PrefixReplayTest, FindsWhatAnIdealCacheOfItsSizeFinds) {
   for (const int64_t blocks : {1024, 3072, 10240}) {
     const PrefixReplayResult result =
         ReplayPrefixes(trace, OptionsFor(blocks, absl::Hours(24)), times);
-    EXPECT_NEAR(result.hit_rate, IdealHitRate(trace, blocks, {absl::Hours(24)}), kPoints)
-        << blocks;
+    EXPECT_NEAR(result.hit_rate, IdealHitRate(trace, blocks, {absl::Hours(24)}), kPoints) << blocks;
     EXPECT_EQ(result.preemptions, 0) << blocks;
   }
 }
@@ -73,8 +72,7 @@ TEST(IdealPrefixesTest, KnowsWhatRecencyAndForesightFind) {
   PrefixTrace trace;
   const auto add = [&](std::vector<int32_t> blocks) {
     const auto tokens = static_cast<int64_t>(blocks.size()) * kPrefixBlockTokens;
-    trace.arrivals.push_back(
-        {absl::Seconds(static_cast<double>(trace.blocks.size())), tokens, 1});
+    trace.arrivals.push_back({absl::Seconds(static_cast<double>(trace.blocks.size())), tokens, 1});
     trace.blocks.push_back(std::move(blocks));
   };
   // The last block of a prompt is never looked for: it holds the last token.
