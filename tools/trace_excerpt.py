@@ -2,6 +2,7 @@
 
 usage: trace_excerpt.py azure FILE                        a CSV of AzurePublicDataset's LLM traces
        trace_excerpt.py mooncake FILE                     a JSON-lines trace of Mooncake
+       trace_excerpt.py mooncake_prefixes FILE            the same, with its ids of prefix blocks
        trace_excerpt.py servegen WINDOWS_CSV PDFS_JSONL   a model's clients, merged (bench/data/README.md)
        options: --requests N (1000), and for servegen --start-seconds S (14400), --seed N (1)
 
@@ -38,6 +39,27 @@ def read_mooncake(path):
         for line in file:
             row = json.loads(line)
             yield row["timestamp"] / 1000, row["input_length"], row["output_length"]
+
+
+def ranges(numbers):
+    """[0, 1, 2, 7] as "0-2 7"."""
+    runs = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return " ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs)
+
+
+def read_mooncake_prefixes(path):
+    """And the ids of the prompt's blocks of 512 tokens, the last one cut, numbered as they appear."""
+    numbers = {}
+    with open_text(path) as file:
+        for line in file:
+            row = json.loads(line)
+            blocks = [numbers.setdefault(block, len(numbers)) for block in row["hash_ids"]]
+            yield row["timestamp"] / 1000, row["input_length"], row["output_length"], ranges(blocks)
 
 
 class LengthDistribution:
@@ -85,7 +107,7 @@ def draw_servegen(windows_path, pdfs_path, start_seconds, rng):
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("kind", choices=["azure", "mooncake", "servegen"])
+    parser.add_argument("kind", choices=["azure", "mooncake", "mooncake_prefixes", "servegen"])
     parser.add_argument("files", nargs="+")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--start-seconds", type=int, default=14400)
@@ -97,12 +119,15 @@ def main():
         requests = list(itertools.islice(read_azure(args.files[0]), args.requests))
     elif args.kind == "mooncake":
         requests = list(itertools.islice(read_mooncake(args.files[0]), args.requests))
+    elif args.kind == "mooncake_prefixes":
+        requests = list(itertools.islice(read_mooncake_prefixes(args.files[0]), args.requests))
     else:
         requests = sorted(draw_servegen(*args.files, args.start_seconds, random.Random(args.seed)))
         requests = requests[:args.requests]
-    print("arrival_s,prompt_tokens,output_tokens")
-    for at, prompt_tokens, output_tokens in requests:
-        print(f"{at - requests[0][0]:.3f},{prompt_tokens},{output_tokens}")
+    names = ["arrival_s", "prompt_tokens", "output_tokens", "prefix_blocks"]
+    print(",".join(names[:len(requests[0])]))
+    for at, *rest in requests:
+        print(f"{at - requests[0][0]:.3f}", *rest, sep=",")
 
 
 if __name__ == "__main__":

@@ -143,6 +143,7 @@ void SimulatedMachine::Pass(absl::Duration span) {
     const double kv_bytes =
         static_cast<double>(memory.limit_bytes - options_.serving.workspace_bytes);
     busy_seconds_ += absl::ToDoubleSeconds(span);
+    held_byte_seconds_ += absl::ToDoubleSeconds(span) * static_cast<double>(memory.held_bytes);
     use_seconds_ +=
         absl::ToDoubleSeconds(span) * static_cast<double>(memory.needed_bytes) / kv_bytes;
   }
@@ -205,6 +206,12 @@ int64_t SimulatedMachine::prefilled_tokens() const {
 
 engine::LengthScores SimulatedMachine::length_scores() const {
   return servers_[0] == nullptr ? engine::LengthScores() : servers_[0]->engine().Load().lengths;
+}
+
+absl::Duration SimulatedMachine::last_token() const {
+  absl::Time last = start_;
+  for (const auto& outcome : outcomes(0)) last = std::max(last, outcome->last_token);
+  return last - start_;
 }
 
 int64_t SimulatedMachine::preemptions() const {

@@ -59,6 +59,10 @@ class SimulatedMachine {
   engine::LengthScores length_scores() const;
   // Of the first server, over the time that anything ran: live tokens' bytes, over its limit.
   double mean_use() const { return use_seconds_ / std::max(1e-9, busy_seconds_); }
+  // Of the first server, over the same time: KV pages and workspaces.
+  double mean_held_bytes() const { return held_byte_seconds_ / std::max(1e-9, busy_seconds_); }
+  // When the last token of the first server's answers came.
+  absl::Duration last_token() const;
   absl::Duration elapsed() const { return clock_.Now() - start_; }
 
  private:
@@ -84,6 +88,7 @@ class SimulatedMachine {
   std::vector<std::shared_ptr<Outcome>> refused_[2];
   size_t next_[2] = {0, 0};  // Of the arrivals, to be sent.
   double use_seconds_ = 0;
+  double held_byte_seconds_ = 0;
   double busy_seconds_ = 0;
 };
 

@@ -100,6 +100,7 @@ class SimulatedServer::Sink final : public engine::RequestSink {
   }
   void OnFinish(const engine::Finish& finish) override {
     outcome_->ok = finish.status.ok();
+    outcome_->cached_tokens = finish.cached_tokens;
     --server_->unfinished_;
     server_->open_.erase(std::find(server_->open_.begin(), server_->open_.end(), outcome_));
   }
@@ -119,7 +120,8 @@ SimulatedServer::SimulatedServer(const Options& options, const StepTimes* times,
   options_.memory.limit_bytes = options.limit_bytes;
   options_.memory.ceiling_bytes = options.ceiling_bytes;
   options_.memory.headroom_bytes = 0;
-  options_.prefix_cache.enabled = false;  // What is held is compared with what is needed.
+  options_.prefix_cache.enabled = false;
+  if (serving_.prefix_cache.has_value()) options_.prefix_cache = *serving_.prefix_cache;
   // As in configs/cpu.json.
   options_.memory.slack_pages = 0;
   options_.memory.prepared_pages = 0;
@@ -187,7 +189,11 @@ void SimulatedServer::MakeMemory() {
 
 void SimulatedServer::Submit(const cli::Arrival& arrival) {
   engine::Request request;
-  request.prompt.assign(static_cast<size_t>(arrival.prompt_tokens), kAnyToken);
+  if (serving_.prompt_of) {
+    request.prompt = serving_.prompt_of(outcomes_.size());
+  } else {
+    request.prompt.assign(static_cast<size_t>(arrival.prompt_tokens), kAnyToken);
+  }
   request.stopping.max_tokens =
       static_cast<int32_t>(serving_.max_tokens > 0 ? serving_.max_tokens : arrival.output_tokens);
   request.stopping.ignore_eos = true;

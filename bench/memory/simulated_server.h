@@ -31,6 +31,7 @@ struct Outcome {
   absl::Time last_token = absl::InfinitePast();
   int64_t prompt_tokens = 0;
   int64_t output_tokens = 0;
+  int64_t cached_tokens = 0;  // Of the prompt, found in the prefix cache.
 };
 
 // A step in flight on a lane, with the work that is left of it.
@@ -82,6 +83,10 @@ struct SimulatedServing {
   // What requests state as their max_tokens; their answers end by themselves when they have their
   // length. 0: requests state their answers' lengths.
   int64_t max_tokens = 0;
+  // None: off, for what is held is compared with what is needed.
+  std::optional<engine::PrefixCacheOptions> prefix_cache;
+  // The tokens of the nth request. None: all prompts are alike.
+  std::function<std::vector<int32_t>(size_t)> prompt_of;
   // None: LocalPolicy.
   std::function<std::unique_ptr<engine::StepPolicy>(const engine::LocalEngineOptions&)> policy;
 };
