@@ -65,7 +65,7 @@ const std::vector<std::vector<Level>> kSettings = {
     {{"", ""}, {"output { echo: true }", R"("echo":true)"}},
 };
 
-using Row = std::vector<size_t>;                            // A level of each setting.
+using Row = std::vector<size_t>;                          // A level of each setting.
 using Pair = std::tuple<size_t, size_t, size_t, size_t>;  // A setting's level and another's.
 
 std::set<Pair> PairsOf(const Row& row) {
@@ -120,25 +120,12 @@ std::vector<Row> Rows(base::Rng* rng) {
 
 using Answers = std::vector<std::vector<int32_t>>;
 
-// On the CPU, and on the CUDA kernels as the machine without a GPU runs them.
-class SamplerPairsTest : public testing::TestWithParam<const char*> {
+class SamplerPairsTest : public testing::Test {
  protected:
   void SetUp() override {
-    const bool cuda = GetParam() == std::string("cuda");
-    std::vector<std::string> arguments = {"--config",
-                                          cuda ? "configs/cuda.json" : "configs/cpu.json",
-                                          "--model",
-                                          "tests/golden/tiny_qwen3.gguf",
-                                          "--listen",
-                                          "127.0.0.1:0"};
-    if (cuda) {
-      for (const char* const set :
-           {"cuda.library=kernels/cuda/libebb_cuda_fake.so", "memory.headroom_bytes=0",
-            "scheduler.running_sequences_max=8", "scheduler.chunk_tokens_max=64"}) {
-        arguments.insert(arguments.end(), {"--set", set});
-      }
-    }
-    server_ = std::make_unique<ServerProcess>(arguments);
+    server_ = std::make_unique<ServerProcess>(
+        std::vector<std::string>{"--config", "configs/cpu.json", "--model",
+                                 "tests/golden/tiny_qwen3.gguf", "--listen", "127.0.0.1:0"});
     ASSERT_FALSE(server_->WaitForEvent("ready").is_null()) << server_->errors();
     client_ = std::make_unique<Client>(server_->address());
   }
@@ -166,14 +153,13 @@ class SamplerPairsTest : public testing::TestWithParam<const char*> {
     }
     return answers;
   }
-  // All answers' tokens, in the order of their coming.
-  size_t StreamedCount(v1::GenerateRequest request, const std::string& id) {
+  std::vector<int32_t> AskStream(v1::GenerateRequest request, const std::string& id) {
     request.set_request_id(id);
     const Streamed streamed = client_->Stream(request);
     EXPECT_TRUE(streamed.status.ok()) << streamed.status.error_message();
     EXPECT_EQ(streamed.finished_count, 1);
     ledger_.Record(id, streamed);
-    return streamed.token_ids.size();
+    return streamed.token_ids;
   }
   Answers AskHttp(const std::string& body, const std::string& id) {
     const HttpAnswer answer = HttpClient(server_->http_address())
@@ -182,7 +168,8 @@ class SamplerPairsTest : public testing::TestWithParam<const char*> {
     ledger_.Record(id, answer);
     Answers answers;
     if (answer.status != 200) return answers;
-    for (const auto& choice : answer.Json()["choices"]) answers.push_back(choice["token_ids"]);
+    const auto json = answer.Json();
+    for (const auto& choice : json["choices"]) answers.push_back(choice["token_ids"]);
     return answers;
   }
 
@@ -191,12 +178,7 @@ class SamplerPairsTest : public testing::TestWithParam<const char*> {
   Ledger ledger_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Devices, SamplerPairsTest, testing::Values("cpu", "cuda"),
-                         [](const testing::TestParamInfo<const char*>& info) {
-                           return std::string(info.param);
-                         });
-
-TEST_P(SamplerPairsTest, EveryTwoSettingsAreAnsweredTheSameEachWay) {
+TEST_F(SamplerPairsTest, EveryTwoSettingsAreAnsweredTheSameEachWay) {
   base::Rng rng(20);
   const std::vector<Row> rows = Rows(&rng);
   EXPECT_GE(rows.size(), 16u);
@@ -218,10 +200,11 @@ TEST_P(SamplerPairsTest, EveryTwoSettingsAreAnsweredTheSameEachWay) {
     SCOPED_TRACE(body);
     const std::string row = std::to_string(i);
     const Answers first = AskUnary(request, "first-" + row);
-    size_t count = 0;
-    for (const auto& answer : first) count += answer.size();
     EXPECT_EQ(first, AskUnary(request, "again-" + row));
-    EXPECT_EQ(count, StreamedCount(request, "stream-" + row));
+    // Of several answers, each would have an end of its own.
+    if (first.size() == 1) {
+      EXPECT_EQ(first[0], AskStream(request, "stream-" + row));
+    }
     EXPECT_EQ(first, AskHttp(body, "http-" + row));
     if (HasFailure()) return;
   }
