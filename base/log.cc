@@ -30,7 +30,9 @@ void StreamLog::Write(absl::string_view event, nlohmann::ordered_json fields) {
     line["lines_dropped_before"] = dropped;
   }
   line.update(fields);
-  std::string text = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  // ASCII alone: what is not could turn a terminal's line about, or command it (C1 controls).
+  std::string text =
+      line.dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::json::error_handler_t::replace);
   text.push_back('\n');
   if (!lines_.TryPush(std::move(text))) dropped_count_.fetch_add(1);
 }

@@ -25,7 +25,8 @@ namespace ebb::base {
 class Log {
  public:
   virtual ~Log() = default;
-  // `fields` is a JSON object; strings that are not UTF-8 are written with replacement characters.
+  // `fields` is a JSON object; strings that are not UTF-8 are written with replacement characters,
+  // and whatever is not printable ASCII is escaped.
   virtual void Write(absl::string_view event, nlohmann::ordered_json fields) = 0;
 };
 

@@ -102,6 +102,19 @@ absl::Status UseClientCa(const TlsPaths& paths, const TlsIdentity& identity) {
   return absl::OkStatus();
 }
 
+// Which protocol is spoken inside: HTTP/1.1, or what a client means that does not say. One that
+// means another is turned away: it would take our bytes for something else (RFC 7301, 3.2).
+int ChooseProtocol(SSL*, const unsigned char** chosen, unsigned char* chosen_bytes,
+                   const unsigned char* offered, unsigned offered_bytes, void*) {
+  constexpr absl::string_view kOurs("\x08http/1.1", 9);
+  unsigned char* found = nullptr;
+  const int result = SSL_select_next_proto(
+      &found, chosen_bytes, reinterpret_cast<const unsigned char*>(kOurs.data()),
+      static_cast<unsigned>(kOurs.size()), offered, offered_bytes);
+  *chosen = found;
+  return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 std::shared_ptr<SSL_CTX> NewContext() {
   std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
   CHECK(context != nullptr);
@@ -111,6 +124,7 @@ std::shared_ptr<SSL_CTX> NewContext() {
       SSL_CTX_set_session_id_context(context.get(), kSessionContext, sizeof(kSessionContext) - 1),
       1);
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_alpn_select_cb(context.get(), ChooseProtocol, nullptr);
   return context;
 }
 

@@ -41,6 +41,41 @@ TEST(LogTest, OneObjectALine) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos) << "control characters are escaped";
 }
 
+// Line breaks, escapes, DEL, C1 controls, marks that turn the direction of what follows, a line
+// separator, quotes: a line stays one line, reads as it was meant, and says it all to a parser.
+TEST(LogTest, WhatCouldForgeOrTurnALineIsEscaped) {
+  const std::string texts[] = {
+      "a\r\n{\"event\":\"ready\"}",
+      "\x1b[2J\x7f\b",
+      "\xC2\x9B"
+      "2J\xC2\x85",  // CSI, next line.
+      "\xE2\x80\xAE"
+      "gpj.exe\xE2\x81\xA6x\xE2\x81\xA9\xE2\x80\x8F",      // RLO, isolates, RLM.
+      "\xE2\x80\xA8\xE2\x80\xA9\xEF\xBB\xBF\xE2\x80\x8B",  // LS, PS, BOM, ZWSP.
+      "\"},{\"event\":\"x",
+      std::string("a\0b", 3),
+  };
+  std::FILE* file = std::tmpfile();
+  ASSERT_NE(file, nullptr);
+  FakeClock clock;
+  {
+    StreamLog log(file, &clock);
+    for (const std::string& text : texts) log.Write("name", {{"text", text}, {text, 1}});
+  }
+  std::string written = Written(file);
+  std::fclose(file);
+  for (const std::string& text : texts) {
+    const std::string line = written.substr(0, written.find('\n'));
+    written.erase(0, line.size() + 1);
+    for (const char c : line) EXPECT_TRUE(c >= ' ' && c <= '~') << static_cast<int>(c);
+    const auto parsed = nlohmann::json::parse(line);
+    EXPECT_EQ(parsed["event"], "name");
+    EXPECT_EQ(parsed["text"], text);
+    EXPECT_EQ(parsed[text], 1);
+  }
+  EXPECT_EQ(written, "");
+}
+
 TEST(LogTest, AReaderThatHasStoppedDoesNotHoldUpTheEnd) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);

@@ -62,6 +62,43 @@ TEST(HostVmmTest, AnAddressServesAgainAfterUnmap) {
   }
 }
 
+// The kernel's flags of the mapping that holds `address`: proc(5), VmFlags.
+std::string KernelFlags(const uint8_t* address) {
+  std::ifstream smaps("/proc/self/smaps");
+  const auto wanted = reinterpret_cast<uintptr_t>(address);
+  std::string line;
+  bool inside = false;
+  while (std::getline(smaps, line)) {
+    unsigned long start = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &start, &end) == 2) {
+      inside = start <= wanted && wanted < end;
+    } else if (inside && line.rfind("VmFlags:", 0) == 0) {
+      return line + " ";
+    }
+  }
+  return "";
+}
+
+// Keys and values are what clients said.
+TEST(HostVmmTest, NothingOfItGoesIntoCoreDumps) {
+  HostVmm vmm;
+  auto range = AddressRange::Reserve(&vmm, 3 * kPage);
+  ASSERT_TRUE(range.ok());
+  const VmmHandle handle = CreateAndMap(&vmm, range->base() + kPage, kPage);
+  ASSERT_TRUE(vmm.SetAccess(range->base() + kPage, kPage).ok());
+  const std::string open = KernelFlags(range->base() + kPage);
+  EXPECT_NE(open.find(" rd wr "), std::string::npos) << open;
+  for (const int64_t page : {0, 1, 2}) {
+    const std::string flags = KernelFlags(range->base() + page * kPage);
+    EXPECT_NE(flags.find(" dd "), std::string::npos) << flags;
+  }
+  int own = 0;
+  const std::string others = KernelFlags(reinterpret_cast<const uint8_t*>(&own));
+  EXPECT_EQ(others.find(" dd "), std::string::npos) << others << ": the flag means something";
+  ASSERT_TRUE(vmm.Unmap(range->base() + kPage, kPage).ok());
+  ASSERT_TRUE(vmm.Release(handle).ok());
+}
+
 TEST(HostVmmDeathTest, AStrayReadFaultsBeforeAccessAndAfterUnmap) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   HostVmm vmm;

@@ -174,6 +174,58 @@ TEST_P(LocalEngineThreadsTest, CancelStormsAndMovingLimitsEndEveryRequestOnce) {
   EXPECT_EQ(threaded.engine().Load().running_requests, 0);
 }
 
+// A client may leave as its last token is made: it is then either answered whole or cancelled, and
+// in any case told once. Two cancel each request, at every point from before it is admitted to
+// after its end.
+TEST_P(LocalEngineThreadsTest, AnAbortThatRacesTheEndEndsTheRequestOnce) {
+  ThreadedEngine threaded(40, GetParam());
+  constexpr int kRounds = 200;
+  constexpr int32_t kTokens = 6;
+  base::Rng rng(7);
+  int whole = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    Request request = RandomRequest(&rng);
+    request.stopping.max_tokens = kTokens;
+    request.n = 1;
+    // A neighbour that nobody cancels.
+    const Request other = RandomRequest(&rng);
+    auto other_sink = std::make_shared<RecordingSink>();
+    ASSERT_TRUE(threaded.engine().Submit(other, other_sink).ok());
+    auto sink = std::make_shared<RecordingSink>();
+    const absl::StatusOr<RequestId> id = threaded.engine().Submit(request, sink);
+    ASSERT_TRUE(id.ok()) << id.status();
+    // Mostly at the last token and the one before.
+    const auto at = static_cast<size_t>(rng.Chance(0.25) ? rng.Between(0, kTokens - 2)
+                                                         : rng.Between(kTokens - 1, kTokens));
+    std::thread canceller([&] {
+      sink->WaitForTokens(at);
+      threaded.engine().Cancel(*id);
+    });
+    sink->WaitForTokens(at);
+    threaded.engine().Cancel(*id);
+    const Finish finish = sink->Wait();
+    canceller.join();
+    threaded.engine().Cancel(*id);  // Over: no effect, on nobody.
+
+    const std::vector<int32_t> quiet = QuietTokens(request, 0);
+    const std::vector<int32_t> tokens = sink->tokens();
+    EXPECT_EQ(tokens, std::vector<int32_t>(quiet.begin(), quiet.begin() + tokens.size()));
+    EXPECT_EQ(finish.completion_tokens, static_cast<int32_t>(tokens.size()));
+    if (finish.reason == FinishReason::kLength) {
+      ++whole;
+      EXPECT_EQ(tokens.size(), quiet.size());
+    } else {
+      EXPECT_EQ(finish.reason, FinishReason::kCancelled);
+    }
+    EXPECT_EQ(other_sink->Wait().reason, FinishReason::kLength);
+    for (int32_t n = 0; n < other.n; ++n) EXPECT_EQ(other_sink->tokens(n), QuietTokens(other, n));
+  }
+  RecordProperty("answered_whole", whole);
+  const LoadView load = threaded.engine().Load();
+  EXPECT_EQ(load.running_requests + load.waiting_requests, 0);
+  EXPECT_EQ(load.finished_total, 2 * kRounds);
+}
+
 // Clients submit and cancel, both lanes run and pages are made while the device goes.
 TEST_P(LocalEngineThreadsTest, ALostDeviceUnderLoadEndsEveryRequestOnce) {
   for (const bool keeper_first : {false, true}) {

@@ -1,8 +1,10 @@
-// KvMemory: plain memory laid out as PagedKv, for tests and benches that need no page pool.
+// KvMemory: plain memory laid out as PagedKv, for tests and benches that need no page pool; it
+// holds NaN at first.
 #pragma once
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -38,6 +40,8 @@ class KvMemory {
     const size_t bytes = static_cast<size_t>(pages * page_stride * layer_block_bytes);
     memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096)));
     CHECK(memory_ != nullptr);
+    // NaN in every type: what is read before it is written shows.
+    std::memset(memory_.get(), 0xFF, bytes);
 
     kv_.base = memory_.get();
     kv_.dtype = shape.dtype;

@@ -276,6 +276,10 @@ TEST_F(GrpcAccessTest, RequestIdsAreATenantsOwn) {
     EXPECT_EQ(last.complete().finish_reason(), "abort");
     EXPECT_TRUE(streams[i]->Finish().ok());
   }
+  // Over: the same answer as for an id that never was.
+  EXPECT_TRUE(live_calls_.WaitUntilEmpty(absl::Seconds(10)));
+  for (const char* const token : tokens) abort(token);
+  EXPECT_EQ(engine_.cancel_count(), 2);
 }
 
 TEST_F(GrpcAccessTest, ControlIsForOperatorsAndTheyAreNoUsers) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <ctime>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -269,6 +270,79 @@ TEST_F(Http2Test, FloodsOfFramesCostLittle) {
   EXPECT_LT(ResidentBytes() - before, int64_t{64} << 20);
   EXPECT_TRUE(engine_.requests().empty());
   empty->socket().Close();
+  ExpectServing();
+}
+
+// RFC 7541, 6.3: the dynamic table is to hold nothing, as much as it may, or 1 MiB.
+const std::string kTableEmptied = "\x20";
+const std::string kTableWhole = "\x3F\xE1\x1F";
+const std::string kTableTooLarge = "\x3F\xE1\xFF\x3F";
+
+// Each head empties the table twice over and fills it again, many times its size.
+TEST_F(Http2Test, HeadsThatThrashTheTableCostLittle) {
+  constexpr uint32_t kHeads = 1000;
+  const auto client = Connect();
+  const std::string call = Http2Client::HeaderBlock(Http2Client::CallHeaders(kGenerate));
+  const int64_t before = ResidentBytes();
+  const std::clock_t started = std::clock();
+  uint32_t heads = 0;
+  for (; heads < kHeads; ++heads) {
+    Http2Client::Headers more;
+    for (uint32_t i = 0; i < 150; ++i) {
+      more.emplace_back("x-" + std::to_string(heads * 150 + i), std::string(i % 40, 'v'));
+    }
+    if (!client->SendFrame(Http2Client::kHeaders,
+                           Http2Client::kEndHeaders | Http2Client::kEndStream, 2 * heads + 1,
+                           kTableEmptied + kTableWhole + call +
+                               Http2Client::HeaderBlock(more, /*remembered=*/true))) {
+      break;
+    }
+    if (heads % 250 == 0) ExpectServing();
+  }
+  EXPECT_NE(client->Read().status, grpc::StatusCode::OK);
+  EXPECT_LT(ResidentBytes() - before, int64_t{64} << 20) << heads << " heads";
+  EXPECT_LT((std::clock() - started) / CLOCKS_PER_SEC, 10) << heads << " heads";
+  client->socket().Close();
+  EXPECT_LE(engine_.requests().size(), 4u) << "those of the neighbour";
+  ExpectServing();
+}
+
+// A head of 16 KiB that stands for 48 MiB: one entry of the table, named again and again.
+TEST_F(Http2Test, AHeadIsMeasuredByWhatItStandsFor) {
+  const auto client = Connect();
+  const std::string block =
+      Http2Client::HeaderBlock({{"x", std::string(4000, 'y')}}, /*remembered=*/true) +
+      std::string(12'000, '\xBE');
+  const int64_t before = ResidentBytes();
+  for (uint32_t stream = 1; stream < 40; stream += 2) {
+    if (!client->SendFrame(Http2Client::kHeaders,
+                           Http2Client::kEndHeaders | Http2Client::kEndStream, stream, block)) {
+      break;
+    }
+    EXPECT_NE(client->Read().status, grpc::StatusCode::OK);
+  }
+  EXPECT_LT(ResidentBytes() - before, int64_t{64} << 20);
+  client->socket().Close();
+  ExpectServing();
+}
+
+// Good calls, but for what their heads do to the table.
+TEST_F(Http2Test, HeadsThatTheTableDoesNotAllowAreRefused) {
+  const std::string call = Http2Client::HeaderBlock(Http2Client::CallHeaders(kGenerate));
+  const std::string bad[] = {
+      kTableTooLarge + call,
+      kTableEmptied + kTableWhole + kTableEmptied + kTableWhole + call,
+      call + "\x80",                                  // Entry 0, which is none.
+      call + "\xFF\xFF\xFF\x7F",                      // An entry far behind the last.
+      call + "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F",  // One whose number has no end.
+  };
+  for (const std::string& block : bad) {
+    const auto client = Connect();
+    ASSERT_TRUE(client->SendFrame(Http2Client::kHeaders, Http2Client::kEndHeaders, 1, block));
+    client->SendMessage(1, HiBytes(), true);
+    EXPECT_NE(client->Read().status, grpc::StatusCode::OK);
+  }
+  EXPECT_TRUE(engine_.requests().empty());
   ExpectServing();
 }
 

@@ -50,18 +50,21 @@ bool Http2Client::SendFrame(FrameType type, uint8_t flags, uint32_t stream,
                       static_cast<char>(flags) + BigEndian(stream, 4) + payload);
 }
 
-std::string Http2Client::HeaderBlock(const Headers& headers) {
+std::string Http2Client::HeaderBlock(const Headers& headers, bool remembered) {
   std::string block;
   for (const auto& [name, value] : headers) {
-    block += '\0' + Literal(name) + Literal(value);  // Not to be remembered.
+    block += (remembered ? '\x40' : '\0') + Literal(name) + Literal(value);
   }
   return block;
 }
 
+Http2Client::Headers Http2Client::CallHeaders(const std::string& method) {
+  return {{":method", "POST"},    {":scheme", "http"}, {":path", method},
+          {":authority", "test"}, {"te", "trailers"},  {"content-type", "application/grpc"}};
+}
+
 bool Http2Client::SendCall(uint32_t stream, const std::string& method, const Headers& more) {
-  Headers headers = {{":method", "POST"}, {":scheme", "http"},
-                     {":path", method},   {":authority", "test"},
-                     {"te", "trailers"},  {"content-type", "application/grpc"}};
+  Headers headers = CallHeaders(method);
   headers.insert(headers.end(), more.begin(), more.end());
   return SendFrame(kHeaders, kEndHeaders, stream, HeaderBlock(headers));
 }

@@ -37,6 +37,7 @@ class Http2Client {
   bool SendFrame(FrameType type, uint8_t flags, uint32_t stream, const std::string& payload);
   // The head of a call, with more headers behind those that a call has.
   bool SendCall(uint32_t stream, const std::string& method, const Headers& more = {});
+  static Headers CallHeaders(const std::string& method);
   // A message in gRPC's framing.
   bool SendMessage(uint32_t stream, const std::string& message, bool last);
 
@@ -58,7 +59,8 @@ class Http2Client {
   };
   Answer Read();
 
-  static std::string HeaderBlock(const Headers& headers);
+  // `remembered`: to be put into the dynamic table (RFC 7541, 6.2.1).
+  static std::string HeaderBlock(const Headers& headers, bool remembered = false);
   HttpClient& socket() { return socket_; }
 
  private:

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/clock_fake.h"
 #include "cli/connection.h"
@@ -91,6 +92,32 @@ TEST_F(GrpcTlsTest, ClientsMustShowACertificateOfTheAuthority) {
   EXPECT_TRUE(Asks(authority_.pem(), clients_.Issue("anna"))) << problem_;
   EXPECT_FALSE(Asks(authority_.pem())) << "no certificate";
   EXPECT_FALSE(Asks(authority_.pem(), authority_.Issue("bert"))) << "of the wrong authority";
+}
+
+TEST_F(GrpcTlsTest, CertificatesOutOfTheirTimeOrOfANamesakeAreRefused) {
+  Serve(/*asks_clients=*/true);
+  tests::TestAuthority namesake("clients");
+  EXPECT_FALSE(Asks(authority_.pem(), clients_.Issue("expired", -2, -1)));
+  EXPECT_FALSE(Asks(authority_.pem(), clients_.Issue("not yet valid", 1, 2)));
+  EXPECT_FALSE(Asks(authority_.pem(), namesake.Issue("anna")));
+  EXPECT_FALSE(Asks(authority_.pem(), {namesake.pem(), namesake.key_pem()}));
+  EXPECT_TRUE(Asks(authority_.pem(), clients_.Issue("anna"))) << problem_;
+}
+
+TEST_F(GrpcTlsTest, SpeaksHttp2InsideAndNothingElse) {
+  Serve();
+  const auto offering = [&](const std::vector<std::string>& protocols) {
+    return std::make_unique<TlsHttpClient>(address_, authority_.pem(), CertifiedKey{}, 0,
+                                           protocols);
+  };
+  EXPECT_EQ(offering({"http/1.1", "h2"})->protocol(), "h2");
+  for (const std::vector<std::string>& other :
+       {std::vector<std::string>{"http/1.1"}, {"ftp"}, {"h2c"}, {}}) {
+    const auto client = offering(other);
+    EXPECT_EQ(client->protocol(), "");
+    EXPECT_EQ(client->Get("/").status, 0) << "it ends without an answer";
+  }
+  EXPECT_TRUE(Asks(authority_.pem())) << problem_;
 }
 
 TEST_F(GrpcTlsTest, ANewPairServesNewConnections) {

@@ -98,6 +98,47 @@ TEST_F(HttpTlsTest, ClientsMustShowACertificateOfTheAuthority) {
   EXPECT_TRUE(WaitUntil([&] { return server_->connection_count() == 0; }));
 }
 
+TEST_F(HttpTlsTest, CertificatesOutOfTheirTimeOrOfANamesakeAreRefused) {
+  Serve(/*asks_clients=*/true);
+  tests::TestAuthority namesake("clients");
+  const auto neighbour = ConnectTls(clients_.Issue("anna"));
+  EXPECT_EQ(neighbour->Get("/version").status, 200);
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    for (const CertifiedKey& own :
+         {clients_.Issue("expired", -2, -1), clients_.Issue("not yet valid", 1, 2),
+          namesake.Issue("anna"), CertifiedKey{namesake.pem(), namesake.key_pem()}}) {
+      EXPECT_EQ(ConnectTls(own, version)->Get("/version").status, 0);
+      EXPECT_EQ(neighbour->Get("/version").status, 200) << "others go on";
+    }
+  }
+  EXPECT_EQ(ConnectTls(clients_.Issue("anna"))->Get("/version").status, 200);
+  EXPECT_TRUE(WaitUntil([&] { return server_->connection_count() == 1; }));
+}
+
+// A client that means to speak HTTP/2, or something else, is told so before it says anything.
+TEST_F(HttpTlsTest, SpeaksHttp1InsideAndNothingElse) {
+  Serve();
+  const auto offering = [&](const std::vector<std::string>& protocols, int version) {
+    return std::make_unique<TlsHttpClient>(address(), authority_.pem(), CertifiedKey{}, version,
+                                           protocols);
+  };
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    const auto both = offering({"h2", "http/1.1"}, version);
+    EXPECT_EQ(both->protocol(), "http/1.1");
+    EXPECT_EQ(both->Get("/version").status, 200);
+    const auto silent = offering({}, version);
+    EXPECT_EQ(silent->protocol(), "");
+    EXPECT_EQ(silent->Get("/version").status, 200);
+    for (const std::string only : {"h2", "grpc-exp", "ftp", "http/1.10"}) {
+      const auto other = offering({only}, version);
+      EXPECT_FALSE(other->connected()) << only;
+      EXPECT_NE(other->problem().find("no application protocol"), std::string::npos)
+          << other->problem();
+    }
+  }
+  EXPECT_TRUE(WaitUntil([&] { return server_->connection_count() == 0; }));
+}
+
 TEST_F(HttpTlsTest, ANewPairServesNewConnections) {
   Serve();
   const auto old = ConnectTls();

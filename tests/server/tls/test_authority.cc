@@ -51,14 +51,14 @@ void AddExtension(X509* certificate, int id, const char* value) {
   X509_EXTENSION_free(extension);
 }
 
-// Valid for a day; signed by whoever calls.
+// Signed by whoever calls.
 std::shared_ptr<X509> NewCertificate(const std::string& name, long serial, EVP_PKEY* key,
-                                     const X509* issuer) {
+                                     const X509* issuer, int from_days = -1, int to_days = 1) {
   std::shared_ptr<X509> certificate(X509_new(), X509_free);
   CHECK_EQ(X509_set_version(certificate.get(), X509_VERSION_3), 1);
   ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), serial);
-  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -kDaySeconds);
-  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), kDaySeconds);
+  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), from_days * kDaySeconds);
+  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), to_days * kDaySeconds);
   X509_NAME* const subject = X509_get_subject_name(certificate.get());
   CHECK_EQ(
       X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
@@ -79,12 +79,13 @@ TestAuthority::TestAuthority(const std::string& name)
     : key_(NewKey()), certificate_(NewCertificate(name, 1, key_.get(), nullptr)) {
   CHECK_GT(X509_sign(certificate_.get(), key_.get(), EVP_sha256()), 0);
   pem_ = PemOf(certificate_.get());
+  key_pem_ = PemOf(key_.get());
 }
 
-CertifiedKey TestAuthority::Issue(const std::string& common_name) {
+CertifiedKey TestAuthority::Issue(const std::string& common_name, int from_days, int to_days) {
   const std::shared_ptr<EVP_PKEY> key = NewKey();
-  const std::shared_ptr<X509> certificate =
-      NewCertificate(common_name, next_serial_++, key.get(), certificate_.get());
+  const std::shared_ptr<X509> certificate = NewCertificate(common_name, next_serial_++, key.get(),
+                                                           certificate_.get(), from_days, to_days);
   AddExtension(certificate.get(), NID_subject_alt_name, "IP:127.0.0.1,DNS:localhost");
   CHECK_GT(X509_sign(certificate.get(), key_.get(), EVP_sha256()), 0);
   return {PemOf(certificate.get()), PemOf(key.get())};

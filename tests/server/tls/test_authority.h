@@ -20,12 +20,16 @@ class TestAuthority {
   explicit TestAuthority(const std::string& name);
 
   const std::string& pem() const { return pem_; }
-  CertifiedKey Issue(const std::string& common_name);
+  // Of its own certificate.
+  const std::string& key_pem() const { return key_pem_; }
+  // Valid since yesterday and until tomorrow, or from and to these days from now.
+  CertifiedKey Issue(const std::string& common_name, int from_days = -1, int to_days = 1);
 
  private:
   std::shared_ptr<EVP_PKEY> key_;
   std::shared_ptr<X509> certificate_;
   std::string pem_;
+  std::string key_pem_;
   long next_serial_ = 2;
 };
 

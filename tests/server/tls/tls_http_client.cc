@@ -30,7 +30,8 @@ std::string Problem() {
 }  // namespace
 
 TlsHttpClient::TlsHttpClient(const std::string& address, const std::string& ca_pem,
-                             const CertifiedKey& own, int version_max)
+                             const CertifiedKey& own, int version_max,
+                             const std::vector<std::string>& protocols)
     : HttpClient(address), context_(SSL_CTX_new(TLS_client_method()), SSL_CTX_free) {
   // OpenSSL writes to its socket as to a file: to one that the server has closed, too.
   std::signal(SIGPIPE, SIG_IGN);
@@ -50,6 +51,14 @@ TlsHttpClient::TlsHttpClient(const std::string& address, const std::string& ca_p
   }
   ssl_ = std::shared_ptr<SSL>(SSL_new(context), SSL_free);
   CHECK_EQ(X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_.get()), "127.0.0.1"), 1);
+  std::string offer;  // RFC 7301: each with its length.
+  for (const std::string& protocol : protocols) {
+    offer += static_cast<char>(protocol.size()) + protocol;
+  }
+  // 0 is success, here.
+  CHECK_EQ(SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(offer.data()),
+                               static_cast<unsigned>(offer.size())),
+           0);
   CHECK_EQ(SSL_set_fd(ssl_.get(), fd()), 1);
   ERR_clear_error();
   connected_ = SSL_connect(ssl_.get()) == 1;
@@ -63,6 +72,13 @@ std::string TlsHttpClient::server_name() const {
   X509_NAME_get_text_by_NID(X509_get_subject_name(certificate.get()), NID_commonName, name,
                             sizeof(name));
   return name;
+}
+
+std::string TlsHttpClient::protocol() const {
+  const unsigned char* chosen = nullptr;
+  unsigned bytes = 0;
+  SSL_get0_alpn_selected(ssl_.get(), &chosen, &bytes);
+  return std::string(reinterpret_cast<const char*>(chosen), bytes);
 }
 
 ssize_t TlsHttpClient::Put(const char* bytes, size_t count) {
