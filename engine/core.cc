@@ -507,7 +507,7 @@ void EngineCore::Deliver(Outbox* outbox) {
     outbox->device_lost.reset();
   }
   for (Ending& ending : outbox->endings) {
-    TellEnding(&ending, parts.log, options.log.requests);
+    TellEnding(&ending, options.log.requests ? parts.log : nullptr);
     ending.request.reset();
   }
   for (LogLine& line : outbox->lines) parts.log->Write(line.event, std::move(line.fields));

@@ -24,33 +24,21 @@ nlohmann::ordered_json RequestLine(const LiveRequest& request, const Finish& fin
                                  {"first_token_ms", Milliseconds(finish.first_token_time)},
                                  {"total_ms", Milliseconds(finish.total_time)},
                                  {"preemptions", finish.preemptions}};
-  if (absl::IsInternal(finish.status)) line["reason"] = std::string(finish.status.message());
   if (!request.request.trace_id.empty()) line["trace_id"] = request.request.trace_id;
   return line;
 }
 
-// What broke inside, in the words of drivers and kernels, is nothing for strangers.
-Finish ForTheClient(Finish finish) {
-  if (absl::IsInternal(finish.status)) {
-    finish.status =
-        absl::InternalError("the server failed; its log says why, at this request's id");
-  }
-  return finish;
-}
-
 }  // namespace
 
-void TellEnding(Ending* ending, base::Log* log, bool log_every_request) {
+void TellEnding(Ending* ending, base::Log* log) {
   LiveRequest& request = *ending->request;
   base::MutexLock lock(&request.telling);
-  request.sink->OnAnswerFinish(ending->answer, ForTheClient(ending->finish));
+  request.sink->OnAnswerFinish(ending->answer, ending->finish);
   const bool first_told = request.untold_answers == request.request.n;
   AddAnswer(ending->answer, ending->finish, first_told, &request.total);
   if (--request.untold_answers > 0) return;
-  if (log_every_request || absl::IsInternal(request.total.status)) {
-    log->Write("request_finished", RequestLine(request, request.total));
-  }
-  request.sink->OnFinish(ForTheClient(request.total));
+  if (log != nullptr) log->Write("request_finished", RequestLine(request, request.total));
+  request.sink->OnFinish(request.total);
 }
 
 }  // namespace ebb::engine

@@ -7,9 +7,7 @@
 namespace ebb::engine {
 
 // Tells the sink of the answer's end and, when it is the request's last to be told, of the
-// request's, which is also a line of the log: of every request, or only of those that failed by our
-// own fault (INTERNAL). Why they did stands there; their client is told where it stands.
-// REQUIRES: no lock is held.
-void TellEnding(Ending* ending, base::Log* log, bool log_every_request);
+// request's, which is also a line of the log if there is one. REQUIRES: no lock is held.
+void TellEnding(Ending* ending, base::Log* log);
 
 }  // namespace ebb::engine

@@ -112,8 +112,7 @@ inline const char* FinishReasonName(FinishReason reason) {
 // How an answer ended, or a request with all its answers, and what it cost.
 struct Finish {
   FinishReason reason = FinishReason::kStop;
-  // OK for kStop and kLength, else what the client is told; of INTERNAL it gets no details.
-  absl::Status status;
+  absl::Status status;         // OK for kStop and kLength, else what the client is told.
   int32_t stop_token_id = -1;  // The id that ended it, or -1. It is not counted or emitted.
   int32_t prompt_tokens = 0;
   int32_t cached_tokens = 0;  // Of the prompt's, found in the prefix cache.

@@ -210,7 +210,7 @@ TEST_F(HostileTest, NoWordOfAClientIsInTheLog) {
 
 // The client's connection is reset, at every point of a request's life.
 TEST_F(HostileTest, AResetConnectionCostsNothingWhereverItComes) {
-  Start({"scheduler.running_sequences_max=2", "memory.idle_ms=300"});
+  Start({"scheduler.running_sequences_max=2", "memory.idle_ms=300", "prefix_cache.idle_ms=300"});
   const std::string long_prompt(6000, 'a');
   const auto post = [](const std::string& id, const std::string& prompt, bool stream, int n) {
     const nlohmann::json body = {{"prompt", prompt},   {"max_tokens", 1500}, {"temperature", 0},
