@@ -5,7 +5,7 @@
 namespace ebb::engine {
 namespace {
 
-// Null where there was no such time.
+// Null for a time that never came.
 nlohmann::ordered_json Milliseconds(absl::Duration duration) {
   if (duration == absl::InfiniteDuration()) return nullptr;
   return absl::ToDoubleMilliseconds(duration);
