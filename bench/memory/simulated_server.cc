@@ -213,7 +213,7 @@ void SimulatedServer::Submit(const cli::Arrival& arrival) {
 
 bool SimulatedServer::RunActors() {
   bool ran = false;
-  for (const Actor actor : {Actor::kKeeper, Actor::kPrefill, Actor::kDecode}) {
+  for (const Actor actor : {Actor::kKeeper, Actor::kPrefill, Actor::kDecode, Actor::kSwap}) {
     ActorState& state = actors_[static_cast<int>(actor)];
     if (engine_->wakeups().Version(actor) == state.seen && clock_->Now() < state.next_run) continue;
     state.seen = engine_->wakeups().Version(actor);
