@@ -92,7 +92,8 @@ TEST(CudaTest, SettingsThatTheDeviceCannotServeEndWith78) {
 TEST(CudaTest, AnswersAreThoseOfEachRequestAlone) {
   constexpr int kRequests = 12;
   const std::unique_ptr<ServerProcess> server =
-      StartReady({"cuda.batch_invariant=true", "memory.idle_ms=50", "memory.slack_pages=0"});
+      StartReady({"cuda.batch_invariant=true", "memory.idle_ms=50", "prefix_cache.idle_ms=50",
+                  "memory.slack_pages=0"});
   ASSERT_NE(server, nullptr);
   std::vector<std::vector<int32_t>> alone_ids;
   Client client(server->address());

@@ -21,7 +21,7 @@ namespace {
 class LoadTest : public testing::Test {
  protected:
   void SetUp() override {
-    server_ = ServerProcess::StartReady({"memory.idle_ms=500"});
+    server_ = ServerProcess::StartReady({"memory.idle_ms=500", "prefix_cache.idle_ms=100"});
     ASSERT_NE(server_, nullptr);
     client_ = std::make_unique<Client>(server_->address());
   }
@@ -106,7 +106,8 @@ TEST_F(LoadTest, ACancelStormDisturbsNobodyAndGivesAllBack) {
 }
 
 TEST_F(LoadTest, DeadlinesHoldQueuedAndRunning) {
-  server_ = ServerProcess::StartReady({"memory.idle_ms=500", "scheduler.running_sequences_max=1"});
+  server_ = ServerProcess::StartReady(
+      {"memory.idle_ms=500", "prefix_cache.idle_ms=100", "scheduler.running_sequences_max=1"});
   ASSERT_NE(server_, nullptr);
   client_ = std::make_unique<Client>(server_->address());
   const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(600);

@@ -26,7 +26,7 @@ v1::SetMemoryLimitResponse SetLimit(Client* client, int64_t bytes) {
 }
 
 TEST(MemoryTest, GrowsWithWorkAndIsGoneWhenIdle) {
-  const auto server = ServerProcess::StartReady({"memory.idle_ms=300"});
+  const auto server = ServerProcess::StartReady({"memory.idle_ms=300", "prefix_cache.idle_ms=100"});
   ASSERT_NE(server, nullptr);
   Client client(server->address());
   EXPECT_EQ(client.Memory().pages_mapped(), 0);
@@ -50,9 +50,9 @@ TEST(MemoryTest, GrowsWithWorkAndIsGoneWhenIdle) {
 
 TEST(MemoryTest, KeptPagesAreThereBeforeTheFirstRequestAndAfterTheLast) {
   // On the ledger too, where a server gets no memory that it does not say it wants.
-  const auto server = ServerProcess::StartReady({"memory.idle_ms=100", "memory.shrink_after_ms=0",
-                                                 "memory.keep_bytes=67108864",
-                                                 "sharing.path=" + testing::TempDir()});
+  const auto server = ServerProcess::StartReady(
+      {"memory.idle_ms=100", "prefix_cache.idle_ms=100", "memory.shrink_after_ms=0",
+       "memory.keep_bytes=67108864", "sharing.path=" + testing::TempDir()});
   ASSERT_NE(server, nullptr);
   Client client(server->address());
   constexpr int64_t kKeptPages = 10;  // Of 6 MiB: whole pages only.
@@ -68,7 +68,7 @@ TEST(MemoryTest, KeptPagesAreThereBeforeTheFirstRequestAndAfterTheLast) {
 }
 
 TEST(MemoryTest, TheLimitMovesWhileRequestsRunAndTheTokensStay) {
-  const auto server = ServerProcess::StartReady({"memory.idle_ms=300"});
+  const auto server = ServerProcess::StartReady({"memory.idle_ms=300", "prefix_cache.idle_ms=100"});
   ASSERT_NE(server, nullptr);
   Client client(server->address());
   const std::string prompt = "A long story about the sea. ";

@@ -31,9 +31,9 @@ TEST(OneQueueTest, AnswersAreThoseOfSeparateQueuesWhileALimitMoves) {
       ASSERT_FALSE(separate.back().empty());
     }
   }
-  const auto server =
-      ServerProcess::StartReady({"scheduler.queues=one", "memory.idle_ms=300",
-                                 "scheduler.chunk_tokens_max=96", "decode_window.steps=8"});
+  const auto server = ServerProcess::StartReady(
+      {"scheduler.queues=one", "memory.idle_ms=300", "prefix_cache.idle_ms=100",
+       "scheduler.chunk_tokens_max=96", "decode_window.steps=8"});
   ASSERT_NE(server, nullptr);
   std::atomic<int> right = 0;
   std::vector<std::thread> threads;

@@ -168,8 +168,9 @@ TEST_F(TenantsTest, AQuotaHoldsWhicheverWayARequestComes) {
   EXPECT_LE(seconds, 30);
   EXPECT_EQ(Complete("light", "e", 2).status, 200);
   HttpClient scraper(server_->http_address());
-  ASSERT_TRUE(scraper.Send(absl::StrCat(
-      "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ", TokenOf("light"), "\r\n\r\n")));
+  ASSERT_TRUE(scraper.Send(
+      absl::StrCat("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ",
+                   TokenOf("light"), "\r\n\r\n")));
   EXPECT_TRUE(absl::StrContains(scraper.Read().body,
                                 "ebb_requests_over_quota_total{quota=\"requests\"} 2\n"));
   ExpectLogFitsSchema(*server_);
