@@ -186,7 +186,7 @@ TEST_F(CommandTest, GenerateJsonIsOneObject) {
   EXPECT_EQ(json::parse(out_), json::parse(R"({
     "request_id": "r1", "text": "Héllo", "token_ids": [11, 12], "prompt_token_ids": [1, 2, 3],
     "finish_reason": "stop", "stop_token_id": 2,
-    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "preemptions": 0},
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "cached_tokens": 0, "preemptions": 0},
     "timings": {"queue_seconds": 0.25, "first_token_seconds": 0.5, "total_seconds": 1.0}})"));
   EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 1);
 }
