@@ -55,6 +55,7 @@ TEST_F(LoadTest, SixtyFourClientsAtOnceGetWhatOneGets) {
       Client client(server_->address());
       const size_t which = static_cast<size_t>(i) % prompts.size();
       const Streamed streamed = client.Stream(Greedy(prompts[which], 16));
+      EXPECT_TRUE(streamed.status.ok()) << streamed.status.error_message();
       if (streamed.status.ok() && streamed.token_ids == alone[which] &&
           streamed.finished_count == 1) {
         ++right;

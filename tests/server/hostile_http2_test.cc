@@ -188,7 +188,7 @@ int64_t SendGiantMessage(Http2Client* client, int64_t bytes_max,
 // A message of 4 GiB that really comes: it is held as it comes, and cut off long before it is
 // whole, while others are served.
 TEST_F(Http2Test, AGiantMessageIsCutOff) {
-  constexpr int64_t kHeldMax = int64_t{160} << 20;  // What gRPC may buffer, and a window.
+  constexpr int64_t kHeldMax = int64_t{544} << 20;  // What gRPC may buffer, and a window.
   const auto client = Connect();
   ASSERT_TRUE(client->SendCall(1, kGenerate));
   const int64_t before = ResidentBytes();
