@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/prefixes.h"
 #include "engine/swap_choice.h"
 #include "engine/victims.h"
 
@@ -220,6 +221,8 @@ memory::ReleaseNeed Relief::NeedBeside(int64_t workspace_bytes) const {
 }
 
 void Relief::GiveWay(Sequence* sequence) {
+  // The first gives way to be packed anew: it is not to find its blocks where they were.
+  if (sequence == *core_->order().begin()) ForgetBlocks(core_, *sequence);
   if (sequence->in_step) {
     sequence->yields = true;
   } else {

@@ -542,7 +542,10 @@ bool Windows::YieldScattered() {
   if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
     return false;
   }
-  for (Sequence* sequence : running) core_->Preempt(sequence);
+  for (Sequence* sequence : running) {
+    ForgetBlocks(core_, *sequence);  // Or it would find itself as scattered again.
+    core_->Preempt(sequence);
+  }
   return true;
 }
 
