@@ -30,7 +30,8 @@ void AdoptPrefix(EngineCore* core, Sequence* sequence);
 // The sequence's blocks that are full of computed tokens can be found from now on.
 void SealBlocks(EngineCore* core, Sequence* sequence);
 
-// A step that may have written to the sequence's blocks has failed: nobody finds them any more.
+// Nobody finds the sequence's blocks any more: a step that may have written to them has failed, or it
+// is to be computed anew, elsewhere.
 void ForgetBlocks(EngineCore* core, const Sequence& sequence);
 
 // Of the blocks of waiting sequence's tokens, how many are there, and are used by others.

@@ -520,29 +520,30 @@ bool Windows::LacksWorkspace(const Sequence& sequence) const {
   return core_->workspace(core_->lanes.Of(sequence.state())).missing_bytes() > 0;
 }
 
-// The last running request may hold few blocks in many pages, so that nothing is left under the
+// The only request that holds blocks may hold few in many pages, so that nothing is left under the
 // limit for its workspace, and no page can be unmapped. It then gives way to itself, with all its
 // answers: recomputed, its blocks lie close together.
 bool Windows::YieldScattered() {
   const memory::GrowthBounds& bounds = core_->memory().budget().bounds();
-  if (core_->running_requests() != 1 || bounds.TightestBound() == memory::Bound::kFree)
-    return false;
+  if (bounds.TightestBound() == memory::Bound::kFree) return false;
   if (core_->AnythingDrains() || core_->memory().blocks().empty_pages() > 0) return false;
   for (const Lane lane : core_->lanes.all()) {
     if (core_->workspace(lane).surplus_bytes() > 0) return false;
   }
-  std::vector<Sequence*> running;
-  for (Sequence* sequence : core_->order()) {
-    if (sequence->running() && !sequence->in_step) running.push_back(sequence);
+  // Nobody holds any: the keeper must do its part.
+  const Sequence* holder = nullptr;
+  for (const Sequence* sequence : core_->order()) {
+    if (sequence->table.block_count() == 0) continue;
+    if (holder != nullptr && sequence->owner != holder->owner) return false;
+    if (holder == nullptr) holder = sequence;
   }
-  if (running.empty()) return false;
-  // Without blocks it would start again at once, in the same plight: the keeper must do its part.
-  if (running.front()->table.block_count() == 0) return false;
-  const Lane which = core_->lanes.Of(running.front()->state());
+  if (holder == nullptr) return false;
+  const Lane which = core_->lanes.Of(holder->state());
   if (core_->workspace(which).missing_bytes() <= std::max<int64_t>(0, bounds.GrowableBytes())) {
     return false;
   }
-  for (Sequence* sequence : running) {
+  for (Sequence* sequence : core_->order()) {
+    if (sequence->owner != holder->owner || !sequence->running() || sequence->in_step) continue;
     ForgetBlocks(core_, *sequence);  // Or it would find itself as scattered again.
     core_->Preempt(sequence);
   }
