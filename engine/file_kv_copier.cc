@@ -51,10 +51,8 @@ FileKvCopier::FileKvCopier(int file, const kernels::PagedKv& kv)
       traits_(UsualTraits(slot_bytes_, kPriorBytesPerSecond)),
       chunk_bytes_(traits_.chunk_slots * slot_bytes_) {}
 
-FileKvCopier::~FileKvCopier() { close(file_); }
-
 absl::Status FileKvCopier::AddChunk(int32_t chunk, int64_t bytes) {
-  if (const int error = posix_fallocate(file_, chunk * chunk_bytes_, bytes); error != 0) {
+  if (const int error = posix_fallocate(file_.get(), chunk * chunk_bytes_, bytes); error != 0) {
     return absl::ErrnoToStatus(error, "taking room for the swap file");
   }
   return absl::OkStatus();
@@ -62,7 +60,7 @@ absl::Status FileKvCopier::AddChunk(int32_t chunk, int64_t bytes) {
 
 void FileKvCopier::DropChunk(int32_t chunk) {
   // A file system without holes keeps the room until the process ends: it will be used again.
-  (void)fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, chunk * chunk_bytes_,
+  (void)fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, chunk * chunk_bytes_,
                   chunk_bytes_);
 }
 
@@ -70,14 +68,14 @@ absl::Status FileKvCopier::CopyOut(absl::Span<const SlotCopy> copies) {
   for (const SlotCopy& copy : copies) {
     for (int32_t layer = 0; layer < kv_.layers; ++layer) {
       const uint8_t* const from = kv_.Keys(layer, copy.block);
-      RETURN_IF_ERROR(All(pwrite, file_, from, kv_.layer_block_bytes,
+      RETURN_IF_ERROR(All(pwrite, file_.get(), from, kv_.layer_block_bytes,
                           OffsetOf(copy.slot) + layer * kv_.layer_block_bytes,
                           "writing the swap file"));
     }
   }
-  if (fdatasync(file_) != 0) return absl::ErrnoToStatus(errno, "writing the swap file");
+  if (fdatasync(file_.get()) != 0) return absl::ErrnoToStatus(errno, "writing the swap file");
   for (const SlotCopy& copy : copies) {
-    (void)posix_fadvise(file_, OffsetOf(copy.slot), slot_bytes_, POSIX_FADV_DONTNEED);
+    (void)posix_fadvise(file_.get(), OffsetOf(copy.slot), slot_bytes_, POSIX_FADV_DONTNEED);
   }
   return absl::OkStatus();
 }
@@ -85,11 +83,11 @@ absl::Status FileKvCopier::CopyOut(absl::Span<const SlotCopy> copies) {
 absl::Status FileKvCopier::CopyIn(absl::Span<const SlotCopy> copies) {
   for (const SlotCopy& copy : copies) {
     for (int32_t layer = 0; layer < kv_.layers; ++layer) {
-      RETURN_IF_ERROR(All(pread, file_, kv_.Keys(layer, copy.block), kv_.layer_block_bytes,
+      RETURN_IF_ERROR(All(pread, file_.get(), kv_.Keys(layer, copy.block), kv_.layer_block_bytes,
                           OffsetOf(copy.slot) + layer * kv_.layer_block_bytes,
                           "reading the swap file"));
     }
-    (void)posix_fadvise(file_, OffsetOf(copy.slot), slot_bytes_, POSIX_FADV_DONTNEED);
+    (void)posix_fadvise(file_.get(), OffsetOf(copy.slot), slot_bytes_, POSIX_FADV_DONTNEED);
   }
   return absl::OkStatus();
 }

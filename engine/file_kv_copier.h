@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "base/file_descriptor.h"
 #include "engine/kv_copier.h"
 #include "kernels/paged_kv.h"
 
@@ -23,9 +24,6 @@ class FileKvCopier final : public KvCopier {
   // with the path, when it cannot.
   static absl::StatusOr<std::unique_ptr<FileKvCopier>> Create(const std::string& directory,
                                                               const kernels::PagedKv& kv);
-  ~FileKvCopier() override;
-  FileKvCopier(const FileKvCopier&) = delete;
-  FileKvCopier& operator=(const FileKvCopier&) = delete;
 
   // Room on the disk is taken here, so that no write lacks any.
   absl::Status AddChunk(int32_t chunk, int64_t bytes) override;
@@ -38,7 +36,7 @@ class FileKvCopier final : public KvCopier {
   FileKvCopier(int file, const kernels::PagedKv& kv);
   int64_t OffsetOf(memory::SlotId slot) const { return slot * slot_bytes_; }
 
-  const int file_;
+  const base::FileDescriptor file_;
   const kernels::PagedKv kv_;
   const int64_t slot_bytes_;
   const CopierTraits traits_;

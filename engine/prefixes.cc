@@ -22,6 +22,12 @@ bool Reads(const Sequence& sequence) {
 
 }  // namespace
 
+void AdmitPrefix(EngineCore* core, Sequence* sequence) {
+  if (!Reads(*sequence)) return;
+  core->memory().prefix_cache()->NoteQuery(static_cast<int64_t>(sequence->tokens.size()));
+  AdoptPrefix(core, sequence);
+}
+
 void AdoptPrefix(EngineCore* core, Sequence* sequence) {
   CHECK(sequence->state() == SequenceState::kPrefilling && !sequence->in_step);
   if (!Reads(*sequence)) return;

@@ -23,6 +23,9 @@
 
 namespace ebb::engine {
 
+// Looks the sequence's tokens up as it is admitted, and takes over what is there. REQUIRES: it is
+// prefilling and in no step.
+void AdmitPrefix(EngineCore* core, Sequence* sequence);
 // Takes over what follows the computed tokens, as far as it is there and the grant covers what
 // nobody else uses of it. REQUIRES: it is prefilling and in no step.
 void AdoptPrefix(EngineCore* core, Sequence* sequence);
@@ -30,8 +33,8 @@ void AdoptPrefix(EngineCore* core, Sequence* sequence);
 // The sequence's blocks that are full of computed tokens can be found from now on.
 void SealBlocks(EngineCore* core, Sequence* sequence);
 
-// Nobody finds the sequence's blocks any more: a step that may have written to them has failed, or it
-// is to be computed anew, elsewhere.
+// Nobody finds the sequence's blocks any more: a step that may have written to them has failed, or
+// it is to be computed anew, elsewhere.
 void ForgetBlocks(EngineCore* core, const Sequence& sequence);
 
 // Of the blocks of waiting sequence's tokens, how many are there, and are used by others.

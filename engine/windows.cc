@@ -225,9 +225,7 @@ void Windows::Admit(absl::Time now) {
     CHECK(!sequence->running());
     sequence->MoveTo(SequenceState::kPrefilling);
     sequence->admitted = now;
-    if (core_->memory().prefix_cache() == nullptr) continue;
-    core_->memory().prefix_cache()->NoteQuery(static_cast<int64_t>(sequence->tokens.size()));
-    AdoptPrefix(core_, sequence);
+    AdmitPrefix(core_, sequence);
   }
 }
 

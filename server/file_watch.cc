@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/file_descriptor.h"
 
 namespace ebb::server {
 namespace {
@@ -26,14 +27,10 @@ absl::StatusOr<std::string> ReadWatchedFile(absl::string_view setting, const std
                                             FileReaders readers) {
   const auto bad = [&](absl::string_view problem) { return BadFile(setting, path, problem); };
   // Not blocking: a pipe is opened at once, and refused.
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return bad(absl::StrCat("cannot be opened: ", std::strerror(errno)));
-  struct Closer {
-    int fd;
-    ~Closer() { close(fd); }
-  } const closer{fd};
+  const base::FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) return bad(absl::StrCat("cannot be opened: ", std::strerror(errno)));
   struct stat info = {};
-  if (fstat(fd, &info) != 0) return bad(std::strerror(errno));
+  if (fstat(file.get(), &info) != 0) return bad(std::strerror(errno));
   if (!S_ISREG(info.st_mode)) return bad("is not a regular file");
   if (readers == FileReaders::kNotEverybody && (info.st_mode & S_IROTH) != 0) {
     return bad(absl::StrCat("everybody on this machine can read it; chmod o-r ", path));
@@ -46,7 +43,7 @@ absl::StatusOr<std::string> ReadWatchedFile(absl::string_view setting, const std
   std::string text(bytes + 1, '\0');
   size_t got = 0;
   while (got < text.size()) {
-    const ssize_t count = read(fd, text.data() + got, text.size() - got);
+    const ssize_t count = read(file.get(), text.data() + got, text.size() - got);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return bad(std::strerror(errno));
     if (count == 0) break;

@@ -10,24 +10,13 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "base/file_descriptor.h"
 #include "base/status_macros.h"
 
 namespace ebb::server {
 namespace {
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
+using base::FileDescriptor;
 
 absl::Status SystemError(const std::string& path, absl::string_view call) {
   return absl::UnavailableError(absl::StrCat(path, ": ", call, ": ", std::strerror(errno)));
@@ -36,7 +25,7 @@ absl::Status SystemError(const std::string& path, absl::string_view call) {
 // That this file is still the one of that name, and nobody else writes to it. Whoever held the lock
 // before may have given the file its right name meanwhile: to write to it then would be to change
 // what is in place.
-absl::Status Lock(const std::string& path, const Descriptor& file) {
+absl::Status Lock(const std::string& path, const FileDescriptor& file) {
   struct stat opened = {};
   struct stat named = {};
   if (fstat(file.get(), &opened) != 0) return SystemError(path, "fstat");
@@ -50,7 +39,8 @@ absl::Status Lock(const std::string& path, const Descriptor& file) {
   return absl::OkStatus();
 }
 
-absl::Status WriteAll(const std::string& path, const Descriptor& file, absl::string_view bytes) {
+absl::Status WriteAll(const std::string& path, const FileDescriptor& file,
+                      absl::string_view bytes) {
   if (ftruncate(file.get(), 0) != 0) return SystemError(path, "ftruncate");
   while (!bytes.empty()) {
     const ssize_t count = write(file.get(), bytes.data(), bytes.size());
@@ -66,7 +56,7 @@ absl::Status WriteAll(const std::string& path, const Descriptor& file, absl::str
 absl::Status ReplaceFile(const std::string& path, absl::string_view bytes) {
   const std::string made = path + ".new";
   // Not blocking: a pipe is opened at once, and refused.
-  const Descriptor file(
+  const FileDescriptor file(
       open(made.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
   if (file.get() < 0) return SystemError(made, "open");
   RETURN_IF_ERROR(Lock(made, file));
@@ -81,7 +71,7 @@ absl::Status ReplaceFile(const std::string& path, absl::string_view bytes) {
   // The new name is safe once the directory is.
   const size_t slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const Descriptor parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const FileDescriptor parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (parent.get() < 0 || fsync(parent.get()) != 0) return SystemError(directory, "fsync");
   return absl::OkStatus();
 }

@@ -18,15 +18,9 @@ constexpr int32_t kSequences = 12;
 constexpr int32_t kLongTokens = 100;
 
 LocalEngineOptions Options() {
-  LocalEngineOptions options;
+  LocalEngineOptions options = DrivenOptions(128);
   options.queue.running_sequences_max = kSequences;
   options.step.chunk_tokens_max = 64;
-  options.window.decode_steps = 4;
-  options.memory.limit_bytes = 128 * kDrivenPageBytes;
-  options.memory.ceiling_bytes = 128 * kDrivenPageBytes;
-  options.memory.headroom_bytes = 0;
-  options.memory.slack_pages = 0;
-  options.memory.prepared_pages = 0;
   options.memory.shrink_windows = 1;
   options.memory.shrink_after = absl::ZeroDuration();
   return options;

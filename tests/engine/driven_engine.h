@@ -25,6 +25,18 @@ inline constexpr int32_t kDrivenVocabulary = 64;
 inline constexpr int32_t kDrivenEndId = 7;
 inline constexpr int64_t kDrivenPageBytes = 4096;
 
+// Room for so many pages, and nothing beside what is needed.
+inline LocalEngineOptions DrivenOptions(int64_t pages = 64) {
+  LocalEngineOptions options;
+  options.step.chunk_tokens_max = 16;
+  options.window.decode_steps = 4;
+  options.memory.limit_bytes = options.memory.ceiling_bytes = pages * kDrivenPageBytes;
+  options.memory.headroom_bytes = 0;
+  options.memory.slack_pages = 0;
+  options.memory.prepared_pages = 0;
+  return options;
+}
+
 // Blocks of 4 tokens, pages of 16, a context of 128. A fixture may inherit from it.
 class DrivenEngine {
  public:

@@ -17,17 +17,10 @@ namespace ebb::engine {
 namespace {
 
 LocalEngineOptions Options(Queues queues) {
-  LocalEngineOptions options;
+  LocalEngineOptions options = DrivenOptions();
   options.queue.queues = queues;
   options.queue.running_sequences_max = 6;
   options.queue.resume_immunity_tokens = 1;
-  options.step.chunk_tokens_max = 16;
-  options.window.decode_steps = 4;
-  options.memory.limit_bytes = 64 * kDrivenPageBytes;
-  options.memory.ceiling_bytes = 64 * kDrivenPageBytes;
-  options.memory.headroom_bytes = 0;
-  options.memory.slack_pages = 0;
-  options.memory.prepared_pages = 0;
   return options;
 }
 

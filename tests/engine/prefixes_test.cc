@@ -17,16 +17,9 @@ namespace {
 constexpr int32_t kBlock = 4;
 
 LocalEngineOptions Options(Queues queues) {
-  LocalEngineOptions options;
+  LocalEngineOptions options = DrivenOptions();
   options.queue.queues = queues;
   options.queue.running_sequences_max = 8;
-  options.step.chunk_tokens_max = 16;
-  options.window.decode_steps = 4;
-  options.memory.limit_bytes = 64 * kDrivenPageBytes;
-  options.memory.ceiling_bytes = 64 * kDrivenPageBytes;
-  options.memory.headroom_bytes = 0;
-  options.memory.slack_pages = 0;
-  options.memory.prepared_pages = 0;
   return options;
 }
 
@@ -145,6 +138,8 @@ TEST_P(PrefixesTest, PromptLogProbabilitiesAreComputedAllTheSame) {
   ASSERT_EQ(sink->prompt_logprobs().size(), 1u);
   EXPECT_EQ(sink->prompt_logprobs()[0].size(), 41u);
   EXPECT_EQ(world.prefilled_tokens(), 84);
+  // It was not looked up either.
+  EXPECT_EQ(world.engine_->Memory().prefix_cache.queried_tokens, 42);
 }
 
 TEST_P(PrefixesTest, AHerdOnOnePromptComputesItOnce) {

@@ -15,7 +15,7 @@ namespace {
 
 // Room for one of the two requests at its end, and some of the other.
 LocalEngineOptions Options(Queues queues) {
-  LocalEngineOptions options;
+  LocalEngineOptions options = DrivenOptions();
   options.queue.queues = queues;
   options.queue.resume_immunity_tokens = 1;
   options.queue.growth_prior_tokens = 1;
@@ -24,8 +24,6 @@ LocalEngineOptions Options(Queues queues) {
   options.window.decode_min = absl::Milliseconds(1);
   options.window.prefill_min = absl::Milliseconds(1);
   options.memory.limit_bytes = 8 * kDrivenPageBytes;
-  options.memory.ceiling_bytes = 64 * kDrivenPageBytes;
-  options.memory.headroom_bytes = 0;
   options.memory.idle = absl::Milliseconds(500);
   options.memory.compact_above_percent = 0;
   options.memory.swap_bytes_max = int64_t{1} << 20;

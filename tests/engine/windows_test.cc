@@ -13,13 +13,8 @@ namespace ebb::engine {
 namespace {
 
 LocalEngineOptions Options() {
-  LocalEngineOptions options;
+  LocalEngineOptions options = DrivenOptions();
   options.step.chunk_tokens_max = 8;
-  options.memory.limit_bytes = 64 * kDrivenPageBytes;
-  options.memory.ceiling_bytes = 64 * kDrivenPageBytes;
-  options.memory.headroom_bytes = 0;
-  options.memory.slack_pages = 0;
-  options.window.decode_steps = 4;
   options.window.decode_max = absl::Hours(1);
   // Long enough for any prompt, whatever a step was predicted to take.
   options.window.prefill_min = options.window.prefill_max = absl::Hours(1);
