@@ -31,7 +31,7 @@ struct DemandView {
   memory::DemandCurve demand;   // Blocks that it will hold.
   bool immune = false;          // It may not be preempted now: counted wherever it stands.
   absl::Time place;             // Its place in the order: when its turn would be.
-  int64_t resident_tokens = 0;  // Of one that waits: so many need not be computed.
+  int64_t resident_tokens = 0;  // Of one that has never run: so many need not be computed.
 };
 
 struct AdmissionInput {

@@ -213,7 +213,11 @@ void Windows::Admit(absl::Time now) {
     view.sequences = sequence->answers();
     if (!view.running) {
       const memory::PrefixCache::Residence residence = ResidenceOf(core_, *sequence);
-      view.resident_tokens = residence.blocks * core_->memory().geometry().block_tokens();
+      // One that gave way finds its own blocks: if it overtook others by them, it could give way to
+      // the first and start before it again and again.
+      if (sequence->preemptions == 0) {
+        view.resident_tokens = residence.blocks * core_->memory().geometry().block_tokens();
+      }
       part.shared_blocks += residence.used_blocks;
     }
     view.demand = DemandOf(*sequence, part, limit_blocks);

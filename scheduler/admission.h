@@ -36,7 +36,7 @@ absl::Status Accept(const AdmissionLimits& limits, const engine::ArrivalView& ar
 // before anything that came later starts.
 //
 // But of those that wait one behind the other, whose turns come within `resident_ahead`, one of
-// whose prompt more is there may start first. So anybody is overtaken only by finitely many.
+// whose prompt more is there may start first, once. So anybody is overtaken only finitely often.
 std::vector<size_t> Admit(const AdmissionLimits& limits, const engine::AdmissionInput& input);
 
 }  // namespace ebb::scheduler
