@@ -67,6 +67,10 @@ int main(int argc, char** argv) {
         g_replay, sizeof g_replay, "seed %llu failed; replay: %s --seeds=1 --first=%llu%s\n",
         static_cast<unsigned long long>(seed), argv[0], static_cast<unsigned long long>(seed),
         queues == ebb::engine::Queues::kOne ? " --queues=one" : "");
+    if (seed > first && (seed - first) % 5000 == 0) {
+      std::fprintf(stderr, "%llu of %llu seeds\n", static_cast<unsigned long long>(seed - first),
+                   static_cast<unsigned long long>(seeds));
+    }
     const ebb::sim::SimReport report = ebb::sim::RunEngineSim(seed, canary, queues);
     if (!report.failure.empty()) {
       std::fprintf(stderr, "%s\n%s", report.failure.c_str(), g_replay);
