@@ -1,8 +1,8 @@
 // What do the two front ends cost? The same streams sent to the engine itself, over gRPC and over
 // HTTP (server-sent events), in one process with one engine, in turn.
 //
-//   bazel run //bench:front_end -- --model FILE [--streams N] [--tokens N] [--rounds N] [--threads
-//   N]
+//   bazel run //bench:front_end -- --model FILE
+//       [--streams N] [--tokens N] [--rounds N] [--threads N]
 //
 // Each round sends --streams requests of 32 prompt tokens at once and takes the time until the last
 // of their --tokens tokens each has come. Clients are threads of the same process, so what they

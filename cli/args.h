@@ -1,7 +1,7 @@
 // Args: what a command line says, read against a table of the options that a command has.
 //
-//   ebb [--address ADDR:PORT] COMMAND [--name VALUE | --name=VALUE | -l VALUE | --flag]...
-//   [WORD]...
+//   ebb [--address ADDR:PORT] COMMAND OPTION... [WORD]...
+//   OPTION: --name VALUE, --name=VALUE, -l VALUE or --flag
 //
 // A table of our own: absl's flags are one set for the whole process, and each of our commands has
 // its own. Nothing is guessed: an unknown, repeated or ill-typed option is an error that names it.

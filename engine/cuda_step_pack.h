@@ -1,7 +1,7 @@
 // A step's varying data in one block of pinned memory, and what the device answers for it.
 //
-//   Batch ──PackStep──> staging block ──(one copy)──> device ──(one copy)──> ReadSampled ──>
-//   results
+//   Batch ──PackStep──> staging block ──(one copy)──> device
+//                           results <──ReadSampled──(one copy)──┘
 #pragma once
 
 #include <cstdint>

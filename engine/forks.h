@@ -1,10 +1,9 @@
 // Forks: the answers of a request share the blocks of their prompt.
 //
-//   answer 0   [####][####][##..]            has prefilled the prompt
-//   answer 1     |     |     +-> [##+.]      refers to the same blocks, and has all but the
-//   prompt's answer 2     |     +-------> [##+.]      last token computed: its first decode step
-//   computes
-//                +- shared                   that row and draws its first token
+//   answer 0   [####][####][##..]          has prefilled the prompt
+//   answer 1     |     |     +-> [##+.]    refers to the same blocks, and has all but the prompt's
+//   answer 2     |     +-------> [##+.]    last token computed: its first decode step computes
+//                +- shared                 that row and draws its first token
 //
 // Nobody writes to a block that several tables name. Who is to, gets a new block in its place, and
 // the step that writes carries the copy (Batch::copies). Only decode's lane writes to such blocks,

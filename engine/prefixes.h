@@ -37,7 +37,8 @@ void SealBlocks(EngineCore* core, Sequence* sequence);
 // it is to be computed anew, elsewhere.
 void ForgetBlocks(EngineCore* core, const Sequence& sequence);
 
-// Of the blocks of waiting sequence's tokens, how many are there, and are used by others.
+// How many of the blocks of a waiting sequence's tokens are there, and how many of these others
+// use.
 memory::PrefixCache::Residence ResidenceOf(EngineCore* core, const Sequence& sequence);
 
 // A block that sequences of both lanes have is charged to the account of the first of them in the

@@ -1,11 +1,10 @@
 // Relief: brings held memory under a lowered limit while requests run, by the call's deadline.
 //
 //   Begin    the limit counts at once ── Act: moving does? the next step carries the moves
-//                                              | else plan who gives way ── in no step: preempted
-//                                              now |                         └─ in a step: yields,
-//                                              and is v                            preempted when
-//                                              reaped
-//            windows planned anew, emptied pages drain ── keeper unmaps ── Answer
+//                                         |   else plan who gives way ┬ in no step: preempted now
+//                                         v                           └ in a step: yields, and is
+//            windows planned anew, emptied pages drain                  preempted when reaped
+//             └── keeper unmaps ── Answer
 //
 //   Hurry    a step that would keep memory from going until too late is abandoned, where the step
 //            runner can; never twice in a row, so that every lane gets on.

@@ -1,10 +1,9 @@
 // Swaps: the sequences whose keys and values are in the swap space, or on the way there or back.
 //
-//                BeginOut              all copied               BeginIn                all copied
-//   none ───────────────────> leaving ───────────> kept <────────────────> returning ────────────>
-//   none (running)                 (running: holds its    (waits, or runs       (running: has
-//   blocks
-//                              blocks till then)      without blocks)       again)
+//          BeginOut              all copied             BeginIn             all copied
+//   none ────────────> leaving ────────────> kept <─────────────> returning ───────────> none
+//   runs               runs, and has         waits, or runs       runs, and has
+//                      its blocks            without blocks       blocks again
 //
 // A leaving one that is preempted, and a returning one whose copy fails, loses what the space has
 // of it and is recomputed: nothing is ever lost but time. A returning one that is preempted is

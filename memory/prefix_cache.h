@@ -1,9 +1,8 @@
 // PrefixCache: which blocks hold which prefixes, so that a prompt whose beginning was computed
 // before need not be computed again.
 //
-//   salt "a" ── [block 7] ── [block 3] ── [block 9]      a tree: each node is a full block of
-//   tokens
-//                     └───── [block 4]                   behind all those above it
+//   salt "a" ── [block 7] ── [block 3] ── [block 9]     a tree: each node is a full block of
+//                     └───── [block 4]                  tokens, behind all those before it
 //   salt "b" ── [block 1]
 //
 // The cache owns nothing. While sequences have a node's block, others find it there and share it;

@@ -1,7 +1,6 @@
 // SwapSpace: which slots of the swap space are taken, and which of its chunks must be there.
 //
-//   chunk 0 [##.#]   chunk 1 [#...]   chunk 2 (absent)      a slot holds one block's keys and
-//   values
+//   chunk 0 [##.#]   chunk 1 [#...]   chunk 2 (absent)     a slot: one block's keys and values
 //
 // Pure: it takes no memory. Slots are taken from chunks that are there before others, low chunks
 // first, so that high ones become empty. Whoever owns the memory asks for the next chunk to add or

@@ -1,8 +1,7 @@
 // Answers: all answers of one request, and which of them are returned.
 //
-//   token of answer i ──> Answer i ──┬─> Delta with its index, Finished with its index   a stream
-//                                    └─> Choice i, or the fields of the response         a unary
-//                                    call
+//   token of answer i ──> Answer i ──┬─> streamed: Delta with its index, Finished with its index
+//                                    └─> unary: Choice i, or the fields of the response
 //
 // The index is left out where a request returns one answer.
 #pragma once

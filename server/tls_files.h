@@ -1,8 +1,7 @@
 // TlsFiles: what a port that speaks TLS shows (a certificate and its key) and whom it asks for a
 // certificate (a client CA), read from files and read again when they change.
 //
-//   a connection comes ──> Current() ──(changed? at most once a second)──> the pair to serve it
-//   with
+//   a connection comes ──> Current() ──(changed? once a second)──> the pair to serve it with
 //
 // New files that are broken or do not belong together change nothing but the log, so certificate
 // and key may be replaced one after the other.

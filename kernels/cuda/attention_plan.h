@@ -6,8 +6,7 @@
 //
 //     seq 0  rows 0 .. 69, group 4, from position 128           lane 0  [ split ][ split ][split]
 //            [32][32][6]                                                slot 0    slot 1   slot 2
-//     seq 1  row 70                                             lane 1  []       (length 0:
-//     nothing)
+//     seq 1  row 70                                             lane 1  []   (length 0: nothing)
 //            [1]                                                lane 2  [split]
 //                                                                       slot 3
 //

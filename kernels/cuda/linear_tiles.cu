@@ -5,9 +5,9 @@
 // time from the first to the last, whatever the tile; so tiles are chosen by the number of rows for
 // speed alone. No input is split off. Rows past the end are zeros.
 //
-//   a stage in shared memory: x [kRows, 64] and weight [kOutputs, 64], bf16. A row is 8 pieces of
-//   16 bytes; piece c of row r lies at c ^ (r % 8), so that 8 rows of a column lie in different
-//   banks
+//   a stage in shared memory: x [kRows, 64] and weight [kOutputs, 64], bf16
+//   a row: 8 pieces of 16 bytes, piece c of row r at c ^ (r % 8), so that 8 rows of a column lie
+//          in different banks
 //
 // kStages stages are filled by asynchronous copies, all but one ahead of the one multiplied.
 #include "kernels/cuda/linear_parts.h"

@@ -1,8 +1,7 @@
 // AnswerJson: the answers to one OpenAI request, as OpenAI's JSON: whole, or as server-sent events.
 //
-//   chat         role, then contents and calls of tools, then the reason why it ended
-//                chat.completion[.chunk]
-//   completions  texts, the last with the reason                      text_completion
+//   chat.completion[.chunk]  role, then contents and calls of tools, then the reason of the end
+//   text_completion          texts, the last with the reason
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,9 @@
 //
 //   server ──> scheduler ──> engine ──> model ──> kernels ──> device ──> base
 //                                └────> memory ─────────────────┘
-//   cli ──> proto, config     bench ──> all but server (one program opens it)     tests ──>
-//   everything
+//   cli ──> proto, config
+//   bench ──> all but server (one program opens it)
+//   tests ──> everything
 //
 // The table below is the rule; docs/ARCHITECTURE.md explains it.
 #include <algorithm>
