@@ -1,5 +1,6 @@
 // The whole engine on the host with a small model: what comes back from the swap file is what was
-// written, so that a preempted request gets the tokens and the numbers of one that nobody disturbed.
+// written, so that a preempted request gets the tokens and the numbers of one that nobody
+// disturbed.
 
 #include <algorithm>
 #include <cstdint>
@@ -73,8 +74,7 @@ class ModelSwapTest : public testing::TestWithParam<SwapCase> {
     const ModelStepRunnerFactory runners(model_.get(), nullptr, kernels::DType::kF16);
     int64_t bytes = (tokens / (kBlockTokens * kBlocksPerPage) + 2) * page_bytes;
     for (const Lane lane : Lanes(options.queue.queues).all()) {
-      bytes +=
-          base::Checked(runners.WorkspaceBytesMax(options, lane)).RoundUp(page_bytes).value();
+      bytes += base::Checked(runners.WorkspaceBytesMax(options, lane)).RoundUp(page_bytes).value();
     }
     options.memory.limit_bytes = bytes;
     options.memory.swap_bytes_max = int64_t{64} << 20;
