@@ -85,7 +85,9 @@ ordered_json MemoryJson(const v1::GetMemoryResponse& memory) {
           {"page_bytes", memory.page_bytes()},
           {"block_tokens", memory.block_tokens()},
           {"moved_bytes_total", memory.moved_bytes_total()},
-          {"flips_per_minute", memory.flips_per_minute()}};
+          {"flips_per_minute", memory.flips_per_minute()},
+          {"swapped_bytes", memory.swapped_bytes()},
+          {"swap_limit_bytes", memory.swap_limit_bytes()}};
 }
 
 ordered_json LimitJson(const v1::SetMemoryLimitResponse& answer) {

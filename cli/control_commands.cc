@@ -112,6 +112,10 @@ ExitCode RunMemory(const Args& args, Connection* connection, Terminal* terminal)
                  << "needed  " << Mebibytes(memory.needed_bytes()) << "\n"
                  << "cached  " << Mebibytes(memory.cached_bytes()) << "\n"
                  << "limit   " << Mebibytes(memory.limit_bytes()) << "\n";
+  if (memory.swap_limit_bytes() > 0) {
+    *terminal->out << "swapped " << Mebibytes(memory.swapped_bytes()) << "  (at most"
+                   << Mebibytes(memory.swap_limit_bytes()) << ")\n";
+  }
   return ExitCode::kOk;
 }
 

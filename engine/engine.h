@@ -60,9 +60,8 @@ enum class SwapFallback {
   kFull,    // No slots.
   kFailed,  // A copy, or the memory for it.
   kLimit,   // Memory had to go by a deadline.
-  kShared,  // Some of its blocks are others' too.
 };
-inline constexpr size_t kSwapFallbackCount = 4;
+inline constexpr size_t kSwapFallbackCount = 3;
 
 // The swap space; all zero where there is none.
 struct SwapView {

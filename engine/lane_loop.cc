@@ -153,7 +153,7 @@ std::vector<PromptView> LaneLoop::ViewPrompts(const Set& set) {
   auto kept = set.kept.begin();
   for (const Sequence* prompt : set.prompts) {
     for (; kept != set.kept.end() && (*kept)->key < prompt->key; ++kept) {
-      grant_left = std::max<int64_t>(0, grant_left - BlocksToReturn(*core_, **kept));
+      grant_left = std::max<int64_t>(0, grant_left - BlocksToReturn(**kept));
     }
     // No more than this step can use: what a long prompt needs later keeps no short one waiting
     // now.

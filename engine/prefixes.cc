@@ -14,10 +14,9 @@ int64_t FindableBlocks(const Sequence& sequence, int32_t block_tokens) {
   return (static_cast<int64_t>(sequence.tokens.size()) - 1) / block_tokens;
 }
 
-// One that is in the swap space comes back from there, into blocks of its own.
+// One whose blocks are being copied has them.
 bool Reads(const Sequence& sequence) {
-  return sequence.chain.has_value() && !sequence.wants_prompt_logprobs() &&
-         sequence.swap.state == SwapState::kNone;
+  return sequence.chain.has_value() && !sequence.wants_prompt_logprobs() && !sequence.copying();
 }
 
 }  // namespace

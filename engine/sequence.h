@@ -100,7 +100,8 @@ struct Sequence {
   int32_t generated_tokens() const { return static_cast<int32_t>(tokens.size()) - prompt_tokens(); }
   // Tokens whose keys and values need not be computed.
   int32_t stored_tokens() const {
-    return swap.state == SwapState::kKept ? swap.tokens : computed_tokens;
+    return swap.state == SwapState::kKept ? std::max(swap.tokens, computed_tokens)
+                                          : computed_tokens;
   }
   int32_t remaining_tokens() const { return static_cast<int32_t>(tokens.size()) - computed_tokens; }
   // Tokens that it may still generate.

@@ -97,10 +97,11 @@ void SwapActor::SettleOut(Sequence* sequence, bool copied) {
 
 void SwapActor::SettleIn(Sequence* sequence, bool copied, absl::Time now) {
   if (!copied) {
-    // It has the blocks: they are computed again.
+    // It has the blocks: those that were not found in the prefix cache are computed again.
     core_->swaps().CountFallback(SwapFallback::kFailed);
     core_->swaps().Forget(sequence, now);
-    sequence->computed_tokens = 0;
+    sequence->computed_tokens =
+        static_cast<int32_t>(sequence->place.blocks) * core_->memory().geometry().block_tokens();
     if (!sequence->prompt_logprobs_sent) sequence->prompt_logprobs.clear();
   } else if (sequence->swap.blocks_done == static_cast<int32_t>(sequence->swap.slots.size())) {
     core_->swaps().Forget(sequence, now);

@@ -4,10 +4,38 @@
 #include <optional>
 
 #include "engine/forks.h"
+#include "engine/prefixes.h"
 #include "engine/step_timing.h"
 
 namespace ebb::engine {
 namespace {
+
+// Blocks that others use too, and that it would find again in the prefix cache.
+int64_t BlocksFoundAgain(const EngineCore& core, const Sequence& sequence) {
+  const absl::Span<const memory::BlockId> blocks = sequence.table.blocks();
+  int64_t count = 0;
+  while (count < std::min(sequence.place.blocks, sequence.table.block_count()) &&
+         core.parts.memory->blocks().references(blocks[static_cast<size_t>(count)]) > 1) {
+    ++count;
+  }
+  return count;
+}
+
+// To compute again, alone, what it would not find.
+absl::Duration RecomputeTime(const EngineCore& core, const Sequence& sequence) {
+  const Lane lane = core.lanes.Of(SequenceState::kPrefilling);
+  const int64_t found =
+      BlocksFoundAgain(core, sequence) * core.parts.memory->geometry().block_tokens();
+  const int64_t tokens = sequence.computed_tokens - found;
+  const int64_t chunk = core.options.step.chunk_tokens_max;
+  const int64_t steps = std::max<int64_t>(1, (tokens + chunk - 1) / chunk);
+  // The model is linear, so that the mean step stands for all.
+  memory::StepShape shape;
+  shape.rows = tokens / steps;
+  shape.context_tokens = (found * tokens + tokens * (tokens + 1) / 2) / steps;
+  shape.other_lane_busy = OtherExecutes(core, lane);
+  return steps * core.lane(lane).times.Predict(shape);
+}
 
 // What a kept sequence's way back takes; for others, the way out and back.
 absl::Duration SwapTime(const EngineCore& core, const Sequence& sequence) {
@@ -15,20 +43,16 @@ absl::Duration SwapTime(const EngineCore& core, const Sequence& sequence) {
   if (sequence.swap.state == SwapState::kKept || sequence.swap.state == SwapState::kReturning) {
     return core.swaps().InTime(geometry.BlocksFor(sequence.swap.tokens) * geometry.block_bytes());
   }
-  const int64_t bytes = geometry.BlocksFor(sequence.computed_tokens) * geometry.block_bytes();
-  return core.swaps().OutTime(bytes) + core.swaps().InTime(bytes);
+  const int64_t blocks = geometry.BlocksFor(sequence.computed_tokens);
+  const int64_t blocks_in = blocks - BlocksFoundAgain(core, sequence);
+  return core.swaps().OutTime(blocks * geometry.block_bytes()) +
+         core.swaps().InTime(blocks_in * geometry.block_bytes());
 }
 
 // Why it cannot be kept, although that would be cheaper.
 std::optional<SwapFallback> Obstacle(const EngineCore& core, const Sequence& sequence) {
   const memory::KvMemory& memory = *core.parts.memory;
   if (memory.over_limit()) return SwapFallback::kLimit;
-  const absl::Span<const memory::BlockId> blocks = sequence.table.blocks();
-  if (std::any_of(blocks.begin(), blocks.end(), [&memory](memory::BlockId block) {
-        return memory.blocks().references(block) > 1;
-      })) {
-    return SwapFallback::kShared;
-  }
   const int64_t count = memory.geometry().BlocksFor(sequence.computed_tokens);
   if (count > core.swaps().space().free_slots()) return SwapFallback::kFull;
   return std::nullopt;
@@ -40,22 +64,10 @@ bool IsKept(const Sequence& sequence) {
 
 }  // namespace
 
-absl::Duration RecomputeTime(const EngineCore& core, int64_t tokens) {
-  const Lane lane = core.lanes.Of(SequenceState::kPrefilling);
-  const int64_t chunk = core.options.step.chunk_tokens_max;
-  const int64_t steps = std::max<int64_t>(1, (tokens + chunk - 1) / chunk);
-  // The model is linear, so that the mean step stands for all.
-  memory::StepShape shape;
-  shape.rows = tokens / steps;
-  shape.context_tokens = tokens * (tokens + 1) / 2 / steps;
-  shape.other_lane_busy = OtherExecutes(core, lane);
-  return steps * core.lane(lane).times.Predict(shape);
-}
-
 double RestoringCost(const EngineCore& core, const Sequence& sequence) {
   if (!core.swaps().on()) return sequence.computed_tokens;
   if (IsKept(sequence)) return absl::ToDoubleSeconds(SwapTime(core, sequence));
-  absl::Duration cost = RecomputeTime(core, sequence.computed_tokens);
+  absl::Duration cost = RecomputeTime(core, sequence);
   if (!Obstacle(core, sequence).has_value()) cost = std::min(cost, SwapTime(core, sequence));
   return absl::ToDoubleSeconds(cost);
 }
@@ -63,7 +75,7 @@ double RestoringCost(const EngineCore& core, const Sequence& sequence) {
 bool GiveBlocksUp(EngineCore* core, Sequence* sequence) {
   const bool asks = core->swaps().on() && sequence->swap.state == SwapState::kNone &&
                     sequence->computed_tokens > 0 &&
-                    SwapTime(*core, *sequence) < RecomputeTime(*core, sequence->computed_tokens);
+                    SwapTime(*core, *sequence) < RecomputeTime(*core, *sequence);
   if (asks) {
     const std::optional<SwapFallback> obstacle = Obstacle(*core, *sequence);
     if (!obstacle.has_value()) {
@@ -90,6 +102,30 @@ void StopLeaving(EngineCore* core) {
   }
 }
 
+namespace {
+
+// It has what the cache holds of it, and room for the rest, which is copied.
+void StartReturn(EngineCore* core, Sequence* sequence) {
+  AdoptPrefix(core, sequence);
+  if (sequence->computed_tokens >= sequence->swap.tokens) {
+    core->swaps().Forget(sequence, core->Now());
+    return;
+  }
+  CHECK(sequence->table.TryExtendTo(sequence->swap.tokens));
+  core->swaps().BeginIn(sequence);
+  core->wakeups.Wake(Actor::kSwap);
+}
+
+// What it waits for, or its next chunk takes: that goes before those behind it.
+int64_t BlocksAhead(const EngineCore& core, const Sequence& sequence) {
+  if (sequence.swap.state == SwapState::kKept) return BlocksToReturn(sequence);
+  return sequence.table.MissingBlocks(
+      sequence.computed_tokens +
+      std::min(sequence.remaining_tokens(), core.options.step.chunk_tokens_max));
+}
+
+}  // namespace
+
 void StartReturns(EngineCore* core, Lane which) {
   if (!core->swaps().on()) return;
   const std::vector<Sequence*> executing = core->Executing(which);
@@ -108,21 +144,13 @@ void StartReturns(EngineCore* core, Lane which) {
   }
   for (Sequence* sequence : executing) {
     if (sequence->state() == SequenceState::kDecoding || sequence->copying()) continue;
-    int64_t blocks;
-    if (sequence->swap.state == SwapState::kKept) {
-      blocks = BlocksToReturn(*core, *sequence);
-      if (blocks <= grant_left) {
-        CHECK(sequence->table.TryExtendTo(sequence->swap.tokens));
-        core->swaps().BeginIn(sequence);
-        core->wakeups.Wake(Actor::kSwap);
-      }
-    } else {
-      // What its next chunk takes goes before those behind it.
-      blocks = sequence->table.MissingBlocks(
-          sequence->computed_tokens +
-          std::min(sequence->remaining_tokens(), core->options.step.chunk_tokens_max));
+    grant_left = std::max<int64_t>(0, grant_left);
+    const int64_t used_before = accounts.used(account);
+    if (sequence->swap.state == SwapState::kKept && BlocksToReturn(*sequence) <= grant_left) {
+      StartReturn(core, sequence);
     }
-    grant_left = std::max<int64_t>(0, grant_left - blocks);
+    grant_left -= accounts.used(account) - used_before;
+    if (!sequence->copying()) grant_left -= BlocksAhead(*core, *sequence);
   }
 }
 

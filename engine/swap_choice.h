@@ -12,9 +12,6 @@ namespace ebb::engine {
 // space, the cheaper of both ways; else tokens to recompute.
 double RestoringCost(const EngineCore& core, const Sequence& sequence);
 
-// Seconds to compute its first so many tokens again, alone.
-absl::Duration RecomputeTime(const EngineCore& core, int64_t tokens);
-
 // The sequence gives its blocks back: at once, or once they have been copied. True: at once.
 // REQUIRES: it runs, and is not in a step.
 bool GiveBlocksUp(EngineCore* core, Sequence* sequence);
@@ -24,11 +21,11 @@ bool GiveBlocksUp(EngineCore* core, Sequence* sequence);
 void StopLeaving(EngineCore* core);
 
 // Those of the lane that run and are kept take their blocks, as far as the grant goes, in the one
-// order; their copies begin.
+// order: what the prefix cache has of them is adopted, the copies of the rest begin.
 void StartReturns(EngineCore* core, Lane which);
-// Blocks that a kept sequence of the lane waits for.
-inline int64_t BlocksToReturn(const EngineCore& core, const Sequence& sequence) {
-  return core.parts.memory->geometry().BlocksFor(sequence.swap.tokens);
+// Blocks that a kept sequence waits for.
+inline int64_t BlocksToReturn(const Sequence& sequence) {
+  return sequence.table.MissingBlocks(sequence.swap.tokens);
 }
 
 }  // namespace ebb::engine

@@ -53,7 +53,7 @@ void Swaps::BeginIn(Sequence* sequence) {
   CHECK(sequence->swap.state == SwapState::kKept && sequence->running() && !sequence->in_step);
   CHECK_GE(sequence->table.capacity_tokens(), sequence->swap.tokens);
   sequence->swap.state = SwapState::kReturning;
-  sequence->swap.blocks_done = 0;
+  sequence->swap.blocks_done = static_cast<int32_t>(sequence->place.blocks);
   sequence->computed_tokens = sequence->swap.tokens;
   returning_.push_back(sequence);
 }

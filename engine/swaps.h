@@ -47,6 +47,7 @@ class Swaps {
 
   // REQUIRES: its state is kNone, and so many slots are free as its computed tokens have blocks.
   void BeginOut(Sequence* sequence, int64_t block_count);
+  // The blocks that it has from the prefix cache stay as they are, the others are filled.
   // REQUIRES: it is kept and runs, its table has room for swap.tokens.
   void BeginIn(Sequence* sequence);
   // It gives its blocks back. True when its keys and values are all in the space, and stay there.

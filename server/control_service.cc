@@ -171,6 +171,8 @@ grpc::ServerUnaryReactor* ControlService::GetMemory(grpc::CallbackServerContext*
   response->set_flips_per_minute(memory.flips_per_minute);
   response->set_page_bytes(memory.page_bytes);
   response->set_block_tokens(memory.block_tokens);
+  response->set_swapped_bytes(memory.swap.used_bytes);
+  response->set_swap_limit_bytes(memory.swap.bytes_max);
   return FinishNow(context, absl::OkStatus());
 }
 

@@ -79,7 +79,7 @@ std::vector<Group> FiguresOf(const FrameInput& input) {
   const std::string flips = memory.has_flips_per_minute()
                                 ? absl::StrCat(CountText(memory.flips_per_minute()), "/min")
                                 : "-";
-  return {
+  std::vector<Group> groups = {
       {"requests",
        {{"running", CountText(count(server.has_running_requests(), server.running_requests()))},
         {"waiting", CountText(count(server.has_waiting_requests(), server.waiting_requests())),
@@ -100,6 +100,12 @@ std::vector<Group> FiguresOf(const FrameInput& input) {
        {{"mapped", CountText(count(memory.has_pages_mapped(), memory.pages_mapped()))},
         {"flips", flips, warn_if(memory.flips_per_minute() > 0)}}},
   };
+  if (memory.swap_limit_bytes() > 0) {
+    groups.push_back({"swap",
+                      {{"swapped", SizeText(memory.swapped_bytes())},
+                       {"up to", SizeText(memory.swap_limit_bytes())}}});
+  }
+  return groups;
 }
 
 constexpr int kGroupNameColumns = 10;

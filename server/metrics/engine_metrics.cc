@@ -139,8 +139,7 @@ void AddSwap(const engine::SwapView& swap, Families* out) {
                value(swap.out_bytes_total), {{"direction", "out"}});
   out->Counter("ebb_swap_bytes_total", "Bytes that were copied for it, in vain too.",
                value(swap.in_bytes_total), {{"direction", "in"}});
-  static constexpr const char* kReasons[engine::kSwapFallbackCount] = {"full", "failed", "limit",
-                                                                       "shared"};
+  static constexpr const char* kReasons[engine::kSwapFallbackCount] = {"full", "failed", "limit"};
   for (size_t i = 0; i < engine::kSwapFallbackCount; ++i) {
     out->Counter("ebb_swap_fallbacks_total",
                  "Sequences that were to be swapped and are recomputed.", value(swap.fallbacks[i]),

@@ -393,9 +393,11 @@ TEST_F(CommandTest, MemoryShowsAndSets) {
   EXPECT_EQ(RunEbb({"memory", "--json"}), ExitCode::kOk);
   EXPECT_EQ(json::parse(out_), json::parse(R"({"held_bytes": 6291456, "needed_bytes": 3145728,
       "cached_bytes": 0, "limit_bytes": 1073741824, "pages_mapped": 1, "page_bytes": 6291456,
-      "block_tokens": 16, "moved_bytes_total": 4096, "flips_per_minute": 2})"));
+      "block_tokens": 16, "moved_bytes_total": 4096, "flips_per_minute": 2,
+      "swapped_bytes": 2097152, "swap_limit_bytes": 67108864})"));
   EXPECT_EQ(RunEbb({"memory"}), ExitCode::kOk);
   EXPECT_THAT(out_, HasSubstr("held           6.0 MiB  (1 pages of 6291456 bytes"));
+  EXPECT_THAT(out_, HasSubstr("\nswapped        2.0 MiB  (at most      64.0 MiB)\n"));
   EXPECT_EQ(RunEbb({"memory", "--set-limit", "2KiB"}), ExitCode::kOk);
   EXPECT_EQ(
       out_,

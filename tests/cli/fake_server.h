@@ -249,6 +249,8 @@ class FakeServer {
       response->set_block_tokens(16);
       response->set_moved_bytes_total(4096);
       response->set_flips_per_minute(2);
+      response->set_swapped_bytes(2097152);
+      response->set_swap_limit_bytes(67108864);
       return grpc::Status::OK;
     }
     // Below 1000 bytes is deferred.

@@ -202,6 +202,28 @@ TEST_P(ForksTest, AnswersGiveWayFromTheLastAndLoseNoToken) {
   }
 }
 
+// Where there is a swap space they are copied, with the prompt's blocks that the others go on with.
+TEST_P(ForksTest, AnswersThatShareBlocksAreSwapped) {
+  LocalEngineOptions options = Options(GetParam());
+  options.queue.growth_prior_tokens = 1;
+  options.memory.limit_bytes = 16 * kDrivenPageBytes;
+  options.memory.swap_bytes_max = int64_t{1} << 20;
+  World world(options);
+  const Request request = MakeRequest(30, 60, 4);
+  const auto sink = world.Submit(request).second;
+  world.Finish(*sink);
+  EXPECT_EQ(sink->answer_finish(0).preemptions, 0);
+  EXPECT_GT(sink->answer_finish(3).preemptions, 0);
+  for (int32_t answer = 0; answer < 4; ++answer) {
+    EXPECT_EQ(sink->tokens(answer), Quiet(request, answer)) << "answer " << answer;
+  }
+  const SwapView swap = world.engine_->Memory().swap;
+  EXPECT_GT(swap.out_sequences_total, 0);
+  EXPECT_EQ(swap.in_sequences_total, swap.out_sequences_total);
+  EXPECT_EQ(swap.used_bytes, 0);
+  EXPECT_EQ(world.engine_->Load().recomputed_tokens_total, 0);
+}
+
 // Each counts: with three places taken, a request of four answers waits for one of six to be free.
 TEST_P(ForksTest, AnswersTakeThePlacesOfSequences) {
   World world(Options(GetParam()));

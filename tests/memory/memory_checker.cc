@@ -1,6 +1,7 @@
 #include "tests/memory/memory_checker.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -92,6 +93,47 @@ std::string FirstViolation(const MemoryPicture& before, const MemoryPicture& now
   if (used != in_use) return absl::StrCat(used, " blocks are charged, ", in_use, " are in use");
   if (granted > count(PageState::kMapped) * now.blocks_per_page) {
     return absl::StrCat("grants of ", granted, " blocks are not covered");
+  }
+  return "";
+}
+
+SwapPicture PictureOf(const SwapSpace& space, int64_t bytes_max,
+                      std::vector<std::vector<SlotId>> owners) {
+  SwapPicture picture;
+  picture.bytes_max = bytes_max;
+  picture.slot_bytes = space.slot_bytes();
+  picture.used_bytes = space.used_slots() * space.slot_bytes();
+  picture.held_bytes = space.held_bytes();
+  for (SlotId slot = 0; slot < space.slot_count(); ++slot) {
+    picture.taken.push_back(space.IsTaken(slot));
+    picture.there.push_back(space.IsThere(space.ChunkOf(slot)));
+  }
+  picture.owners = std::move(owners);
+  return picture;
+}
+
+std::string FirstViolation(const SwapPicture& now) {
+  std::vector<int32_t> owners(now.taken.size(), 0);
+  int64_t owned_bytes = 0;
+  for (const std::vector<SlotId>& slots : now.owners) {
+    owned_bytes += static_cast<int64_t>(slots.size()) * now.slot_bytes;
+    for (const SlotId slot : slots) ++owners.at(static_cast<size_t>(slot));
+  }
+  for (size_t slot = 0; slot < owners.size(); ++slot) {
+    if (owners[slot] > 1) return absl::StrCat("slot ", slot, " has ", owners[slot], " owners");
+    if (now.taken[slot] == (owners[slot] == 1)) continue;
+    return absl::StrCat("slot ", slot, now.taken[slot] ? " is taken by nobody" : " is not taken");
+  }
+  if (now.used_bytes != owned_bytes) {
+    return absl::StrCat(now.used_bytes, " bytes are swapped, sequences have ", owned_bytes);
+  }
+  const auto there = static_cast<int64_t>(std::count(now.there.begin(), now.there.end(), true));
+  if (now.held_bytes != there * now.slot_bytes) {
+    return absl::StrCat("held swap space of ", now.held_bytes, " bytes is not ", there, " slots");
+  }
+  if (now.held_bytes > now.bytes_max || now.used_bytes > now.bytes_max) {
+    return absl::StrCat("swapped ", now.used_bytes, " bytes in ", now.held_bytes, ", more than ",
+                        now.bytes_max);
   }
   return "";
 }

@@ -9,6 +9,7 @@
 
 #include "memory/block_table.h"
 #include "memory/kv_memory.h"
+#include "memory/swap_space.h"
 
 namespace ebb::memory {
 
@@ -33,5 +34,21 @@ MemoryPicture PictureOf(KvMemory* memory, const std::vector<const BlockTable*>& 
 // Empty when all is well, else the first rule that is broken. `before`: the picture of the step
 // before, for what may not grow.
 std::string FirstViolation(const MemoryPicture& before, const MemoryPicture& now);
+
+struct SwapPicture {
+  int64_t bytes_max = 0;
+  int64_t slot_bytes = 0;
+  int64_t used_bytes = 0;
+  int64_t held_bytes = 0;                   // Of chunks that are there.
+  std::vector<bool> taken;                  // By slot.
+  std::vector<bool> there;                  // By slot: its chunk.
+  std::vector<std::vector<SlotId>> owners;  // The slots of each sequence.
+};
+
+SwapPicture PictureOf(const SwapSpace& space, int64_t bytes_max,
+                      std::vector<std::vector<SlotId>> owners);
+
+// Likewise.
+std::string FirstViolation(const SwapPicture& now);
 
 }  // namespace ebb::memory

@@ -79,5 +79,46 @@ TEST(MemoryCheckerTest, EveryOtherRuleIsChecked) {
   EXPECT_NE(Violation(now).find("covered"), std::string::npos);
 }
 
+// Two chunks of two slots, one of them there; a sequence has two slots, another one.
+SwapPicture SoundSwap() {
+  SwapPicture picture;
+  picture.bytes_max = 450;
+  picture.slot_bytes = 100;
+  picture.used_bytes = 300;
+  picture.held_bytes = 200;
+  picture.taken = {true, true, true, false};
+  picture.there = {true, true, false, false};
+  picture.owners = {{0, 2}, {}, {1}};
+  return picture;
+}
+
+TEST(MemoryCheckerTest, EveryRuleOfTheSwapSpaceIsChecked) {
+  EXPECT_EQ(FirstViolation(SoundSwap()), "");
+  SwapPicture now = SoundSwap();
+  now.owners[1] = {2};
+  EXPECT_NE(FirstViolation(now).find("2 owners"), std::string::npos);
+  now = SoundSwap();
+  now.owners[2] = {};  // A leak: nobody is left.
+  EXPECT_NE(FirstViolation(now).find("taken by nobody"), std::string::npos);
+  now = SoundSwap();
+  now.taken[1] = false;
+  EXPECT_NE(FirstViolation(now).find("not taken"), std::string::npos);
+  now = SoundSwap();
+  now.used_bytes = 200;
+  EXPECT_NE(FirstViolation(now).find("sequences have"), std::string::npos);
+  now = SoundSwap();
+  now.there[2] = true;
+  EXPECT_NE(FirstViolation(now).find("held swap space"), std::string::npos);
+  now = SoundSwap();
+  now.bytes_max = 299;
+  EXPECT_NE(FirstViolation(now).find("more than"), std::string::npos);
+  now = SoundSwap();
+  now.owners.clear();
+  now.taken.assign(4, false);
+  EXPECT_NE(FirstViolation(now), "");
+  now.used_bytes = 0;
+  EXPECT_EQ(FirstViolation(now), "");
+}
+
 }  // namespace
 }  // namespace ebb::memory

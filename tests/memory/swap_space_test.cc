@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "gtest/gtest.h"
+#include "tests/memory/memory_checker.h"
 #include "tests/memory/seed.h"
 
 namespace ebb::memory {
@@ -113,7 +114,7 @@ TEST(SwapSpaceTest, RandomTakesAndReturns) {
         space.NoteDropped(*chunk);
       }
       ASSERT_EQ(space.used_slots(), static_cast<int32_t>(taken.size()));
-      ASSERT_LE(space.held_bytes(), options.bytes_max);
+      ASSERT_EQ(FirstViolation(PictureOf(space, options.bytes_max, owners)), "");
     }
   }
 }

@@ -30,6 +30,8 @@ TEST_F(ServiceTest, ShowsMemory) {
   view.block_tokens = 70;
   view.moved_bytes_total = 80;
   view.flips_per_minute = 90;
+  view.swap.used_bytes = 100;
+  view.swap.bytes_max = 110;
   engine_.SetMemoryView(view);
   grpc::ClientContext context;
   v1::GetMemoryResponse memory;
@@ -43,6 +45,8 @@ TEST_F(ServiceTest, ShowsMemory) {
   EXPECT_EQ(memory.block_tokens(), 70);
   EXPECT_EQ(memory.moved_bytes_total(), 80);
   EXPECT_EQ(memory.flips_per_minute(), 90);
+  EXPECT_EQ(memory.swapped_bytes(), 100);
+  EXPECT_EQ(memory.swap_limit_bytes(), 110);
 }
 
 TEST_F(ServiceTest, ShowsWindows) {

@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <map>
-#include <set>
+#include <utility>
+#include <vector>
+
+#include "tests/memory/memory_checker.h"
 
 namespace ebb::sim {
 namespace {
@@ -47,7 +50,9 @@ std::string CheckSwap(const engine::Sequence& sequence, const memory::SwapSpace&
       if (!sequence.running() || sequence.table.block_count() < blocks) return "copies of nothing";
       break;
     case engine::SwapState::kKept:
-      if (sequence.table.block_count() > 0 || sequence.in_step) return "kept, and has blocks";
+      // What it waits with comes from the prefix cache.
+      if (sequence.table.block_count() > sequence.place.blocks) return "kept, and has blocks";
+      if (sequence.in_step) return "kept, and is copied";
       for (const memory::SlotId slot : swap.slots) {
         if (!space.IsThere(space.ChunkOf(slot))) return "a kept block's chunk is not there";
       }
@@ -60,17 +65,18 @@ std::string CheckSwap(const engine::Sequence& sequence, const memory::SwapSpace&
 
 std::string CheckSlots(const engine::EngineCore& core) {
   const memory::SwapSpace& space = core.swaps().space();
-  std::set<memory::SlotId> owned;
+  std::vector<std::vector<memory::SlotId>> owners;
   for (const engine::Sequence* sequence : core.order()) {
     if (const std::string broken = CheckSwap(*sequence, space); !broken.empty()) return broken;
-    for (const memory::SlotId slot : sequence->swap.slots) {
-      if (!space.IsTaken(slot)) return "a sequence has a slot that is free";
-      if (!owned.insert(slot).second) return "a slot of two sequences";
-    }
+    owners.push_back(sequence->swap.slots);
   }
-  if (space.used_slots() != static_cast<int32_t>(owned.size())) return "a slot without an owner";
-  if (space.held_bytes() > core.options.memory.swap_bytes_max) return "more swap space than may be";
-  return "";
+  const memory::SwapPicture picture =
+      memory::PictureOf(space, core.options.memory.swap_bytes_max, std::move(owners));
+  const engine::SwapView view = core.swaps().View();
+  if (view.used_bytes != picture.used_bytes || view.held_bytes != picture.held_bytes) {
+    return "what is told of the swap space is not so";
+  }
+  return memory::FirstViolation(picture);
 }
 
 std::string CheckBlocks(const engine::EngineCore& core, memory::KvMemory& memory) {

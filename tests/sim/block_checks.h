@@ -10,7 +10,7 @@ namespace ebb::sim {
 
 // What is broken; empty: nothing. REQUIRES: the core's mutex is held.
 std::string CheckBlocks(const engine::EngineCore& core, memory::KvMemory& memory);
-// Likewise of the swap space: a slot that is taken is one sequence's.
+// Likewise of the swap space (tests/memory/memory_checker.h), and of what its sequences are at.
 std::string CheckSlots(const engine::EngineCore& core);
 
 }  // namespace ebb::sim

@@ -101,12 +101,12 @@ int main(int argc, char** argv) {
       static_cast<long long>(sum.preemptions), static_cast<long long>(sum.moved_blocks),
       static_cast<long long>(sum.copied_blocks), static_cast<long long>(sum.deferred),
       static_cast<long long>(sum.forced));
-  std::printf(
-      "%lld swapped out, %lld in; recomputed: %lld full, %lld failed, %lld limit, %lld shared\n",
-      static_cast<long long>(sum.swap.out_sequences_total),
-      static_cast<long long>(sum.swap.in_sequences_total),
-      static_cast<long long>(sum.swap.fallbacks[0]), static_cast<long long>(sum.swap.fallbacks[1]),
-      static_cast<long long>(sum.swap.fallbacks[2]), static_cast<long long>(sum.swap.fallbacks[3]));
+  std::printf("%lld swapped out, %lld in; recomputed: %lld full, %lld failed, %lld limit\n",
+              static_cast<long long>(sum.swap.out_sequences_total),
+              static_cast<long long>(sum.swap.in_sequences_total),
+              static_cast<long long>(sum.swap.fallbacks[0]),
+              static_cast<long long>(sum.swap.fallbacks[1]),
+              static_cast<long long>(sum.swap.fallbacks[2]));
   for (int fault = 0; fault < ebb::sim::kFaultCount; ++fault) {
     std::printf("%10lld %s\n", static_cast<long long>(sum.faults[fault]),
                 ebb::sim::FaultName(static_cast<ebb::sim::Fault>(fault)));

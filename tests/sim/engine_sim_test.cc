@@ -84,8 +84,7 @@ TEST_P(EngineSimTest, EverySeedHolds) {
             << " copied, " << found_tokens << " tokens found, " << evicted_blocks
             << " blocks evicted, " << swap.out_sequences_total << " swapped out, "
             << swap.in_sequences_total << " in; recomputed instead " << swap.fallbacks[0]
-            << " full, " << swap.fallbacks[1] << " failed, " << swap.fallbacks[2] << " limit, "
-            << swap.fallbacks[3] << " shared\n";
+            << " full, " << swap.fallbacks[1] << " failed, " << swap.fallbacks[2] << " limit\n";
   // A simulation in which nothing is ever preempted or moved would show nothing.
   if (count > 100) {
     EXPECT_GT(preemptions, static_cast<int64_t>(count) / 4);

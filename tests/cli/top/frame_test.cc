@@ -229,6 +229,8 @@ TEST_F(FrameTest, HugeNumbersTouchNothing) {
     memory.set_limit_bytes(number);
     memory.set_pages_mapped(number);
     memory.set_flips_per_minute(number);
+    memory.set_swapped_bytes(number);
+    memory.set_swap_limit_bytes(number);
     input_.rates.finished = static_cast<double>(number);
     history_.Add(input_.sample);
     for (const int width : {20, 40, 80, 120}) Frame(width, 24);
@@ -243,6 +245,14 @@ TEST_F(FrameTest, HugeNumbersTouchNothing) {
 TEST_F(FrameTest, ServersThatAreDraining) {
   input_.sample.server.set_state(v1::SERVER_STATE_DRAINING);
   EXPECT_EQ(LineOf("tiny-model").substr(0, 32), "tiny-model  draining  up 18 min ");
+}
+
+TEST_F(FrameTest, TheSwapSpaceIsShownWhereThereIsOne) {
+  EXPECT_EQ(LineOf("swap"), "none");
+  input_.sample.memory.set_swapped_bytes(12 * kMebibyte);
+  input_.sample.memory.set_swap_limit_bytes(1024 * kMebibyte);
+  EXPECT_EQ(LineOf("swap"), "swap      swapped 12.0 MiB  up to    1.0 GiB");
+  EXPECT_EQ(LineOf("pages"), "pages     mapped        16  flips      1/min");
 }
 
 TEST_F(FrameTest, ALongNameLeavesTheStateItsPlace) {
