@@ -1,7 +1,7 @@
 #include "server/client_text.h"
 
 #include "absl/strings/str_cat.h"
-#include "device/device_lost.h"
+#include "engine/lost_status.h"
 
 namespace ebb::server {
 
@@ -10,7 +10,7 @@ bool IsOurFault(const absl::Status& status) {
 }
 
 std::optional<std::string> TextInstead(const absl::Status& status, absl::string_view request_id) {
-  if (device::IsDeviceLost(status)) {
+  if (engine::IsDeviceLost(status)) {
     return "the server lost its device and is ending; ask another one";
   }
   if (!IsOurFault(status)) return std::nullopt;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "device/device_lost.h"
 #include "server/client_text.h"
 #include "server/http/http_api.h"
@@ -127,8 +128,8 @@ class OurFaultTest : public GatewayTest {
     return Http("HTTP, streamed", answer, events.empty() ? answer.body : events.back());
   }
   std::vector<Told> AskAll() {
-    std::vector<Told> all = {AskWhole(),      AskStream(), AskVllm(false),  AskVllm(true),
-                             AskKserve(),     AskHttp(),   AskHttpStream(), AskKserveStream()};
+    std::vector<Told> all = {AskWhole(),  AskStream(), AskVllm(false),  AskVllm(true),
+                             AskKserve(), AskHttp(),   AskHttpStream(), AskKserveStream()};
     return all;
   }
 
