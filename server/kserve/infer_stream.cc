@@ -177,7 +177,7 @@ void StreamedInfer::Fail(const absl::Status& status) {
 void StreamedInfer::FillError(const absl::Status& status,
                               wire::ModelStreamInferResponse* message) const {
   message->set_error_message(absl::StrCat(absl::StatusCodeToString(status.code()), ": ",
-                                          ClientText(status, prompt_info_.request_id())));
+                                          ClientText(status, request_id())));
   message->mutable_infer_response()->set_model_name(request_.model_name);
   message->mutable_infer_response()->set_id(request_.id);
 }

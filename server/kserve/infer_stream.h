@@ -104,8 +104,7 @@ class StreamedInfer final : public GenerateCall {
   void Fail(const absl::Status& status) override;
   // Of a streamed answer: what came since the last time. False when nothing did.
   bool TakeParts() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void FillError(const absl::Status& status, ::inference::ModelStreamInferResponse* message) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FillError(const absl::Status& status, ::inference::ModelStreamInferResponse* message) const;
 
   const std::shared_ptr<InferStream> stream_;
   InferRequest request_;  // Set by Start.
