@@ -357,7 +357,9 @@ const Setting kSettings[] = {
      EBB_MEMBER(int32_t, quotas.concurrent_requests), 0, 65536},
 
     {"log.windows", "One line for each window.", EBB_MEMBER(bool, log.windows)},
-    {"log.requests", "One line for each finished request.", EBB_MEMBER(bool, log.requests)},
+    {"log.requests",
+     "A line for each finished request; `false`: only for those that ended with an error.",
+     EBB_MEMBER(bool, log.requests)},
     {"log.queue_lines_max",
      "Lines that wait to be written, at most; more are dropped, and the number of them is logged.",
      EBB_MEMBER(int32_t, log.queue_lines_max), 1, 1000000},

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "device/device_lost.h"
 #include "engine/block_census.h"
 #include "engine/endings.h"
 
@@ -259,8 +260,8 @@ void EngineCore::SetOnLost(std::function<void()> on_lost) {
 void EngineCore::NoteDeviceLost(const absl::Status& cause, Outbox* outbox) {
   if (device_lost()) return;
   const std::string reason(cause.ok() ? "it does not work any more" : cause.message());
-  health_ =
-      absl::UnavailableError(absl::StrCat("the device failed: ", reason, "; the server is ending"));
+  health_ = device::DeviceLostError(
+      absl::StrCat("the device failed: ", reason, "; the server is ending"));
   outbox->device_lost = reason;
   limit_changed.SignalAll();
   wakeups.WakeAll();
@@ -507,7 +508,7 @@ void EngineCore::Deliver(Outbox* outbox) {
     outbox->device_lost.reset();
   }
   for (Ending& ending : outbox->endings) {
-    TellEnding(&ending, options.log.requests ? parts.log : nullptr);
+    TellEnding(&ending, options.log.requests, parts.log);
     ending.request.reset();
   }
   for (LogLine& line : outbox->lines) parts.log->Write(line.event, std::move(line.fields));

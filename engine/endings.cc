@@ -24,20 +24,24 @@ nlohmann::ordered_json RequestLine(const LiveRequest& request, const Finish& fin
                                  {"first_token_ms", Milliseconds(finish.first_token_time)},
                                  {"total_ms", Milliseconds(finish.total_time)},
                                  {"preemptions", finish.preemptions}};
+  // Its client is told no more than that there is one.
+  if (finish.reason == FinishReason::kError) line["reason"] = std::string(finish.status.message());
   if (!request.request.trace_id.empty()) line["trace_id"] = request.request.trace_id;
   return line;
 }
 
 }  // namespace
 
-void TellEnding(Ending* ending, base::Log* log) {
+void TellEnding(Ending* ending, bool logs_all, base::Log* log) {
   LiveRequest& request = *ending->request;
   base::MutexLock lock(&request.telling);
   request.sink->OnAnswerFinish(ending->answer, ending->finish);
   const bool first_told = request.untold_answers == request.request.n;
   AddAnswer(ending->answer, ending->finish, first_told, &request.total);
   if (--request.untold_answers > 0) return;
-  if (log != nullptr) log->Write("request_finished", RequestLine(request, request.total));
+  if (logs_all || request.total.reason == FinishReason::kError) {
+    log->Write("request_finished", RequestLine(request, request.total));
+  }
   request.sink->OnFinish(request.total);
 }
 

@@ -7,7 +7,8 @@
 namespace ebb::engine {
 
 // Tells the sink of the answer's end and, when it is the request's last to be told, of the
-// request's, which is also a line of the log if there is one. REQUIRES: no lock is held.
-void TellEnding(Ending* ending, base::Log* log);
+// request's, which is also a line of the log: of every request, or only of those that ended with an
+// error. REQUIRES: no lock is held.
+void TellEnding(Ending* ending, bool logs_all, base::Log* log);
 
 }  // namespace ebb::engine

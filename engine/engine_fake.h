@@ -23,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "device/device_lost.h"
 #include "engine/engine.h"
 #include "engine/live_request.h"
 
@@ -92,7 +93,7 @@ class FakeEngine final : public Engine {
     std::function<void()> on_lost;
     {
       base::MutexLock lock(&mutex_);
-      health_ = absl::UnavailableError("the device failed: " + text + "; the server is ending");
+      health_ = device::DeviceLostError("the device failed: " + text + "; the server is ending");
       on_lost = on_lost_;
       changed_.SignalAll();
     }

@@ -112,7 +112,8 @@ inline const char* FinishReasonName(FinishReason reason) {
 // How an answer ended, or a request with all its answers, and what it cost.
 struct Finish {
   FinishReason reason = FinishReason::kStop;
-  absl::Status status;         // OK for kStop and kLength, else what the client is told.
+  absl::Status status;         // OK for kStop and kLength, else why; server/client_text.h has what
+                               // clients are told.
   int32_t stop_token_id = -1;  // The id that ended it, or -1. It is not counted or emitted.
   int32_t prompt_tokens = 0;
   int32_t cached_tokens = 0;  // Of the prompt's, found in the prefix cache.

@@ -22,7 +22,8 @@ void GenerateCall::Start(const v1::GenerateRequest& in, const absl::StatusOr<Cal
   self_ = shared_from_this();
   const absl::Status status = Submit(in, caller);
   if (status.ok()) return Advance();
-  resources_->refusals->Write(status);
+  // The id is in the log where it can be: it was checked before anything of ours could fail.
+  resources_->refusals->Write(status, request_id_.empty() ? in.request_id() : request_id_);
   quota_.Undo();
   ticket_.FreeId();
   Fail(status);

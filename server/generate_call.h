@@ -96,6 +96,9 @@ class GenerateCall : public engine::RequestSink,
   // place among its tenant's.
   // REQUIRES: answers_->ended().
   const engine::Finish& TakeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The client's, or one that was made. Valid once the request is accepted; empty before it is
+  // read.
+  const std::string& request_id() const { return request_id_; }
 
   base::Mutex mutex_;
   // Null until the request has been read.

@@ -22,7 +22,7 @@ grpc::Status GrpcCall::EndStatus() {
   if (finish.status.ok()) return grpc::Status::OK;
   context_->AddTrailingMetadata("ebb-prompt-tokens", absl::StrCat(finish.prompt_tokens));
   context_->AddTrailingMetadata("ebb-completion-tokens", absl::StrCat(finish.completion_tokens));
-  return ToGrpc(finish.status);
+  return ToGrpc(finish.status, request_id());
 }
 
 grpc::Status GrpcCall::Refusal(const absl::Status& status) {

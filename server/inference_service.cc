@@ -53,8 +53,10 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
     }
   });
   if (!queued) {
-    reactor->Finish(ToGrpc(absl::ResourceExhaustedError(
-        "too many long texts wait to be tokenized; try again later, or send shorter ones")));
+    FinishText(
+        absl::ResourceExhaustedError(
+            "too many long texts wait to be tokenized; try again later, or send shorter ones"),
+        reactor);
   }
   return reactor;
 }
@@ -64,7 +66,7 @@ void InferenceService::TokenizeNow(const v1::TokenizeRequest& request,
                                    grpc::ServerUnaryReactor* reactor) {
   const absl::StatusOr<std::vector<int32_t>> ids = resources_->reader->ReadTokenize(request);
   if (ids.ok()) response->mutable_token_ids()->Add(ids->begin(), ids->end());
-  reactor->Finish(ToGrpc(ids.status()));
+  FinishText(ids.status(), reactor);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
@@ -74,8 +76,13 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const absl::StatusOr<std::string> text = resources_->reader->ReadDetokenize(*request);
   if (text.ok()) response->set_text(*text);
-  reactor->Finish(ToGrpc(text.status()));
+  FinishText(text.status(), reactor);
   return reactor;
+}
+
+void InferenceService::FinishText(const absl::Status& status, grpc::ServerUnaryReactor* reactor) {
+  if (!status.ok()) resources_->refusals->Write(status);
+  reactor->Finish(ToGrpc(status));
 }
 
 }  // namespace ebb::server

@@ -29,6 +29,8 @@ class InferenceService final : public v1::Inference::CallbackService {
  private:
   void TokenizeNow(const v1::TokenizeRequest& request, v1::TokenizeResponse* response,
                    grpc::ServerUnaryReactor* reactor);
+  // Ends a call about texts; what was refused is logged.
+  void FinishText(const absl::Status& status, grpc::ServerUnaryReactor* reactor);
 
   CallResources* const resources_;
   // A text of megabytes takes a second. On gRPC's few threads it would hold up health and everybody

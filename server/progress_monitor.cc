@@ -1,6 +1,7 @@
 #include "server/progress_monitor.h"
 
 #include "absl/strings/str_cat.h"
+#include "server/client_text.h"
 
 namespace ebb::server {
 
@@ -41,7 +42,7 @@ void ProgressMonitor::Poll() {
 HealthReport ProgressMonitor::Check() const {
   const absl::Time now = clock_->Now();
   base::MutexLock lock(&mutex_);
-  if (!health_.ok()) return {HealthState::kDeviceLost, std::string(health_.message())};
+  if (!health_.ok()) return {HealthState::kDeviceLost, ClientText(health_)};
   if (IsStalled(now - asked_)) {
     return {HealthState::kStalled,
             absl::StrCat("the engine has not answered for ", absl::FormatDuration(now - asked_))};

@@ -30,7 +30,7 @@ const char* HealthStateName(HealthState state);
 
 struct HealthReport {
   HealthState state = HealthState::kReady;
-  std::string message;  // For people: why it is in this state.
+  std::string message;  // For people, also clients: why it is in this state.
 
   bool ready() const { return state == HealthState::kReady; }
 };

@@ -1,17 +1,20 @@
 #include "server/refusal_log.h"
 
-#include <string>
+#include <utility>
+
+#include "server/client_text.h"
 
 namespace ebb::server {
 
-void RefusalLog::Write(const absl::Status& status) {
+void RefusalLog::Write(const absl::Status& status, const std::string& request_id) {
+  const bool our_fault = IsOurFault(status);
   const absl::Time now = clock_->Now();
   int64_t unlogged_count = 0;
   {
     base::MutexLock lock(&mutex_);
     PerCode& code = codes_[static_cast<size_t>(status.code())];
     ++code.total_count;
-    if (now - code.last_line < absl::Seconds(1)) {
+    if (!our_fault && now - code.last_line < absl::Seconds(1)) {
       ++code.unlogged_count;
       return;
     }
@@ -19,9 +22,11 @@ void RefusalLog::Write(const absl::Status& status) {
     unlogged_count = code.unlogged_count;
     code.unlogged_count = 0;
   }
-  log_->Write("request_refused", {{"status", absl::StatusCodeToString(status.code())},
-                                  {"reason", std::string(status.message())},
-                                  {"more_since_last_line", unlogged_count}});
+  nlohmann::ordered_json line = {{"status", absl::StatusCodeToString(status.code())},
+                                 {"reason", std::string(status.message())},
+                                 {"more_since_last_line", unlogged_count}};
+  if (our_fault && !request_id.empty()) line["label"] = request_id;
+  log_->Write("request_refused", std::move(line));
 }
 
 RefusalLog::Counts RefusalLog::counts() const {

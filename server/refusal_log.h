@@ -1,9 +1,12 @@
 // RefusalLog: counts requests that were turned away, and writes a log line for them: at most one a
-// second for each status code, so that a client that hammers the server does not drown its log.
+// second for each status code, so that a client that hammers the server does not drown its log. A
+// fault of our own has a line each time, as an accepted request has: its client is told to look
+// there.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -22,8 +25,9 @@ class RefusalLog {
   using Counts = std::array<int64_t, 17>;
   Counts counts() const;
 
-  // `status` is not OK, and its message holds nothing of the client's text.
-  void Write(const absl::Status& status);
+  // `status` is not OK, and its message holds nothing of the client's text. `request_id` has been
+  // checked, or is empty; it is written for our own faults.
+  void Write(const absl::Status& status, const std::string& request_id = "");
 
  private:
   struct PerCode {

@@ -136,7 +136,7 @@ void OpenAiAnswer::AdvanceEvents() {
       ++ended_count_;
     }
     if (failure.ok()) continue;
-    events += ErrorEvent(failure);
+    events += ErrorEvent(failure, request_id_);
     over_ = true;
     AbandonCalls();
   }
@@ -153,7 +153,7 @@ void OpenAiAnswer::AdvanceEvents() {
 void OpenAiAnswer::Fail(const absl::Status& status) {
   over_ = true;
   AbandonCalls();
-  HttpReply reply = ErrorReply(status);
+  HttpReply reply = ErrorReply(status, request_id_);
   reply.headers.push_back({"x-request-id", request_id_});
   exchange_->Reply(std::move(reply));
 }

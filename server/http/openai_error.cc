@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "base/retry_after.h"
 #include "nlohmann/json.hpp"
+#include "server/client_text.h"
 
 namespace ebb::server {
 namespace {
@@ -75,8 +76,9 @@ Json ErrorJson(int http_status, const std::string& message, const std::string& f
   return {{"error", std::move(error)}};
 }
 
-Json ErrorJson(const absl::Status& status) {
-  const std::string message = InTheClientsWords(status.message());
+Json ErrorJson(const absl::Status& status, absl::string_view request_id) {
+  const std::string message =
+      TextInstead(status, request_id).value_or(InTheClientsWords(status.message()));
   const std::string field = FieldOf(message);
   std::string code = absl::AsciiStrToLower(absl::StatusCodeToString(status.code()));
   if (absl::IsNotFound(status) && field == "model") code = "model_not_found";
@@ -123,10 +125,10 @@ int HttpStatusOf(absl::StatusCode code) {
   }
 }
 
-HttpReply ErrorReply(const absl::Status& status) {
+HttpReply ErrorReply(const absl::Status& status, absl::string_view request_id) {
   HttpReply reply;
   reply.status = HttpStatusOf(status.code());
-  reply.body = Text(ErrorJson(status));
+  reply.body = Text(ErrorJson(status, request_id));
   if (reply.status == 401) reply.headers.push_back({"www-authenticate", "Bearer"});
   // Soon, or at another server: the queue may have room again.
   if (reply.status == 429 || reply.status == 503) {
@@ -144,8 +146,8 @@ HttpReply ErrorReply(int http_status, const std::string& message) {
   return reply;
 }
 
-std::string ErrorEvent(const absl::Status& status) {
-  return absl::StrCat("data: ", Text(ErrorJson(status)), "\n\n");
+std::string ErrorEvent(const absl::Status& status, absl::string_view request_id) {
+  return absl::StrCat("data: ", Text(ErrorJson(status, request_id)), "\n\n");
 }
 
 }  // namespace ebb::server

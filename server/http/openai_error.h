@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "server/http/http_message.h"
 
 namespace ebb::server {
@@ -16,12 +17,12 @@ namespace ebb::server {
 int HttpStatusOf(absl::StatusCode code);
 
 // REQUIRES: `status` is not OK. Fields that it names are given the names that the client knows:
-// "sampling.top_p: must be ..." is about `top_p`.
-HttpReply ErrorReply(const absl::Status& status);
+// "sampling.top_p: must be ..." is about `top_p`. `request_id` is for client_text.h.
+HttpReply ErrorReply(const absl::Status& status, absl::string_view request_id = "");
 // What no status stands for, such as 405.
 HttpReply ErrorReply(int http_status, const std::string& message);
 
 // The same as a server-sent event, for an answer that has begun.
-std::string ErrorEvent(const absl::Status& status);
+std::string ErrorEvent(const absl::Status& status, absl::string_view request_id);
 
 }  // namespace ebb::server

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/client_text.h"
 #include "server/grpc_access.h"
 #include "server/grpc_calls.h"
 
@@ -175,8 +176,8 @@ void StreamedInfer::Fail(const absl::Status& status) {
 // The protocol has words for an error and no code: they begin with it.
 void StreamedInfer::FillError(const absl::Status& status,
                               wire::ModelStreamInferResponse* message) const {
-  message->set_error_message(
-      absl::StrCat(absl::StatusCodeToString(status.code()), ": ", status.message()));
+  message->set_error_message(absl::StrCat(absl::StatusCodeToString(status.code()), ": ",
+                                          ClientText(status, request_id())));
   message->mutable_infer_response()->set_model_name(request_.model_name);
   message->mutable_infer_response()->set_id(request_.id);
 }

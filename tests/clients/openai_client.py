@@ -27,7 +27,13 @@ def chats_whole_and_streamed_alike(client, model):
     assert streamed == text, (streamed, text)
     reasons = [c.choices[0].finish_reason for c in chunks if c.choices]
     assert reasons[-1] == whole.choices[0].finish_reason and not any(reasons[:-1]), reasons
-    assert chunks[-1].choices == [] and chunks[-1].usage == whole.usage, chunks[-1]
+    usage = chunks[-1].usage
+    assert chunks[-1].choices == [], chunks[-1]
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (
+        whole.usage.prompt_tokens, whole.usage.completion_tokens, whole.usage.total_tokens), chunks[-1]
+    # The first asked computed the prompt, the second found it.
+    assert whole.usage.prompt_tokens_details.cached_tokens == 0, whole
+    assert 0 < usage.prompt_tokens_details.cached_tokens < usage.prompt_tokens, chunks[-1]
 
 
 def completes_whole_and_streamed_alike(client, model):
