@@ -34,6 +34,9 @@ LearnedLengths::LearnedLengths(const LearnedLengthsOptions& options, const Learn
     : options_(options), prior_(PriorHazards(options.prior_tokens)) {
   all_.table = tables.all;
   for (const auto& [key, table] : tables.classes) classes_[key].table = table;
+  for (const auto& [tenant, values] : tables.ranks) {
+    tenants_.try_emplace(tenant, Tenant{RankCalibration(options_.ranks, values), nullptr});
+  }
 }
 
 LengthClass LearnedLengths::KeyOf(const engine::AnswerView& answer) {
@@ -43,25 +46,31 @@ LengthClass LearnedLengths::KeyOf(const engine::AnswerView& answer) {
 LearnedLengths::Estimated& LearnedLengths::ClassOf(const LengthClass& key) {
   const auto found = classes_.find(key);
   if (found != classes_.end()) return found->second;
-  if (classes_.size() >= options_.classes_max) {
-    // The one of which the least is known.
-    auto least = classes_.begin();
-    double least_weight = std::numeric_limits<double>::infinity();
-    for (auto one = classes_.begin(); one != classes_.end(); ++one) {
-      const double weight = one->second.table.weight();
-      if (weight >= least_weight) continue;
-      least = one;
-      least_weight = weight;
-    }
-    classes_.erase(least);
-  }
+  if (classes_.size() >= options_.classes_max) ForgetLeastClass();
   return classes_.try_emplace(key).first->second;
+}
+
+// The one of which the least is known.
+void LearnedLengths::ForgetLeastClass() {
+  auto least = classes_.begin();
+  double least_weight = std::numeric_limits<double>::infinity();
+  for (auto one = classes_.begin(); one != classes_.end(); ++one) {
+    const double weight = one->second.table.weight();
+    if (weight >= least_weight) continue;
+    least = one;
+    least_weight = weight;
+  }
+  const std::string tenant = least->first.tenant;
+  classes_.erase(least);
+  const auto other = classes_.lower_bound({tenant});
+  if (other == classes_.end() || other->first.tenant != tenant) tenants_.erase(tenant);
 }
 
 void LearnedLengths::Forget() {
   all_hazards_.reset();
   all_.curve.reset();
   for (auto& [key, one] : classes_) one.curve.reset();
+  for (auto& [name, tenant] : tenants_) tenant.curve.reset();
 }
 
 LearnedLengths::Begun& LearnedLengths::BegunOf(const engine::AnswerView& answer) {
@@ -92,6 +101,7 @@ void LearnedLengths::End(const engine::AnswerView& answer, bool by_itself) {
   BegunOf(answer);
   Score(answer, by_itself);
   PassOne(answer);
+  Rank(answer, by_itself);
   begun_.erase(answer.id);
   all_.table.End(answer.generated_tokens, by_itself);
   ClassOf(KeyOf(answer)).table.End(answer.generated_tokens, by_itself);
@@ -111,6 +121,19 @@ void LearnedLengths::Score(const engine::AnswerView& answer, bool by_itself) {
   const double reached = begun.predicted->Between(0, length);
   const double passed = by_itself ? begun.predicted->Between(0, length + 1) : 0;
   scores_.ranks[static_cast<size_t>(begun.level)].Add(1 - reached, 1 - passed);
+}
+
+// REQUIRES: the answer has a class.
+void LearnedLengths::Rank(const engine::AnswerView& answer, bool by_itself) {
+  const Begun& begun = BegunOf(answer);
+  // How wrong the prior is says nothing of what was learned.
+  if (begun.level == engine::LengthLevel::kPrior) return;
+  const auto known = tenants_.try_emplace(std::string(answer.tenant),
+                                          Tenant{RankCalibration(options_.ranks, {}), nullptr});
+  RankCalibration& ranks = known.first->second.ranks;
+  const double least = -std::expm1(begun.predicted->UncorrectedLogAt(answer.generated_tokens));
+  if (!by_itself) return ranks.CutOff(least);
+  ranks.End(least, -std::expm1(begun.predicted->UncorrectedLogAt(answer.generated_tokens + 1)));
 }
 
 const SurvivalTable::Hazards& LearnedLengths::AllHazards() const {
@@ -133,12 +156,17 @@ const std::shared_ptr<const SurvivalCurve>& LearnedLengths::CurveOf(
     const engine::AnswerView& answer) const {
   const auto found = classes_.find(KeyOf(answer));
   const bool is_known = found != classes_.end();
-  const std::shared_ptr<const SurvivalCurve>& curve = is_known ? found->second.curve : all_.curve;
+  const auto tenant = tenants_.find(answer.tenant);
+  const bool is_ranked = tenant != tenants_.end();
+  std::shared_ptr<const SurvivalCurve>& curve = is_known    ? found->second.curve
+                                                : is_ranked ? tenant->second.curve
+                                                            : all_.curve;
   if (curve != nullptr) return curve;
-  if (!is_known) return all_.curve = std::make_shared<SurvivalCurve>(AllHazards());
-  const Estimated& one = found->second;
-  return one.curve =
-             std::make_shared<SurvivalCurve>(one.table.Estimate(AllHazards(), options_.all_weight));
+  const SurvivalTable::Hazards hazards =
+      is_known ? found->second.table.Estimate(AllHazards(), options_.all_weight) : AllHazards();
+  curve = is_ranked ? std::make_shared<SurvivalCurve>(hazards, tenant->second.ranks.Estimate())
+                    : std::make_shared<SurvivalCurve>(hazards);
+  return curve;
 }
 
 void LearnedLengths::Survives(const engine::AnswerView& answer,
@@ -160,6 +188,7 @@ std::string LearnedLengths::Save() const {
   LearnedTables tables;
   tables.all = all_.table;
   for (const auto& [key, one] : classes_) tables.classes.emplace(key, one.table);
+  for (const auto& [name, tenant] : tenants_) tables.ranks.emplace(name, tenant.ranks.values());
   return EncodeTables(tables);
 }
 

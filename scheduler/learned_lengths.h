@@ -5,7 +5,8 @@
 // Each is a product-limit estimate that counts the one before it as a few answers of its own: a
 // class of which little is known goes by all answers, and those at first by the prior: half of
 // prior_tokens, then a heavy tail, so that prior_tokens are expected, and of what has run long that
-// it runs on. Running, cancelled and capped answers are censored.
+// it runs on. Running, cancelled and capped answers are censored. What the estimates say is then
+// corrected by how right they were of late for this tenant (rank_calibration.h).
 //
 // It keeps score of itself: the rank of each answer's length in what was predicted when the answer
 // was first seen (its probability integral transform). A length has a probability of its own, and
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -25,6 +27,7 @@
 #include "absl/types/span.h"
 #include "engine/length_predictor.h"
 #include "scheduler/learned_tables.h"
+#include "scheduler/rank_calibration.h"
 #include "scheduler/survival_table.h"
 
 namespace ebb::scheduler {
@@ -36,7 +39,8 @@ struct LearnedLengthsOptions {
   double half_life = 250;
   // How many answers the estimate before counts for.
   double prior_weight = 1;
-  double all_weight = 2;
+  double all_weight = 4;
+  RankCalibration::Options ranks;
   size_t classes_max = kLengthClassesMax;
 };
 
@@ -60,6 +64,12 @@ class LearnedLengths final : public engine::LengthPredictor {
     SurvivalTable table;
     mutable std::shared_ptr<const SurvivalCurve> curve;
   };
+  // A tenant that has a class. Its curve: of a class of which nothing is known. None: to be
+  // estimated.
+  struct Tenant {
+    RankCalibration ranks;
+    mutable std::shared_ptr<const SurvivalCurve> curve;
+  };
   // An answer that is unfinished.
   struct Begun {
     size_t bin = 0;                                  // Where it was seen last.
@@ -69,10 +79,13 @@ class LearnedLengths final : public engine::LengthPredictor {
 
   static LengthClass KeyOf(const engine::AnswerView& answer);
   Estimated& ClassOf(const LengthClass& key);
+  void ForgetLeastClass();
   Begun& BegunOf(const engine::AnswerView& answer);
   // Counts what the answer has passed since it was last told of.
   void PassOne(const engine::AnswerView& answer);
   void Score(const engine::AnswerView& answer, bool by_itself);
+  // Counts where it fell in what was predicted for it.
+  void Rank(const engine::AnswerView& answer, bool by_itself);
   // The estimates are no longer those of the tables.
   void Forget();
   const SurvivalTable::Hazards& AllHazards() const;
@@ -84,6 +97,7 @@ class LearnedLengths final : public engine::LengthPredictor {
   Estimated all_;
   mutable std::optional<SurvivalTable::Hazards> all_hazards_;
   std::map<LengthClass, Estimated> classes_;
+  std::map<std::string, Tenant, std::less<>> tenants_;
   std::unordered_map<uint64_t, Begun> begun_;  // By the answers' ids.
   engine::LengthScores scores_;
 };

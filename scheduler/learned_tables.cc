@@ -37,8 +37,8 @@ void PutText(absl::string_view text, std::string* out) {
   out->append(text.data(), text.size());
 }
 
-void PutTable(const SurvivalTable& table, std::string* out) {
-  const SurvivalTable::Values values = table.values();
+template <typename Values>
+void PutTable(const Values& values, std::string* out) {
   size_t bins = values.at_risk.size();
   while (bins > 0 && values.at_risk[bins - 1] == 0) --bins;
   Put(static_cast<uint32_t>(bins), out);
@@ -100,8 +100,9 @@ class Reader {
 // Not a number is in no range.
 bool IsCount(double value) { return value >= 0 && value <= kCountMax; }
 
-absl::StatusOr<SurvivalTable> ReadTable(Reader* reader) {
-  SurvivalTable::Values values;
+template <typename Values>
+absl::StatusOr<Values> ReadTable(Reader* reader) {
+  Values values;
   ASSIGN_OR_RETURN(const uint32_t bins, reader->Number<uint32_t>());
   if (bins > values.events.size()) {
     return reader->Bad(absl::StrCat(bins, " bins; a table has ", values.events.size()));
@@ -114,7 +115,7 @@ absl::StatusOr<SurvivalTable> ReadTable(Reader* reader) {
       return reader->Bad("a count that cannot be");
     }
   }
-  return SurvivalTable(values);
+  return values;
 }
 
 absl::StatusOr<int32_t> ReadBits(Reader* reader) {
@@ -123,9 +124,30 @@ absl::StatusOr<int32_t> ReadBits(Reader* reader) {
   return static_cast<int32_t>(bits);
 }
 
+absl::Status ReadRanks(Reader* reader, LearnedTables* tables) {
+  ASSIGN_OR_RETURN(const uint32_t tenants, reader->Number<uint32_t>());
+  if (tenants > tables->classes.size()) {
+    return reader->Bad(absl::StrCat(tenants, " tenants of ", tables->classes.size(), " classes"));
+  }
+  for (uint32_t i = 0; i < tenants; ++i) {
+    ASSIGN_OR_RETURN(const absl::string_view text, reader->Text());
+    const std::string tenant(text);
+    if (!tables->ranks.empty() && tables->ranks.rbegin()->first >= tenant) {
+      return reader->Bad("tenants out of order");
+    }
+    const auto first = tables->classes.lower_bound({tenant});
+    if (first == tables->classes.end() || first->first.tenant != tenant) {
+      return reader->Bad("a tenant without a class");
+    }
+    ASSIGN_OR_RETURN(tables->ranks[tenant], ReadTable<RankCalibration::Values>(reader));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<LearnedTables> ReadTables(Reader* reader) {
   LearnedTables tables;
-  ASSIGN_OR_RETURN(tables.all, ReadTable(reader));
+  ASSIGN_OR_RETURN(const SurvivalTable::Values all, ReadTable<SurvivalTable::Values>(reader));
+  tables.all = SurvivalTable(all);
   ASSIGN_OR_RETURN(const uint32_t classes, reader->Number<uint32_t>());
   if (classes > kLengthClassesMax) {
     return reader->Bad(absl::StrCat(classes, " classes; at most ", kLengthClassesMax));
@@ -139,8 +161,10 @@ absl::StatusOr<LearnedTables> ReadTables(Reader* reader) {
     if (!tables.classes.empty() && !(tables.classes.rbegin()->first < key)) {
       return reader->Bad("classes out of order");
     }
-    ASSIGN_OR_RETURN(tables.classes[key], ReadTable(reader));
+    ASSIGN_OR_RETURN(const SurvivalTable::Values table, ReadTable<SurvivalTable::Values>(reader));
+    tables.classes[key] = SurvivalTable(table);
   }
+  RETURN_IF_ERROR(ReadRanks(reader, &tables));
   return tables;
 }
 
@@ -153,13 +177,18 @@ bool LengthClass::operator<(const LengthClass& other) const {
 
 std::string EncodeTables(const LearnedTables& tables) {
   std::string out;
-  PutTable(tables.all, &out);
+  PutTable(tables.all.values(), &out);
   Put(static_cast<uint32_t>(tables.classes.size()), &out);
   for (const auto& [key, table] : tables.classes) {
     PutText(key.tenant, &out);
     Put(static_cast<uint32_t>(key.prompt_bits), &out);
     Put(static_cast<uint32_t>(key.max_bits), &out);
-    PutTable(table, &out);
+    PutTable(table.values(), &out);
+  }
+  Put(static_cast<uint32_t>(tables.ranks.size()), &out);
+  for (const auto& [tenant, ranks] : tables.ranks) {
+    PutText(tenant, &out);
+    PutTable(ranks, &out);
   }
   return out;
 }

@@ -4,8 +4,9 @@
 //
 //   magic (8)  version u32  model u32 n, n bytes  tables u64 n, n bytes  CRC-32 of all before u32
 //
-//   tables:  all answers  classes u32  per class, in order: tenant u32 n, n bytes; bits of the
-//            prompt's length u32, of max_tokens u32; table
+//   tables:  table of all answers  classes u32  per class, in order: tenant u32 n, n bytes; bits of
+//            the prompt's length u32, of max_tokens u32; table  tenants u32  per tenant, in order:
+//            u32 n, n bytes; table of the recent ranks
 //   a table: bins u32  per bin: events f64, at risk f64; the rest are 0
 //
 // Only the model that a file was learned from may go on with it. A file is a stranger's: nothing
@@ -18,12 +19,13 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "scheduler/rank_calibration.h"
 #include "scheduler/survival_table.h"
 
 namespace ebb::scheduler {
 
 constexpr size_t kLengthClassesMax = 128;
-constexpr uint32_t kLengthsFileVersion = 1;
+constexpr uint32_t kLengthsFileVersion = 2;
 
 // Requests whose answers are taken to be alike: lengths by their powers of two.
 struct LengthClass {
@@ -36,6 +38,7 @@ struct LengthClass {
 struct LearnedTables {
   SurvivalTable all;
   std::map<LengthClass, SurvivalTable> classes;
+  std::map<std::string, RankCalibration::Values> ranks;  // By tenants that have classes.
 };
 
 std::string EncodeTables(const LearnedTables& tables);

@@ -85,16 +85,30 @@ SurvivalCurve::SurvivalCurve(const SurvivalTable::Hazards& hazards) {
   for (size_t bin = 0; bin < hazards.size(); ++bin) {
     log_[bin + 1] = log_[bin] + std::log1p(-hazards[bin]);
   }
-  for (size_t bin = hazards.size(); bin-- > 0;) {
+  uncorrected_log_ = log_;
+  SumResiduals();
+}
+
+SurvivalCurve::SurvivalCurve(const SurvivalTable::Hazards& hazards,
+                             const RankCalibration::Correction& correction) {
+  for (size_t bin = 0; bin < hazards.size(); ++bin) {
+    uncorrected_log_[bin + 1] = uncorrected_log_[bin] + std::log1p(-hazards[bin]);
+    log_[bin + 1] = correction.Of(uncorrected_log_[bin + 1]);
+  }
+  SumResiduals();
+}
+
+void SurvivalCurve::SumResiduals() {
+  for (size_t bin = SurvivalTable::kBins; bin-- > 0;) {
     residual_[bin] = Residual(SurvivalTable::BeginOf(bin));
   }
 }
 
-double SurvivalCurve::LogAt(int64_t tokens) const {
+double SurvivalCurve::At(const AtBegins& log, int64_t tokens) {
   const size_t bin = SurvivalTable::BinOf(tokens);
   const double part = static_cast<double>(tokens - SurvivalTable::BeginOf(bin)) /
                       static_cast<double>(SurvivalTable::WidthOf(bin));
-  return log_[bin] + std::clamp(part, 0.0, 1.0) * (log_[bin + 1] - log_[bin]);
+  return log[bin] + std::clamp(part, 0.0, 1.0) * (log[bin + 1] - log[bin]);
 }
 
 double SurvivalCurve::Between(int64_t from, int64_t to) const {

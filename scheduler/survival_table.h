@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "scheduler/rank_calibration.h"
+
 namespace ebb::scheduler {
 
 class SurvivalTable {
@@ -60,23 +62,33 @@ class SurvivalTable {
   Counts at_risk_ = {};
 };
 
-// P(length >= t), by the hazards of bins; within a bin the hazard of each length is the same.
+// P(length >= t), by the hazards of bins and a correction of the ranks that they give; within a bin
+// the hazard of each length is the same.
 class SurvivalCurve {
  public:
   explicit SurvivalCurve(const SurvivalTable::Hazards& hazards);
+  SurvivalCurve(const SurvivalTable::Hazards& hazards,
+                const RankCalibration::Correction& correction);
   // Natural logarithm of P(length >= tokens).
-  double LogAt(int64_t tokens) const;
+  double LogAt(int64_t tokens) const { return At(log_, tokens); }
+  // The same before the correction.
+  double UncorrectedLogAt(int64_t tokens) const { return At(uncorrected_log_, tokens); }
   // Of P(length >= to | length >= from).
   double Between(int64_t from, int64_t to) const;
   // The expected length, if it is at least `from`, of what is cut off at `most`.
   double Mean(int64_t from, int64_t most) const;
 
  private:
+  using AtBegins = std::array<double, SurvivalTable::kBins + 1>;  // Of the bins.
+
+  static double At(const AtBegins& log, int64_t tokens);
+  void SumResiduals();
   // How many more tokens than `tokens`, if there are at least so many.
   double Residual(int64_t tokens) const;
 
-  std::array<double, SurvivalTable::kBins + 1> log_ = {};       // At the begin of each bin.
-  std::array<double, SurvivalTable::kBins + 1> residual_ = {};  // Likewise.
+  AtBegins uncorrected_log_ = {};
+  AtBegins log_ = {};
+  AtBegins residual_ = {};
 };
 
 }  // namespace ebb::scheduler

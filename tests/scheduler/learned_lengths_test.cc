@@ -37,6 +37,13 @@ LearnedLengths Cold() {
   return LearnedLengths(options);
 }
 
+// Goes by its tables alone.
+LearnedLengths Uncorrected() {
+  LearnedLengthsOptions options;
+  options.ranks.prior_weight = 1e12;
+  return LearnedLengths(options);
+}
+
 int64_t CountOf(const engine::LengthRanks& ranks) {
   double count = 0;
   for (const double one : ranks.counts) count += one;
@@ -86,7 +93,7 @@ TEST(LearnedLengthsTest, ClassesAreKeptApartAndFallBackToAll) {
 }
 
 TEST(LearnedLengthsTest, RunningAnswersAreKnownToBeThatLong) {
-  LearnedLengths lengths = Cold();
+  LearnedLengths lengths = Uncorrected();
   for (int i = 0; i < 50; ++i) lengths.End(Answer(10), true);
   const double before = Survives(lengths, Answer(0), 50);
   std::vector<AnswerView> running;
@@ -118,7 +125,7 @@ TEST(LearnedLengthsTest, TheNumberOfClassesIsBounded) {
 }
 
 TEST(LearnedLengthsTest, AfterAHalfLifeTheOldCountHalf) {
-  LearnedLengths lengths = Cold();
+  LearnedLengths lengths = Uncorrected();
   for (int i = 0; i < 5000; ++i) lengths.End(Answer(10), true);
   for (int i = 0; i < 250; ++i) lengths.End(Answer(1000), true);
   // Half of what counts is of either kind.
@@ -156,7 +163,9 @@ TEST(LearnedLengthsTest, AnswersThatAreCutOffMakeNothingForgottenBeyondThem) {
 }
 
 TEST(LearnedLengthsTest, EachAnswerIsScoredByWhatItsPredictionWentBy) {
-  LearnedLengths lengths = Cold();
+  LearnedLengthsOptions options;
+  options.all_weight = 2;
+  LearnedLengths lengths(options);
   const auto counts = [&] {
     const engine::LengthScores scores = lengths.Scores();
     return std::vector<int64_t>{CountOf(scores.ranks[0]), CountOf(scores.ranks[1]),
@@ -191,6 +200,78 @@ TEST(LearnedLengthsTest, WhatWasPredictedFirstIsScored) {
   const engine::LengthRanks after = lengths.Scores().ranks[0];
   EXPECT_NEAR(after.counts.back(), before.counts.back() + 1, 0.01)
       << "nobody expected it to be so long";
+}
+
+// The most that a decile of what was predicted differs from what came, in points, over answers of
+// eight classes all of which become shorter by a third.
+double ErrorWhereAnswersBecomeShorter(const LearnedLengthsOptions& options, uint64_t seed) {
+  constexpr int kAnswers = 1500;
+  constexpr int kLearned = 500;
+  base::Rng rng(seed);
+  LearnedLengths lengths(options);
+  double within[10] = {};
+  for (int i = 0; i < kAnswers; ++i) {
+    const double shrunk = 1 - std::max(0, i - kLearned) / (3.0 * (kAnswers - kLearned));
+    const int64_t type = rng.Between(0, 7);
+    const double mean = shrunk * static_cast<double>(40 + 20 * type);
+    const auto length = static_cast<int64_t>(std::ceil(-mean * std::log(1 - rng.Unit())));
+    const AnswerView answer = Answer(length, 4096, 1 << type);
+    const AnswerView before = Answer(0, 4096, 1 << type);
+    const double least = 1 - Survives(lengths, before, length);
+    const double most = 1 - Survives(lengths, before, length + 1);
+    for (int tenth = 1; tenth < 10 && i >= kLearned; ++tenth) {
+      within[tenth] += std::clamp((tenth / 10.0 - least) / (most - least), 0.0, 1.0);
+    }
+    lengths.End(answer, true);
+  }
+  double error = 0;
+  for (int tenth = 1; tenth < 10; ++tenth) {
+    error = std::max(error, std::abs(within[tenth] * 10 / (kAnswers - kLearned) - tenth) * 10);
+  }
+  return error;
+}
+
+TEST(LearnedLengthsTest, FollowsAnswersThatBecomeShorter) {
+  const char* seed_text = std::getenv("SEED");
+  const uint64_t seed = seed_text != nullptr ? std::strtoull(seed_text, nullptr, 10) : 31;
+  std::cout << "SEED=" << seed << "\n";
+  LearnedLengthsOptions uncorrected;
+  uncorrected.ranks.prior_weight = 1e12;
+  double with = 0;
+  double without = 0;
+  constexpr int kRounds = 10;
+  for (int i = 0; i < kRounds; ++i) {
+    with += ErrorWhereAnswersBecomeShorter({}, seed + i) / kRounds;
+    without += ErrorWhereAnswersBecomeShorter(uncorrected, seed + i) / kRounds;
+  }
+  std::cout << with << " points off, " << without << " where nothing is corrected\n";
+  EXPECT_LE(with, 3);
+  EXPECT_LE(with, without / 2);
+}
+
+// The answers of one tenant become long; the other's are as they were.
+TEST(LearnedLengthsTest, WhoStaysTheSameIsNotCorrectedByWhoChanges) {
+  const char* seed_text = std::getenv("SEED");
+  const uint64_t seed = seed_text != nullptr ? std::strtoull(seed_text, nullptr, 10) : 8;
+  std::cout << "SEED=" << seed << "\n";
+  base::Rng rng(seed);
+  LearnedLengths lengths = Cold();
+  const auto end = [&](absl::string_view tenant, int64_t least) {
+    lengths.End(Answer(rng.Between(least, 2 * least), 4096, 100, tenant), true);
+  };
+  for (int i = 0; i < 500; ++i) {
+    end("steady", 40);
+    end("changing", 40);
+  }
+  const double before = Survives(lengths, Answer(0, 4096, 100, "steady"), 60);
+  EXPECT_NEAR(before, 0.5, 0.1);
+  for (int i = 0; i < 40; ++i) {
+    end("steady", 40);
+    end("changing", 80);
+  }
+  EXPECT_NEAR(Survives(lengths, Answer(0, 4096, 100, "steady"), 60), before, 0.1);
+  // Its tables still say a fifth.
+  EXPECT_GT(Survives(lengths, Answer(0, 4096, 100, "changing"), 75), 0.4);
 }
 
 // Of what is predicted with probability p, a part p comes to be, within three points.

@@ -72,12 +72,31 @@ std::string With(std::string file, size_t at, T value) {
 std::string FileOfClasses(uint32_t count, const std::function<std::string(uint32_t)>& tenant,
                           uint32_t bits = 1) {
   LearnedTables none;
-  std::string body = EncodeTables(none);
+  const std::string empty = EncodeTables(none);
+  std::string body = empty.substr(0, empty.size() - 4);
   std::memcpy(&body.at(body.size() - 4), &count, sizeof(count));
   for (uint32_t i = 0; i < count; ++i) {
     LearnedTables one;
     one.classes[{tenant(i), static_cast<int32_t>(bits), 1}];
-    body += EncodeTables(one).substr(EncodeTables(none).size());
+    const std::string encoded = EncodeTables(one);
+    body += encoded.substr(empty.size() - 4, encoded.size() - empty.size());
+  }
+  return LengthsFileOf(kModel, body + std::string(4, '\0'));
+}
+
+// Its last 24 bytes: the bins of the last tenant's ranks, the counts of one bin, the checksum.
+std::string FileOfRanks(const std::vector<std::string>& tenants, const std::string& classes) {
+  LearnedTables tables;
+  for (const char tenant : classes) tables.classes[{std::string(1, tenant), 1, 1}];
+  std::string body = EncodeTables(tables);
+  body.resize(body.size() - 4);
+  const auto count = static_cast<uint32_t>(tenants.size());
+  body.append(reinterpret_cast<const char*>(&count), sizeof(count));
+  for (const std::string& tenant : tenants) {
+    LearnedTables one;
+    one.ranks[tenant].events[0] = 1;
+    one.ranks[tenant].at_risk[0] = 2;
+    body += EncodeTables(one).substr(EncodeTables({}).size());
   }
   return LengthsFileOf(kModel, body);
 }
@@ -122,6 +141,7 @@ TEST(LearnedTablesTest, NothingLearnedIsAFileToo) {
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_TRUE(read->classes.empty());
   EXPECT_EQ(read->all.weight(), 0);
+  EXPECT_TRUE(read->ranks.empty());
 }
 
 TEST(LearnedTablesTest, WhatIsNoFileOfLengthsIsRefused) {
@@ -154,7 +174,10 @@ TEST(LearnedTablesTest, ADamagedByteIsFound) {
 
 TEST(LearnedTablesTest, AnotherVersionIsRefused) {
   ExpectRefused(With<uint32_t>(GoodFile(), kVersionAt, kLengthsFileVersion + 1),
-                "of version 2; this server reads version 1");
+                "of version 3; this server reads version 2");
+  // Before recent ranks were part of it.
+  ExpectRefused(With<uint32_t>(GoodFile(), kVersionAt, 1),
+                "of version 1; this server reads version 2");
   ExpectRefused(With<uint32_t>(GoodFile(), kVersionAt, 0), "of version 0");
 }
 
@@ -175,17 +198,22 @@ TEST(LearnedTablesTest, SizesAreNotBelieved) {
   }
   ExpectRefused(With<uint32_t>(file, kAllBinsAt, SurvivalTable::kBins + 1), "a table has 176");
   ExpectRefused(With<uint32_t>(file, kAllBinsAt, 0xffffffff), "bins");
+  const std::string ranks = FileOfRanks({"a"}, "a");
+  ExpectRefused(With<uint32_t>(ranks, ranks.size() - 24, RankCalibration::kBins + 1),
+                "11 bins; a table has 10");
   ExpectRefused(FileOfClasses(1, [](uint32_t) { return std::string(2000, 'x'); }),
                 "a name of 2000 bytes");
 }
 
 TEST(LearnedTablesTest, CountsThatCannotBeAreRefused) {
   const std::string file = GoodFile();
+  const std::string ranks = FileOfRanks({"a"}, "a");
   const double infinity = std::numeric_limits<double>::infinity();
   for (const double count : {std::numeric_limits<double>::quiet_NaN(), -1.0, -1e-300, infinity,
                              -infinity, 1e7, std::numeric_limits<double>::max()}) {
     ExpectRefused(With(file, kFirstEventsAt, count), "a count that cannot be");
     ExpectRefused(With(file, kFirstEventsAt + 8, count), "a count that cannot be");
+    ExpectRefused(With(ranks, ranks.size() - 20, count), "a count that cannot be");
   }
   // More answers that ended than were there.
   ExpectRefused(With(With(file, kFirstEventsAt, 3.0), kFirstEventsAt + 8, 2.0),
@@ -203,6 +231,18 @@ TEST(LearnedTablesTest, ClassesAreCheckedInNumberAndOrder) {
   std::string missing = FileOfClasses(2, named);
   missing = LengthsFileOf(kModel, missing.substr(kBodyAt, missing.size() - kBodyAt - 4 - 12));
   ExpectRefused(missing, "cut off");
+}
+
+TEST(LearnedTablesTest, OnlyTenantsWithClassesHaveRanksAndInOrder) {
+  const auto read = ReadLengthsFile(kModel, FileOfRanks({"a", "c"}, "abc"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->ranks.size(), 2u);
+  EXPECT_EQ(read->ranks.at("c").at_risk[0], 2);
+  ExpectRefused(FileOfRanks({"c", "a"}, "abc"), "tenants out of order");
+  ExpectRefused(FileOfRanks({"a", "a"}, "abc"), "tenants out of order");
+  ExpectRefused(FileOfRanks({"a", "b"}, "acd"), "a tenant without a class");
+  ExpectRefused(FileOfRanks({"d"}, "abc"), "a tenant without a class");
+  ExpectRefused(FileOfRanks({"a", "b"}, "a"), "2 tenants of 1 classes");
 }
 
 TEST(LearnedTablesTest, RandomChangesAreRefusedOrRead) {
