@@ -26,7 +26,8 @@ double RankCalibration::Correction::Of(double log_survival) const {
   const double rank = -std::expm1(log_survival);
   const size_t bin = std::min(kLast, static_cast<size_t>(rank * kBins));
   // In the last one all ends, as it was predicted to: nothing is known within bins.
-  if (bin == kLast) return log_begin_[bin] + std::min(0.0, log_survival - std::log1p(-BeginOf(bin)));
+  if (bin == kLast)
+    return log_begin_[bin] + std::min(0.0, log_survival - std::log1p(-BeginOf(bin)));
   return log_begin_[bin] + std::log1p(-PartBelow(rank, bin) * hazards_[bin]);
 }
 

@@ -3,9 +3,9 @@
 // Lengths drift faster than tables that tell classes apart can follow. So the ranks of the last
 // few answers in what was predicted for them, which are uniform if predictions are right, are
 // counted in ten bins, and each later prediction is read through their distribution: if lately half
-// of the answers fell below the predicted quantile of 70 %, that is from now on the median (quantile
-// recalibration; Kuleshov et al., 2018). The ranks must be those of predictions before their
-// correction: else it would correct itself.
+// of the answers fell below the predicted quantile of 70 %, that is from now on the median
+// (quantile recalibration; Kuleshov et al., 2018). The ranks must be those of predictions before
+// their correction: else it would correct itself.
 //
 // The distribution is a product-limit estimate like that of lengths, for the ranks of answers that
 // are cut off are censored. It leans on prior_weight answers whose ranks were uniform.

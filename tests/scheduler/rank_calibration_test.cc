@@ -20,9 +20,7 @@ uint64_t Seed() {
   return seed;
 }
 
-RankCalibration WithMemoryOf(double half_life) {
-  return RankCalibration({half_life, 20}, {});
-}
+RankCalibration WithMemoryOf(double half_life) { return RankCalibration({half_life, 20}, {}); }
 
 // The probability that a rank is below this one.
 double Corrected(const RankCalibration& ranks, double rank) {
