@@ -31,7 +31,8 @@ constexpr size_t kBodyAt = kModelAt + 4 + sizeof(kModel) - 1 + 8;
 constexpr size_t kAllBinsAt = kBodyAt;
 constexpr size_t kFirstEventsAt = kAllBinsAt + 4;
 
-AnswerView Answer(const std::string& tenant, int64_t prompt, int64_t generated) {
+// It is valid as long as `tenant` is.
+AnswerView Answer(absl::string_view tenant, int64_t prompt, int64_t generated) {
   AnswerView answer;
   answer.tenant = tenant;
   answer.prompt_tokens = prompt;
@@ -121,8 +122,8 @@ TEST(LearnedTablesTest, WhatWasLearnedPredictsTheSame) {
   LearnedLengths after(LearnedLengthsOptions(), *read);
   base::Rng rng(seed + 1);
   for (int i = 0; i < 500; ++i) {
-    const AnswerView answer = Answer(absl::StrCat("tenant", rng.Between(0, 5)),
-                                     rng.Between(1, 9000), rng.Between(0, 4000));
+    const std::string tenant = absl::StrCat("tenant", rng.Between(0, 5));
+    const AnswerView answer = Answer(tenant, rng.Between(1, 9000), rng.Between(0, 4000));
     const int64_t more = rng.Between(0, 5000);
     double was = 0;
     double is = 0;
