@@ -132,7 +132,8 @@ absl::Status LedgerFile::CheckHeader(const std::string& device_id) const {
   const Header expected = HeaderFor(device_id);
   if (header.version != expected.version) {
     return absl::FailedPreconditionError(absl::StrCat(
-        path_, ": a ledger of version ", header.version, "; this server knows ", kLedgerVersion));
+        path_, ": a ledger of version ", header.version, "; this server knows ", kLedgerVersion,
+        ". When no server of the other version runs any more, remove the file"));
   }
   if (info.st_size != static_cast<off_t>(kBytes) || header.slot_count != kSlotCount ||
       header.slot_words != kLedgerSlotWords) {
