@@ -249,12 +249,14 @@ absl::Status EngineCore::Health() {
 }
 
 void EngineCore::SetOnLost(std::function<void()> on_lost) {
+  std::function<void()> late;
   {
     base::MutexLock lock(&mutex);
-    on_lost_ = on_lost;
+    on_lost_ = std::move(on_lost);
     if (health_.ok()) return;
+    late = on_lost_;
   }
-  on_lost();
+  late();
 }
 
 void EngineCore::NoteDeviceLost(const absl::Status& cause, Outbox* outbox) {

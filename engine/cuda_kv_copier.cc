@@ -45,7 +45,7 @@ absl::Status CudaKvCopier::Copy(absl::Span<const SlotCopy> copies, bool out) {
   if (gate_ != nullptr) gate_->BeginLaunch();
   const absl::Status queued = Queue(copies, out);
   // Also after a failure: what was queued still uses the blocks.
-  const absl::Status done = device_->Check(device_->api().stream_synchronize(stream_), "swapping");
+  absl::Status done = device_->Check(device_->api().stream_synchronize(stream_), "swapping");
   if (gate_ != nullptr) gate_->EndLaunch();
   RETURN_IF_ERROR(queued);
   return done;

@@ -79,7 +79,7 @@ absl::Status CudaStepRunner::WarmUp() {
     return absl::OkStatus();
   };
   const absl::Status queued = run();
-  const absl::Status done = Check(api.stream_synchronize(stream), "warming up");
+  absl::Status done = Check(api.stream_synchronize(stream), "warming up");
   RETURN_IF_ERROR(queued);
   return done;
 }

@@ -130,15 +130,16 @@ void Settle(EngineCore* core, Windows* windows, absl::Time now, Outcome* outcome
     core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));
     ForkAnswers(core, sequence);
   }
-  if (early.has_value() && sequence->answers() > 1) {
+  const bool at_its_end = outcome->sink_stopped || outcome->end.has_value();
+  // A step that ends an answer counts although something else would have ended it by now; not so
+  // where other answers are still to come.
+  if (early.has_value() && (!at_its_end || sequence->answers() > 1)) {
     core->End(sequence, early->reason, std::move(early->status), -1, now, outbox);
   } else if (outcome->sink_stopped) {
     core->End(sequence, FinishReason::kStop, absl::OkStatus(), -1, now, outbox);
   } else if (outcome->end.has_value()) {
     core->End(sequence, *outcome->end, std::move(outcome->status), outcome->stop_token_id, now,
               outbox);
-  } else if (early.has_value()) {
-    core->End(sequence, early->reason, std::move(early->status), -1, now, outbox);
   } else {
     if (sequence->state() == SequenceState::kPrefilling && outcome->sampled) {
       core->HandOver(sequence, windows->FirstGrowthBlocks(*sequence));

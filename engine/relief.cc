@@ -159,8 +159,7 @@ Victims Relief::Choose() const {
   for (Sequence* sequence : core_->order()) {
     if (sequence != first) gone.push_back(sequence);
   }
-  const Victims guess =
-      PickVictims(core_, NeedBeside(WorkspaceBytesWithout(gone)), VictimScope::kInStep);
+  Victims guess = PickVictims(core_, NeedBeside(WorkspaceBytesWithout(gone)), VictimScope::kInStep);
   memory::ReleaseNeed need = NeedBeside(WorkspaceBytesWithout(guess.sequences));
   Victims victims = PickVictims(core_, need, VictimScope::kInStep);
   // Nobody has to go beside the workspaces that are left when those of the guess are gone: they go.

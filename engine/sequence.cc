@@ -35,6 +35,7 @@ std::vector<std::unique_ptr<model::LogitAdjustments>> AdjustmentsOf(const Reques
   const std::vector<LogitBias>& biases = request.rules.logit_bias;
   if (!model::LogitAdjustments::Needed(request.sampling, biases)) return {};
   std::vector<std::unique_ptr<model::LogitAdjustments>> each;
+  each.reserve(static_cast<size_t>(request.n));
   for (int32_t answer = 0; answer < request.n; ++answer) {
     each.push_back(
         std::make_unique<model::LogitAdjustments>(request.sampling, biases, request.prompt));

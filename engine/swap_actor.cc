@@ -47,8 +47,8 @@ Pass SwapActor::RunOnce() {
   }
   if (drop.has_value()) swapper_->copier()->DropChunk(*drop);
   if (add.has_value()) AddChunk(*add, add_bytes, &outbox);
-  if (piece.has_value()) swapper_->Submit(*std::move(piece));
   pass.progressed |= drop.has_value() || add.has_value() || piece.has_value();
+  if (piece.has_value()) swapper_->Submit(*std::move(piece));
   core_->Deliver(&outbox);
   return pass;
 }
