@@ -21,33 +21,32 @@ int64_t BlocksFoundAgain(const EngineCore& core, const Sequence& sequence) {
   return count;
 }
 
-// To compute again, alone, what it would not find.
-absl::Duration RecomputeTime(const EngineCore& core, const Sequence& sequence) {
-  const Lane lane = core.lanes.Of(SequenceState::kPrefilling);
-  const int64_t found =
-      BlocksFoundAgain(core, sequence) * core.parts.memory->geometry().block_tokens();
+// What it takes until one that gives way now is back.
+struct Ways {
+  absl::Duration recompute;  // Alone, what it would not find.
+  absl::Duration swap;       // Out, and what it would not find in.
+};
+
+Ways WaysOf(const EngineCore& core, const Sequence& sequence) {
+  const memory::KvGeometry& geometry = core.parts.memory->geometry();
+  const int64_t found_blocks = BlocksFoundAgain(core, sequence);
+  const int64_t found = found_blocks * geometry.block_tokens();
   const int64_t tokens = sequence.computed_tokens - found;
   const int64_t chunk = core.options.step.chunk_tokens_max;
   const int64_t steps = std::max<int64_t>(1, (tokens + chunk - 1) / chunk);
+  const Lane lane = core.lanes.Of(SequenceState::kPrefilling);
   // The model is linear, so that the mean step stands for all.
   memory::StepShape shape;
   shape.rows = tokens / steps;
   shape.context_tokens = (found * tokens + tokens * (tokens + 1) / 2) / steps;
   shape.other_lane_busy = OtherExecutes(core, lane);
-  return steps * core.lane(lane).times.Predict(shape);
+  const int64_t blocks = geometry.BlocksFor(sequence.computed_tokens);
+  return {steps * core.lane(lane).times.Predict(shape),
+          core.swaps().OutTime(blocks * geometry.block_bytes()) +
+              core.swaps().InTime((blocks - found_blocks) * geometry.block_bytes())};
 }
 
-// What a kept sequence's way back takes; for others, the way out and back.
-absl::Duration SwapTime(const EngineCore& core, const Sequence& sequence) {
-  const memory::KvGeometry& geometry = core.parts.memory->geometry();
-  if (sequence.swap.state == SwapState::kKept || sequence.swap.state == SwapState::kReturning) {
-    return core.swaps().InTime(geometry.BlocksFor(sequence.swap.tokens) * geometry.block_bytes());
-  }
-  const int64_t blocks = geometry.BlocksFor(sequence.computed_tokens);
-  const int64_t blocks_in = blocks - BlocksFoundAgain(core, sequence);
-  return core.swaps().OutTime(blocks * geometry.block_bytes()) +
-         core.swaps().InTime(blocks_in * geometry.block_bytes());
-}
+bool SwapIsFaster(const Ways& ways) { return ways.swap < ways.recompute; }
 
 // Why it cannot be kept, although that would be cheaper.
 std::optional<SwapFallback> Obstacle(const EngineCore& core, const Sequence& sequence) {
@@ -62,21 +61,43 @@ bool IsKept(const Sequence& sequence) {
   return sequence.swap.state == SwapState::kKept || sequence.swap.state == SwapState::kReturning;
 }
 
+// It has what the cache holds of it, and room for the rest, which is copied.
+void StartReturn(EngineCore* core, Sequence* sequence) {
+  AdoptPrefix(core, sequence);
+  if (sequence->computed_tokens >= sequence->swap.tokens) {
+    core->swaps().Forget(sequence, core->Now());
+    return;
+  }
+  CHECK(sequence->table.TryExtendTo(sequence->swap.tokens));
+  core->swaps().BeginIn(sequence);
+  core->wakeups.Wake(Actor::kSwap);
+}
+
+// What it waits for, or its next chunk takes: that goes before those behind it.
+int64_t BlocksAhead(const EngineCore& core, const Sequence& sequence) {
+  if (sequence.swap.state == SwapState::kKept) return BlocksToReturn(sequence);
+  return sequence.table.MissingBlocks(
+      sequence.computed_tokens +
+      std::min(sequence.remaining_tokens(), core.options.step.chunk_tokens_max));
+}
+
 }  // namespace
 
 double RestoringCost(const EngineCore& core, const Sequence& sequence) {
   if (!core.swaps().on()) return sequence.computed_tokens;
-  if (IsKept(sequence)) return absl::ToDoubleSeconds(SwapTime(core, sequence));
-  absl::Duration cost = RecomputeTime(core, sequence);
-  if (!Obstacle(core, sequence).has_value()) cost = std::min(cost, SwapTime(core, sequence));
-  return absl::ToDoubleSeconds(cost);
+  if (IsKept(sequence)) {
+    const memory::KvGeometry& geometry = core.parts.memory->geometry();
+    return absl::ToDoubleSeconds(
+        core.swaps().InTime(geometry.BlocksFor(sequence.swap.tokens) * geometry.block_bytes()));
+  }
+  const Ways ways = WaysOf(core, sequence);
+  const bool may_swap = !Obstacle(core, sequence).has_value();
+  return absl::ToDoubleSeconds(may_swap ? std::min(ways.recompute, ways.swap) : ways.recompute);
 }
 
 bool GiveBlocksUp(EngineCore* core, Sequence* sequence) {
-  const bool asks = core->swaps().on() && sequence->swap.state == SwapState::kNone &&
-                    sequence->computed_tokens > 0 &&
-                    SwapTime(*core, *sequence) < RecomputeTime(*core, *sequence);
-  if (asks) {
+  if (core->swaps().on() && sequence->swap.state == SwapState::kNone &&
+      sequence->computed_tokens > 0 && SwapIsFaster(WaysOf(*core, *sequence))) {
     const std::optional<SwapFallback> obstacle = Obstacle(*core, *sequence);
     if (!obstacle.has_value()) {
       core->swaps().BeginOut(sequence,
@@ -101,30 +122,6 @@ void StopLeaving(EngineCore* core) {
     core->Preempt(sequence);
   }
 }
-
-namespace {
-
-// It has what the cache holds of it, and room for the rest, which is copied.
-void StartReturn(EngineCore* core, Sequence* sequence) {
-  AdoptPrefix(core, sequence);
-  if (sequence->computed_tokens >= sequence->swap.tokens) {
-    core->swaps().Forget(sequence, core->Now());
-    return;
-  }
-  CHECK(sequence->table.TryExtendTo(sequence->swap.tokens));
-  core->swaps().BeginIn(sequence);
-  core->wakeups.Wake(Actor::kSwap);
-}
-
-// What it waits for, or its next chunk takes: that goes before those behind it.
-int64_t BlocksAhead(const EngineCore& core, const Sequence& sequence) {
-  if (sequence.swap.state == SwapState::kKept) return BlocksToReturn(sequence);
-  return sequence.table.MissingBlocks(
-      sequence.computed_tokens +
-      std::min(sequence.remaining_tokens(), core.options.step.chunk_tokens_max));
-}
-
-}  // namespace
 
 void StartReturns(EngineCore* core, Lane which) {
   if (!core->swaps().on()) return;
