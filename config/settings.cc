@@ -192,9 +192,8 @@ const Setting kSettings[] = {
      "static, but for the room that the workspaces may need.",
      EBB_MEMBER(int64_t, memory.keep_bytes), 0, kBytesMax},
     {"memory.idle_ms",
-     "With nothing running for this long, every KV page is given back that is neither kept nor "
-     "holds "
-     "what `prefix_cache` keeps.",
+     "With nothing running for this long, every KV page is given back that is neither kept "
+     "nor holds what `prefix_cache` keeps.",
      EBB_MEMBER(absl::Duration, memory.idle), 1, kDayMs},
     {"memory.slack_pages", "Pages granted to a window beyond its predicted demand.",
      EBB_MEMBER(int32_t, memory.slack_pages), 0, 4096},
