@@ -8,18 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/rng.h"
-#include "device/vmm_host.h"
-#include "engine/model_engine.h"
-#include "engine/model_step_runner.h"
 #include "gtest/gtest.h"
 #include "kernels/backend_factory.h"
 #include "model/llama.h"
 #include "model/open_model.h"
-#include "scheduler/local_policy.h"
-#include "tests/engine/answers.h"
+#include "tests/engine/model_answers.h"
 
 namespace ebb::engine {
 namespace {
@@ -90,29 +84,10 @@ class ModelEngineTest : public testing::Test {
     return requests;
   }
 
-  // Runs the requests on one engine, all at once or one after the other.
   static std::vector<Answer> Run(const LocalEngineOptions& options,
                                  const std::vector<Request>& requests, bool at_once,
-                                 int32_t blocks_per_page = 0, int64_t* moved_bytes = nullptr) {
-    device::HostVmm vmm;
-    base::RealClock clock;
-    base::NullLog log;
-    const scheduler::LocalPolicy policy(scheduler::LocalPolicy::OptionsFrom(options));
-    const ModelStepRunnerFactory runners(model_, &clock, kernels::DType::kF16);
-    ModelEngineParts parts;
-    parts.runners = &runners;
-    parts.vmm = &vmm;
-    parts.clock = &clock;
-    parts.log = &log;
-    parts.policy = &policy;
-    parts.end_ids = {2};
-    parts.blocks_per_page = blocks_per_page;
-    absl::StatusOr<std::unique_ptr<ModelEngine>> engine = ModelEngine::Create(options, parts);
-    EXPECT_TRUE(engine.ok()) << engine.status();
-    if (!engine.ok()) return {};
-    std::vector<Answer> answers = Answers((*engine)->engine(), requests, at_once);
-    if (moved_bytes != nullptr) *moved_bytes = (*engine)->engine()->Memory().moved_bytes_total;
-    return answers;
+                                 int32_t blocks_per_page = 0, MemoryView* after = nullptr) {
+    return ModelAnswers(model_, options, requests, at_once, blocks_per_page, after);
   }
 
   static inline kernels::Backend* backend_ = nullptr;
@@ -218,15 +193,15 @@ TEST_F(ModelEngineTest, TheSameTokensWithBlocksThatMove) {
   options.memory.shrink_after = absl::ZeroDuration();
   // Pages of two blocks: what a request leaves behind is holes, not whole pages.
   options.memory.compact_above_percent = 0;
-  int64_t moved_bytes = 0;
-  const std::vector<Answer> still = Run(options, requests, true, 2, &moved_bytes);
-  EXPECT_EQ(moved_bytes, 0);
+  MemoryView after;
+  const std::vector<Answer> still = Run(options, requests, true, 2, &after);
+  EXPECT_EQ(after.moved_bytes_total, 0);
   options.memory.compact_above_percent = 100;
   for (const Queues queues : {Queues::kSeparate, Queues::kOne}) {
     options.queue.queues = queues;
-    ExpectSame(Run(options, requests, true, 2, &moved_bytes), still);
-    std::cout << "moved: " << moved_bytes << " bytes\n";
-    EXPECT_GT(moved_bytes, 0);
+    ExpectSame(Run(options, requests, true, 2, &after), still);
+    std::cout << "moved: " << after.moved_bytes_total << " bytes\n";
+    EXPECT_GT(after.moved_bytes_total, 0);
   }
 }
 

@@ -10,18 +10,14 @@
 #include <vector>
 
 #include "base/checked.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/rng.h"
 #include "device/vmm_host.h"
-#include "engine/model_engine.h"
 #include "engine/model_step_runner.h"
 #include "gtest/gtest.h"
 #include "kernels/backend_factory.h"
 #include "model/llama.h"
 #include "model/open_model.h"
-#include "scheduler/local_policy.h"
-#include "tests/engine/answers.h"
+#include "tests/engine/model_answers.h"
 #include "tests/model/seed.h"
 
 namespace ebb::engine {
@@ -81,27 +77,12 @@ class ModelSwapTest : public testing::TestWithParam<SwapCase> {
     return options;
   }
 
-  // Runs the requests on one engine, all at once or one after the other.
   std::vector<Answer> Run(const LocalEngineOptions& options, const std::vector<Request>& requests,
                           bool at_once) {
-    device::HostVmm vmm;
-    base::RealClock clock;
-    base::NullLog log;
-    const scheduler::LocalPolicy policy(scheduler::LocalPolicy::OptionsFrom(options));
-    const ModelStepRunnerFactory runners(model_.get(), &clock, kernels::DType::kF16);
-    ModelEngineParts parts;
-    parts.runners = &runners;
-    parts.vmm = &vmm;
-    parts.clock = &clock;
-    parts.log = &log;
-    parts.policy = &policy;
-    parts.end_ids = {2};
-    parts.blocks_per_page = kBlocksPerPage;
-    absl::StatusOr<std::unique_ptr<ModelEngine>> engine = ModelEngine::Create(options, parts);
-    EXPECT_TRUE(engine.ok()) << engine.status();
-    if (!engine.ok()) return {};
-    std::vector<Answer> answers = Answers((*engine)->engine(), requests, at_once);
-    swap_ = (*engine)->engine()->Memory().swap;
+    MemoryView after;
+    std::vector<Answer> answers =
+        ModelAnswers(model_.get(), options, requests, at_once, kBlocksPerPage, &after);
+    swap_ = after.swap;
     return answers;
   }
   void ExpectSwaps(const std::vector<Answer>& answers) const {

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <vector>
 
 #include "base/rng.h"
 #include "gtest/gtest.h"
+#include "tests/model/seed.h"
 
 namespace ebb::scheduler {
 namespace {
@@ -232,9 +232,7 @@ double ErrorWhereAnswersBecomeShorter(const LearnedLengthsOptions& options, uint
 }
 
 TEST(LearnedLengthsTest, FollowsAnswersThatBecomeShorter) {
-  const char* seed_text = std::getenv("SEED");
-  const uint64_t seed = seed_text != nullptr ? std::strtoull(seed_text, nullptr, 10) : 31;
-  std::cout << "SEED=" << seed << "\n";
+  const uint64_t seed = model::TestSeed(31);
   LearnedLengthsOptions uncorrected;
   uncorrected.ranks.prior_weight = 1e12;
   double with = 0;
@@ -251,9 +249,7 @@ TEST(LearnedLengthsTest, FollowsAnswersThatBecomeShorter) {
 
 // The answers of one tenant become long; the other's are as they were.
 TEST(LearnedLengthsTest, WhoStaysTheSameIsNotCorrectedByWhoChanges) {
-  const char* seed_text = std::getenv("SEED");
-  const uint64_t seed = seed_text != nullptr ? std::strtoull(seed_text, nullptr, 10) : 8;
-  std::cout << "SEED=" << seed << "\n";
+  const uint64_t seed = model::TestSeed(8);
   base::Rng rng(seed);
   LearnedLengths lengths = Cold();
   const auto end = [&](absl::string_view tenant, int64_t least) {
@@ -276,9 +272,7 @@ TEST(LearnedLengthsTest, WhoStaysTheSameIsNotCorrectedByWhoChanges) {
 
 // Of what is predicted with probability p, a part p comes to be, within three points.
 TEST(LearnedLengthsTest, QuantilesAreCalibrated) {
-  const char* seed_text = std::getenv("SEED");
-  const uint64_t seed = seed_text != nullptr ? std::strtoull(seed_text, nullptr, 10) : 77;
-  std::cout << "SEED=" << seed << "\n";
+  const uint64_t seed = model::TestSeed(77);
   base::Rng rng(seed);
   LearnedLengths lengths = Cold();
   // Lognormal lengths, a tenth cancelled at random, capped at 512.

@@ -4,10 +4,8 @@
 
 #include <zlib.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <iostream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -17,6 +15,7 @@
 #include "base/rng.h"
 #include "gtest/gtest.h"
 #include "scheduler/learned_lengths.h"
+#include "tests/model/seed.h"
 
 namespace ebb::scheduler {
 namespace {
@@ -112,9 +111,7 @@ void ExpectRefused(const std::string& file, const std::string& why) {
 }
 
 TEST(LearnedTablesTest, WhatWasLearnedPredictsTheSame) {
-  const char* seed_text = std::getenv("SEED");
-  const uint64_t seed = seed_text != nullptr ? std::strtoull(seed_text, nullptr, 10) : 5;
-  std::cout << "SEED=" << seed << "\n";
+  const uint64_t seed = model::TestSeed(5);
   const LearnedLengths before = Learned(seed);
   const auto read = ReadLengthsFile(kModel, LengthsFileOf(kModel, before.Save()));
   ASSERT_TRUE(read.ok()) << read.status();
@@ -247,9 +244,7 @@ TEST(LearnedTablesTest, OnlyTenantsWithClassesHaveRanksAndInOrder) {
 }
 
 TEST(LearnedTablesTest, RandomChangesAreRefusedOrRead) {
-  const char* seed_text = std::getenv("SEED");
-  const uint64_t seed = seed_text != nullptr ? std::strtoull(seed_text, nullptr, 10) : 9;
-  std::cout << "SEED=" << seed << "\n";
+  const uint64_t seed = model::TestSeed(9);
   base::Rng rng(seed);
   const std::string file = GoodFile();
   for (int i = 0; i < 2000; ++i) {

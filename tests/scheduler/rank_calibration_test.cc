@@ -2,23 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <iostream>
 
 #include "base/rng.h"
 #include "gtest/gtest.h"
+#include "tests/model/seed.h"
 
 namespace ebb::scheduler {
 namespace {
 
 constexpr int kBins = RankCalibration::kBins;
-
-uint64_t Seed() {
-  const char* text = std::getenv("SEED");
-  const uint64_t seed = text != nullptr ? std::strtoull(text, nullptr, 10) : 12;
-  std::cout << "SEED=" << seed << "\n";
-  return seed;
-}
 
 RankCalibration WithMemoryOf(double half_life) { return RankCalibration({half_life, 20}, {}); }
 
@@ -36,7 +28,7 @@ TEST(RankCalibrationTest, CorrectsNothingBeforeItKnowsAnything) {
 
 TEST(RankCalibrationTest, WhereHalfFellIsTheMedian) {
   RankCalibration ranks = WithMemoryOf(1000);
-  base::Rng rng(Seed());
+  base::Rng rng(model::TestSeed(12));
   // Answers are longer than predicted: half have ranks above sqrt(1/2).
   for (int i = 0; i < 20000; ++i) {
     const double rank = std::sqrt(rng.Unit());
@@ -66,7 +58,7 @@ TEST(RankCalibrationTest, AnAnswerCountsInPartWhereItsLengthLies) {
 
 TEST(RankCalibrationTest, WhoeverIsCutOffIsNotTakenToBeShort) {
   RankCalibration ranks = WithMemoryOf(2000);
-  base::Rng rng(Seed());
+  base::Rng rng(model::TestSeed(12));
   for (int i = 0; i < 40000; ++i) {
     const double rank = std::sqrt(rng.Unit());
     const double cut = 2 * rng.Unit();
@@ -94,7 +86,7 @@ TEST(RankCalibrationTest, WhatHasToldNothingMakesNothingForgotten) {
 
 // Whatever it was fed with, or has read from a file.
 TEST(RankCalibrationTest, CorrectsToProbabilitiesThatFall) {
-  base::Rng rng(Seed());
+  base::Rng rng(model::TestSeed(12));
   for (int round = 0; round < 300; ++round) {
     RankCalibration::Values values;
     for (int bin = 0; bin < kBins; ++bin) {

@@ -44,6 +44,18 @@ class GatewayTest : public ServiceTest {
   }
   ~GatewayTest() override { gateway_server_->Shutdown(absl::Seconds(10)); }
 
+  // The least that KServe's contract asks for.
+  static ::inference::ModelInferRequest InferRequest() {
+    ::inference::ModelInferRequest request;
+    request.set_model_name("fake");
+    auto* const input = request.add_inputs();
+    input->set_name("text_input");
+    input->set_datatype("BYTES");
+    input->add_shape(1);
+    input->mutable_contents()->add_bytes_contents("hi");
+    return request;
+  }
+
   absl::StatusOr<std::string> archive_ = std::string(150'000, 'z');
   std::unique_ptr<VllmService> vllm_;
   std::unique_ptr<KserveService> kserve_;

@@ -79,27 +79,21 @@ class OurFaultTest : public GatewayTest {
     }
     return Grpc(streamed ? "vLLM, streamed" : "vLLM", stream->Finish());
   }
-  static ::inference::ModelInferRequest InferRequest() {
-    ::inference::ModelInferRequest request;
-    request.set_model_name("fake");
+  static ::inference::ModelInferRequest NamedInferRequest() {
+    ::inference::ModelInferRequest request = InferRequest();
     request.set_id("my-request");
-    auto* const input = request.add_inputs();
-    input->set_name("text_input");
-    input->set_datatype("BYTES");
-    input->add_shape(1);
-    input->mutable_contents()->add_bytes_contents("hi");
     return request;
   }
   Told AskKserve() {
     ::inference::ModelInferResponse response;
     grpc::ClientContext context;
-    return Grpc("KServe", kserve_stub_->ModelInfer(&context, InferRequest(), &response));
+    return Grpc("KServe", kserve_stub_->ModelInfer(&context, NamedInferRequest(), &response));
   }
   // Its errors begin with the code.
   Told AskKserveStream() {
     grpc::ClientContext context;
     const auto stream = kserve_stub_->ModelStreamInfer(&context);
-    EXPECT_TRUE(stream->Write(InferRequest()));
+    EXPECT_TRUE(stream->Write(NamedInferRequest()));
     stream->WritesDone();
     std::string text;
     for (::inference::ModelStreamInferResponse message; stream->Read(&message);) {

@@ -61,16 +61,6 @@ class QuotaCallsTest : protected QuotasOnAFakeClock, public GatewayTest {
     }
     return RefusedBy(stream->Finish(), context);
   }
-  static ::inference::ModelInferRequest InferRequest() {
-    ::inference::ModelInferRequest request;
-    request.set_model_name("fake");
-    auto* const input = request.add_inputs();
-    input->set_name("text_input");
-    input->set_datatype("BYTES");
-    input->add_shape(1);
-    input->mutable_contents()->add_bytes_contents("hi");
-    return request;
-  }
   Refused AskKserve() {
     grpc::ClientContext context;
     ::inference::ModelInferResponse response;
